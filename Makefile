@@ -1,0 +1,44 @@
+# codekd: `make study` leaves a finished study, `make test` checks everything. See README.md.
+
+VENV := .venv
+PYTHON ?= python3
+CORES ?= all
+CONFIG ?= config/config.yaml
+SOURCES := src tests workflow/scripts
+
+export OMP_NUM_THREADS ?= 1
+export HF_HUB_OFFLINE ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: help setup study test format clean
+
+help: ## List the targets.
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.done ## Create the environment in .venv from pinned requirements.
+
+$(VENV)/.done: envs/requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --disable-pip-version-check --quiet --requirement envs/requirements.txt
+	$(VENV)/bin/pip install --disable-pip-version-check --quiet --no-deps --editable .
+	@touch $@
+
+study: setup ## Run the study of CONFIG (config/config.yaml) and say where its report is.
+	$(VENV)/bin/snakemake --cores $(CORES) --configfile $(CONFIG) all
+	@echo "The report: $$($(VENV)/bin/codekd report $(CONFIG))"
+
+test: setup ## Formatter, linters, type checker and the whole test suite.
+	$(VENV)/bin/ruff format --check $(SOURCES)
+	$(VENV)/bin/ruff check $(SOURCES)
+	$(VENV)/bin/snakefmt --check Snakefile workflow/rules
+	$(VENV)/bin/snakemake --lint
+	$(VENV)/bin/mypy
+	$(VENV)/bin/pytest -n 2
+
+format: setup ## Format everything.
+	$(VENV)/bin/ruff check --fix $(SOURCES)
+	$(VENV)/bin/ruff format $(SOURCES)
+	$(VENV)/bin/snakefmt Snakefile workflow/rules
+
+clean: ## Remove results and the environment; downloads in resources/ stay.
+	rm -rf results .snakemake $(VENV)

@@ -1,0 +1,25 @@
+# codekd: knowledge distillation for code understanding.
+#
+#   snakemake --cores 8 all                          the study in config/config.yaml
+#   snakemake --cores 8 --configfile my.yaml all     another study
+#   snakemake -n                                     what would run
+#
+# corpus -> examples -> tokenizers -> encoded -> teachers -> signals -> students -> report
+
+
+if not workflow.configfiles:
+
+    configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/teachers.smk"
+include: "workflow/rules/students.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        ancient(manifest(GRAPH.report)),

@@ -1,0 +1,1 @@
+"""codekd: knowledge distillation for code understanding, as a Snakemake workflow."""

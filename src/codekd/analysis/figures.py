@@ -1,0 +1,224 @@
+"""The figures of a report, drawn from its table of scores (``codekd.analysis.tables.scores``).
+
+Every figure has one panel a task, and one row of panels a teacher.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from sklearn.isotonic import IsotonicRegression
+
+from codekd.analysis import style
+from codekd.analysis.numbers import METRIC_NAMES, percent, size
+from codekd.analysis.tables import REFERENCE
+
+PANEL_WIDTH = 3.9  # inches
+HOLLOW = {
+    "markerfacecolor": style.PAPER,
+    "markersize": 8,
+    "zorder": 2.5,
+}  # a ring where a filled one is on it
+
+
+def scores(table: pl.DataFrame) -> Figure:
+    """Test scores in percent with 95 % intervals: students by methods, beside the teacher and the floor."""
+    methods = _in_order(table, "method")
+    figure, panels = _panels(table, _height_of_students(table, methods))
+    for axes, rows in panels:
+        students = _student_axis(axes, rows)
+        for row in rows.iter_rows(named=True):
+            y = students[row["student"]] + _dodge(row["method"], methods)
+            axes.plot(_interval(row, "score"), [y, y], color=style.look(row["method"]).colour)
+            _point(axes, 100 * row["score"], y, row["method"])
+        axes.margins(x=0.08)
+        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        axes.set_xlabel(f"test {METRIC_NAMES.get(rows['metric'][0], rows['metric'][0])}, %")
+        _marked_line(axes, "teacher", rows["teacher_score"][0], "-", line=1)
+        _marked_line(axes, "n-gram floor", rows["floor"][0], (0, (4, 2)), line=0)
+    _legend(figure, methods)
+    return figure
+
+
+def retention(table: pl.DataFrame) -> Figure:
+    """Share of the teacher's score that a student keeps, against its size on a log scale."""
+    rows_with_teacher = table.drop_nulls("retention")
+    if rows_with_teacher.is_empty():
+        return _note("No teacher to compare with: this study has no retention.")
+    methods = _in_order(table, "method")
+    figure, panels = _panels(rows_with_teacher, 3.4 if rows_with_teacher["student"].n_unique() < 5 else 4.6)
+    for axes, rows in panels:
+        lanes, width = _parameter_axis(axes, rows)
+        for row in rows.iter_rows(named=True):
+            x = lanes[row["student"]] + width * _dodge(row["method"], methods)
+            axes.plot([x, x], _interval(row, "retention"), color=style.look(row["method"]).colour)
+            _point(axes, x, 100 * row["retention"], row["method"])
+        axes.axhline(100, color=style.INK, linewidth=1)
+        axes.set_ylabel("share of teacher's score, %")
+        axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        axes.grid(axis="y")
+    _legend(figure, methods)
+    return figure
+
+
+def time(table: pl.DataFrame) -> Figure:
+    """Training time as a multiple of plain fine-tuning's: in total (filled) and per example seen (hollow)."""
+    compared = table.drop_nulls("relative_seconds").filter(pl.col("method") != REFERENCE)
+    if compared.is_empty():
+        return _note("No method beside plain fine-tuning of the same student: no times to compare.")
+    methods = _in_order(compared, "method")
+    figure, panels = _panels(compared, _height_of_students(compared, methods))
+    for axes, rows in panels:
+        students = _student_axis(axes, rows)
+        for row in rows.iter_rows(named=True):
+            y = students[row["student"]] + _dodge(row["method"], methods)
+            total, per_example = row["relative_seconds"], row["relative_seconds_per_example"]
+            axes.plot([per_example, total], [y, y], color=style.look(row["method"]).colour, linewidth=1)
+            _point(axes, total, y, row["method"])
+            _point(axes, per_example, y, row["method"], **HOLLOW)
+        _ratio_axis(axes)
+        axes.axvline(1, color=style.INK, linewidth=1)
+        axes.set_xlabel(f"training time, {REFERENCE} = 1")
+    in_total = _key("in total", style.Look(style.MUTED, "o"))
+    per_example_seen = _key("per example seen", style.Look(style.MUTED, "o"), **HOLLOW)
+    _legend(figure, methods, in_total, per_example_seen)
+    return figure
+
+
+def _panels(table: pl.DataFrame, height: float) -> tuple[Figure, Iterator[tuple[Axes, pl.DataFrame]]]:
+    tasks, teachers = _in_order(table, "task"), _in_order(table, "teacher")
+    size_in_inches = (PANEL_WIDTH * max(len(tasks), 2), height * len(teachers) + 0.4)
+    figure = Figure(size_in_inches, layout="constrained")
+    grid = figure.subplots(len(teachers), len(tasks), squeeze=False)
+
+    def panels() -> Iterator[tuple[Axes, pl.DataFrame]]:
+        for teacher, row in zip(teachers, grid, strict=True):
+            for task, axes in zip(tasks, row, strict=True):
+                rows = table.filter(pl.col("task") == task, pl.col("teacher") == teacher)
+                if rows.is_empty():
+                    axes.set_axis_off()
+                    continue
+                axes.set_title(task if len(teachers) == 1 else f"{task}, teacher {teacher}", loc="left")
+                yield axes, rows
+
+    return figure, panels()
+
+
+def _in_order(table: pl.DataFrame, column: str) -> list[str]:
+    return table[column].unique(maintain_order=True).to_list()
+
+
+def _by_size(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.unique("student", maintain_order=True).sort("parameters", "student")
+
+
+def _height_of_students(table: pl.DataFrame, methods: Sequence[str]) -> float:
+    return max(2.4, 1.1 + table["student"].n_unique() * (0.15 + 0.12 * len(methods)))
+
+
+def _dodge(method: str, methods: Sequence[str]) -> float:
+    """Where a method stands within its student's lane of width 1: the first at -0.36, the last at 0.36."""
+    return float(np.linspace(-0.36, 0.36, len(methods))[methods.index(method)]) if len(methods) > 1 else 0.0
+
+
+def _interval(row: dict[str, float], name: str) -> list[float]:
+    return [100 * (row[f"{name}_{end}"]) for end in ("low", "high") if row[f"{name}_{end}"] is not None]
+
+
+def _point(axes: Axes, x: float, y: float, method: str, **how: Any) -> None:
+    colour, marker = style.look(method)
+    axes.plot(x, y, marker, **{"color": colour, "zorder": 3, **how})
+
+
+def _student_axis(axes: Axes, rows: pl.DataFrame) -> dict[str, int]:
+    """Lay out the y axis, the largest student on top; returns each student's position."""
+    students = _by_size(rows)["student"].to_list()[::-1]
+    for position in range(0, len(students), 2):
+        axes.axhspan(position - 0.5, position + 0.5, color=style.BAND, linewidth=0, zorder=0)
+    axes.set_yticks(range(len(students)), students)
+    axes.set_ylim(len(students) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x")
+    return {student: position for position, student in enumerate(students)}
+
+
+def _parameter_axis(axes: Axes, rows: pl.DataFrame) -> tuple[dict[str, float], float]:
+    """Lay out the x axis: log10 of the parameters, students of nearly the same size set side by side.
+
+    Returns each student's position and the width of its lane. The shifts are the smallest in the
+    least-squares sense, by isotonic regression.
+    """
+    students = _by_size(rows)
+    exact = np.log10(students["parameters"].to_numpy())
+    lane = max(exact[-1] - exact[0], 0.5) / 9
+    steps = lane * np.arange(len(exact))
+    positions = IsotonicRegression().fit_transform(steps, exact - steps) + steps
+    for position in positions:
+        axes.axvspan(position - 0.46 * lane, position + 0.46 * lane, color=style.BAND, linewidth=0, zorder=0)
+    labels = [f"{row['student']} ({size(row['parameters'])})" for row in students.iter_rows(named=True)]
+    axes.set_xticks(positions, labels, rotation=50, ha="right", rotation_mode="anchor", fontsize=9)
+    axes.set_xlim(positions[0] - 0.8 * lane, positions[-1] + 0.8 * lane)
+    return dict(zip(students["student"], positions, strict=True)), 0.9 * lane
+
+
+def _ratio_axis(axes: Axes) -> None:
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    low, high = min(low, 0.9), max(high, 1.6)
+    steps = (1, 1.5, 2, 3, 5, 7) if high / low < 8 else (1, 2, 5)
+    axes.set_xlim(low, high)
+    axes.xaxis.set_major_locator(
+        FixedLocator([step * 10.0**power for power in range(-2, 4) for step in steps])
+    )
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _marked_line(axes: Axes, name: str, value: float | None, dashes: str | tuple, line: int) -> None:
+    """A vertical line named above the panel; ``line`` counts text lines, so that two names never meet."""
+    axes.set_title(axes.get_title(loc="left"), loc="left", pad=34)
+    if value is None:
+        return
+    axes.axvline(100 * value, color=style.INK, linewidth=1.1, linestyle=dashes)
+    low, high = axes.get_xlim()
+    place = (100 * value - low) / (high - low)
+    alignment, anchor = ("left", 0) if place < 0.3 else ("right", 1) if place > 0.7 else ("center", 0.5)
+    axes.annotate(
+        f"{name} {percent(value)}",
+        (100 * value, 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, 3 + 14 * line),
+        textcoords="offset points",
+        ha=alignment,
+        fontsize=9,
+        bbox={"facecolor": style.PAPER, "edgecolor": "none", "pad": 0.5},
+        arrowprops={
+            "arrowstyle": "-",
+            "color": style.MUTED,
+            "shrinkA": 0,
+            "shrinkB": 0,
+            "relpos": (anchor, 0),
+        },
+    )
+
+
+def _key(label: str, look: style.Look, **how: Any) -> Line2D:
+    return Line2D(
+        [], [], **{"color": look.colour, "marker": look.marker, "linestyle": "", "label": label, **how}
+    )
+
+
+def _legend(figure: Figure, methods: Sequence[str], *more: Line2D) -> None:
+    handles = [*(_key(method, style.look(method)) for method in methods), *more]
+    figure.legend(handles=handles, loc="outside upper left", ncols=min(len(handles), 8), handletextpad=0.1)
+
+
+def _note(text: str) -> Figure:
+    figure = Figure((8, 1.2))
+    figure.text(0.5, 0.5, text, ha="center", va="center")
+    return figure

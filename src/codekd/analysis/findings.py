@@ -1,0 +1,132 @@
+"""Sentences that a report's tables justify, with their intervals, and what its study cannot say."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import polars as pl
+
+from codekd.analysis.numbers import METRIC_NAMES, percent, points, size
+from codekd.analysis.resampled import Resampled
+from codekd.analysis.results import Task
+from codekd.analysis.tables import REFERENCE
+
+Row = dict[str, Any]
+
+
+def summary(tasks: Sequence[Task]) -> str:
+    """What was run: the grid's names and the number of students trained."""
+    cells = [cell for task in tasks for cell in task.cells]
+    teachers = dict.fromkeys(name for task in tasks for name in task.teachers)
+    parts = [
+        _listed("task", [task.name for task in tasks]),
+        _listed("teacher", teachers),
+        _listed("student", dict.fromkeys(cell.student for cell in cells)),
+        _listed("method", dict.fromkeys(cell.method for cell in cells)),
+        _listed("seed", map(str, sorted({cell.seed for cell in cells}))),
+    ]
+    return f"{', '.join(parts[:-1])} and {parts[-1]}: {_count(len(cells), 'training run')} of students."
+
+
+def findings(task: str, scores: pl.DataFrame, methods: pl.DataFrame, references: pl.DataFrame) -> list[str]:
+    """What the tables say about one task: teacher, best retention, every method against plain fine-tuning."""
+    scores, methods, references = (
+        table.filter(pl.col("task") == task) for table in (scores, methods, references)
+    )
+    floor = references.filter(pl.col("kind") == "floor")["score"].to_list()
+    teachers = references.filter(pl.col("kind") == "teacher").iter_rows(named=True)
+    sentences = [_teacher(row, floor[0] if floor else None) for row in teachers]
+    kept = scores.drop_nulls("retention").sort("retention", descending=True, maintain_order=True)
+    sentences += [
+        _retention(row)
+        for row in kept.unique("teacher", keep="first", maintain_order=True).iter_rows(named=True)
+    ]
+    several = scores["teacher"].n_unique() > 1
+    return sentences + [_difference(row, several) for row in methods.iter_rows(named=True)]
+
+
+def limits(tasks: Iterable[Resampled]) -> list[str]:
+    """What is missing from the study, and what therefore cannot be said."""
+    sentences = []
+    for resampled in tasks:
+        task, methods = resampled.task, {method for _, _, method in resampled.groups}
+        if task.floor is None:
+            sentences.append(f"{task.name}: no floor, so what the teacher adds over n-grams is unknown.")
+        if not task.teachers:
+            sentences.append(f"{task.name}: no teacher, so there is no retention.")
+        for teacher in task.teachers.keys() - resampled.teachers.keys():
+            sentences.append(
+                f"{task.name}: the teacher {teacher} left no predictions, so its score has no interval and "
+                "intervals of retention take it as exact."
+            )
+        if REFERENCE not in methods:
+            sentences.append(
+                f"{task.name}: no plain fine-tuning ({REFERENCE}), so there are neither gains of methods nor "
+                "relative training times."
+            )
+        elif methods == {REFERENCE}:
+            sentences.append(f"{task.name}: no method beside {REFERENCE}, so there is nothing to compare.")
+        if any(len(cells) == 1 for cells in resampled.groups.values()):
+            sentences.append(
+                f"{task.name}: students with a single seed, whose intervals cover the choice of test examples "
+                "only, not the luck of training."
+            )
+    return sentences
+
+
+def _teacher(row: Row, floor: float | None) -> str:
+    metric = METRIC_NAMES.get(row["metric"], row["metric"])
+    text = f"The teacher {row['name']} reaches {estimate(row, 'score', percent)} % {metric}"
+    if floor is None:
+        return f"{text}."
+    gain = estimate(row, "above_floor", points)
+    return (
+        f"{text}, {gain} points against the n-gram floor of {percent(floor)} %{_doubt(row, 'above_floor')}."
+    )
+
+
+def _retention(row: Row) -> str:
+    return (
+        f"Best retention: {row['student']} trained with {row['method']} keeps "
+        f"{estimate(row, 'retention', percent)} % of the score of {row['teacher']} with "
+        f"{percent(row['share_of_teacher'])} % of the parameters ({size(row['parameters'])})."
+    )
+
+
+def _difference(row: Row, name_teacher: bool) -> str:
+    method = f"{row['method']} from {row['teacher']}" if name_teacher else row["method"]
+    text = f"{method}: {estimate(row, 'difference', points)} points against {REFERENCE}"
+    students, above, below = row["students"], row["above"], row["below"]
+    if students == 1:
+        return f"{text}{_doubt(row, 'difference')}."
+    return (
+        f"{text} on average over {students} students{_doubt(row, 'difference')}; taken one by one, {above} are "
+        f"better, {below} worse and {students - above - below} not distinguishable."
+    )
+
+
+def estimate(row: Row, name: str, write: Callable[[float], str]) -> str:
+    """A table's number as ``57.4 [55.1, 59.6]``; no brackets without an interval, a dash without a number."""
+    value, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
+    if value is None:
+        return "–"
+    return write(value) if low is None else f"{write(value)} [{write(low)}, {write(high)}]"
+
+
+def excludes_zero(row: Row, name: str) -> bool:
+    """Whether a number's interval lies on one side of zero."""
+    return row[f"{name}_low"] is not None and not row[f"{name}_low"] <= 0 <= row[f"{name}_high"]
+
+
+def _doubt(row: Row, name: str) -> str:
+    if row[f"{name}_low"] is None or excludes_zero(row, name):
+        return ""
+    return ", which is not distinguishable"
+
+
+def _listed(noun: str, names: Iterable[str]) -> str:
+    names = list(names)
+    return f"{_count(len(names), noun)} ({', '.join(names)})" if names else f"no {noun}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,28 @@
+"""How numbers and metrics are written in tables, figures and sentences."""
+
+METRIC_NAMES = {"accuracy": "accuracy", "f1": "F1", "macro_f1": "macro-F1"}
+
+
+def percent(share: float) -> str:
+    """A share in [0, 1] as a percentage with one decimal: ``57.4``."""
+    return _signless_zero(f"{100 * share:.1f}")
+
+
+def points(difference: float) -> str:
+    """A difference of shares in percentage points, with its sign: ``+1.2``."""
+    return _signless_zero(f"{100 * difference:+.1f}").replace("-", "−")
+
+
+def size(parameters: float) -> str:
+    """A number of parameters to two or three digits: ``1.5M``, ``23M``, ``850k``."""
+    value, unit = (parameters / 1e6, "M") if parameters >= 999_500 else (parameters / 1e3, "k")
+    return f"{value:.1f}".removesuffix(".0") + unit if value < 10 else f"{value:.0f}{unit}"
+
+
+def ratio(value: float) -> str:
+    """A ratio: ``1.05×``, ``12×``."""
+    return f"{value:.2f}×" if value < 10 else f"{value:.0f}×"
+
+
+def _signless_zero(text: str) -> str:
+    return "0.0" if text in ("-0.0", "+0.0") else text

@@ -1,0 +1,140 @@
+"""What the trained nodes of a study left behind, read and checked for analysis."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from codekd.errors import CodekdError
+
+if TYPE_CHECKING:
+    from codekd.study.job import Job
+
+NO_TEACHER = "none"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One model on one task: a student's cell, a teacher or the floor.
+
+    ``metrics`` is the content of its metrics.json and ``predictions`` ``(examples,)`` its class numbers on
+    the test split, None for a teacher that left none.
+    """
+
+    folder: Path
+    metrics: Mapping[str, Any]
+    predictions: NDArray[np.int32] | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One trained student; ``teacher`` is ``"none"`` for a method without one."""
+
+    teacher: str
+    student: str
+    method: str
+    seed: int
+    run: Run
+
+
+@dataclass(frozen=True)
+class Task:
+    """All runs of a task, on the same test examples in the same order.
+
+    ``labels`` is ``(examples,)``; ``types`` ``(examples,)`` names the kind of each example where the task
+    tells kinds apart (the clone types). ``floor`` is None where the study has none.
+    """
+
+    name: str
+    metric: str
+    classes: tuple[str, ...]
+    labels: NDArray[np.int32]
+    types: NDArray[np.object_] | None
+    cells: tuple[Cell, ...]
+    teachers: Mapping[str, Run]
+    floor: Run | None
+
+    def score(self, run: Run) -> float:
+        """A run's score on the test split by the task's metric."""
+        return run.metrics["scores"]["test"][self.metric]
+
+
+def read_tasks(job: Job) -> list[Task]:
+    """The tasks of a report's job, in the order of its spec, that have cells.
+
+    Raises ``CodekdError`` for a file that is missing or unreadable, and for predictions within a task that
+    are not about the same examples in the same order.
+    """
+    with_cells = {task for task, *_ in job.spec["cells"]}
+    return [_read_task(job, name) for name in job.spec["tasks"] if name in with_cells]
+
+
+def _read_task(job: Job, name: str) -> Task:
+    keys = [key for task, *key in job.spec["cells"] if task == name]
+    roles = ["/".join(map(str, ("students", name, *key))) for key in keys]
+    first = job.parents[roles[0]]
+    examples = _read_predictions(first).select("id", "label")
+
+    def read(role: str) -> Run:
+        folder = job.parents[role]
+        if role.startswith("teachers/") and not (folder / "predictions.parquet").exists():
+            return Run(folder, _read_metrics(folder), None)
+        frame = _read_predictions(folder)
+        if not frame.select("id", "label").equals(examples):
+            raise CodekdError(
+                f"{folder} and {first}: the predictions are not about the same test examples in the same "
+                "order, so their scores cannot be compared; delete the outdated one and run again."
+            )
+        return Run(folder, _read_metrics(folder), frame["prediction"].to_numpy())
+
+    beside = job.parents.get(f"examples/{name}")
+    return Task(
+        name=name,
+        metric=job.spec["tasks"][name]["metric"],
+        classes=tuple(job.spec["tasks"][name]["classes"]),
+        labels=examples["label"].to_numpy(),
+        types=_read_types(beside, examples) if beside else None,
+        cells=tuple(
+            Cell(teacher, student, method, seed, read(role))
+            for (teacher, student, method, seed), role in zip(keys, roles, strict=True)
+        ),
+        teachers={
+            teacher: read(f"teachers/{name}/{teacher}")
+            for task, teacher in job.spec["teachers"]
+            if task == name
+        },
+        floor=read(f"floors/{name}") if f"floors/{name}" in job.parents else None,
+    )
+
+
+def _read_predictions(folder: Path) -> pl.DataFrame:
+    path = folder / "predictions.parquet"
+    try:
+        return pl.read_parquet(path, columns=["id", "label", "prediction"])
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise CodekdError(f"{path}: no readable predictions (id, label, prediction): {error}") from error
+
+
+def _read_metrics(folder: Path) -> dict[str, Any]:
+    path = folder / "metrics.json"
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise CodekdError(f"{path}: no readable scores: {error}") from error
+
+
+def _read_types(folder: Path, examples: pl.DataFrame) -> NDArray[np.object_] | None:
+    path = folder / "test.parquet"
+    if "type" not in pl.read_parquet_schema(path):
+        return None
+    types = examples.join(
+        pl.read_parquet(path, columns=["id", "type"]), on="id", how="left", maintain_order="left"
+    )
+    return types["type"].to_numpy()

@@ -1,0 +1,90 @@
+"""One look for all figures.
+
+Colours are Tol's vibrant scheme (https://sronpersonalpages.nl/~pault/), which stays distinct for colour-blind
+readers and is readable on white and on dark paper; a marker says the same a second time. The same input gives
+the same bytes: no dates, and ids in SVG depend on the content alone.
+"""
+
+import hashlib
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+# Each is used for one purpose only, so that a page can exchange them for its own.
+INK, MUTED, GRID, BAND, PAPER = "#1f2328", "#646b73", "#d5d9de", "#f3f5f7", "#ffffff"
+_COLOURS = ("#0077bb", "#ee7733", "#009988", "#cc3311", "#33bbee", "#ee3377")
+_SPARE_MARKERS = ("P", "<", ">", "p", "h", "*")
+
+STYLE: dict[str, Any] = {
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "lines.markersize": 5.5,
+    "errorbar.capsize": 0,
+    "figure.constrained_layout.w_pad": 0.08,
+    "figure.constrained_layout.h_pad": 0.1,
+    "text.parse_math": False,  # a name may hold a dollar sign
+    "savefig.dpi": 160,
+    "svg.hashsalt": "codekd",
+    "svg.fonttype": "path",
+}
+
+
+class Look(NamedTuple):
+    """Colour and marker of a method."""
+
+    colour: str
+    marker: str
+
+
+_KNOWN = {
+    "ft": Look("#7a8088", "o"),
+    "kd": Look(_COLOURS[0], "s"),
+    "dist": Look(_COLOURS[1], "D"),
+    "pkd": Look(_COLOURS[2], "^"),
+    "ckd": Look(_COLOURS[3], "v"),
+    "pseudo": Look(_COLOURS[4], "X"),
+}
+
+
+def look(method: str) -> Look:
+    """A method's look: the same in every figure, whatever other methods the study has.
+
+    A method not known here gets one from its name, with a marker that no known method has.
+    """
+    if method in _KNOWN:
+        return _KNOWN[method]
+    colour, marker = divmod(hashlib.sha256(method.encode()).digest()[0], 16)
+    return Look(_COLOURS[colour % len(_COLOURS)], _SPARE_MARKERS[marker % len(_SPARE_MARKERS)])
+
+
+def applied() -> AbstractContextManager[None]:
+    """The style, while figures are drawn and saved."""
+    settings: dict[Any, Any] = {**mpl.rcParamsDefault, **STYLE}  # a reader's own matplotlibrc changes nothing
+    return mpl.rc_context(settings)
+
+
+def save(figure: Figure, stem: Path) -> None:
+    """Write ``stem.png`` and ``stem.svg``; the same figure gives the same bytes."""
+    with applied():
+        figure.savefig(stem.with_suffix(".png"), metadata={"Software": None})
+        figure.savefig(stem.with_suffix(".svg"), metadata={"Date": None, "Creator": None})

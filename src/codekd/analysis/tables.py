@@ -1,0 +1,234 @@
+"""The tables of a report, as polars frames.
+
+A method that needs no teacher is listed under every teacher of its task: there it is what the others are
+compared with, and its retention is relative to that teacher. All scores are shares in [0, 1].
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from codekd.analysis.intervals import Scores, f1, interval
+from codekd.analysis.resampled import Group, Resampled
+from codekd.analysis.results import NO_TEACHER, Cell, Run, Task
+
+REFERENCE = "ft"
+
+NAMES = ("task", "teacher", "student", "method")
+Row = dict[str, Any]
+Schema = dict[str, type[pl.DataType]]
+
+
+def _numbers(*names: str) -> Schema:
+    return dict.fromkeys(names, pl.Float64)
+
+
+def _with_interval(name: str) -> Schema:
+    return _numbers(name, f"{name}_low", f"{name}_high")
+
+
+_NAMES: Schema = dict.fromkeys(NAMES, pl.String)
+SCORES: Schema = {
+    **_NAMES,
+    "metric": pl.String,
+    "seeds": pl.Int64,
+    **_with_interval("score"),
+    **_numbers("std", "floor", "teacher_score"),
+    **_with_interval("retention"),
+    **_with_interval("difference"),
+    **_numbers("seconds", "relative_seconds", "relative_seconds_per_example"),
+    "parameters": pl.Int64,
+    "share_of_teacher": pl.Float64,
+}
+METHODS: Schema = {
+    **dict.fromkeys(("task", "teacher", "method"), pl.String),
+    "students": pl.Int64,
+    **_with_interval("difference"),
+    **dict.fromkeys(("above", "below"), pl.Int64),
+}
+REFERENCES: Schema = {
+    **dict.fromkeys(("task", "kind", "name", "metric"), pl.String),
+    "parameters": pl.Int64,
+    **_with_interval("score"),
+    **_with_interval("above_floor"),
+}
+TYPES: Schema = {**_NAMES, "type": pl.String, "examples": pl.Int64, **_numbers("recall", "f1")}
+
+
+def cells(tasks: Iterable[Task]) -> pl.DataFrame:
+    """One row a trained student, with every score that it has on each split."""
+    rows = [
+        dict(zip(NAMES, (task.name, cell.teacher, cell.student, cell.method), strict=True))
+        | {"seed": cell.seed}
+        | {key: value for key, value in cell.run.metrics.items() if isinstance(value, int | float | str)}
+        | _split_scores(cell.run)
+        for task in tasks
+        for cell in task.cells
+    ]
+    return pl.from_dicts(rows, infer_schema_length=None)
+
+
+def scores(tasks: Iterable[Resampled]) -> pl.DataFrame:
+    """One row per task, teacher, student and method: means over seeds with 95 % intervals.
+
+    ``difference`` is to plain fine-tuning of the same student, ``relative_seconds`` the ratio of their
+    training times, in total and per example seen. Null: no teacher, no plain fine-tuning, no floor or, for
+    ``std``, one seed.
+    """
+    rows = [
+        _scores_row(task, teacher, group)
+        for task in tasks
+        for teacher, groups in task.panels
+        for group in groups
+    ]
+    return pl.DataFrame(rows, SCORES)
+
+
+def methods(tasks: Iterable[Resampled]) -> pl.DataFrame:
+    """One row per task, teacher and method: its mean difference to plain fine-tuning over the students.
+
+    ``above`` and ``below`` count the students whose own interval excludes zero on that side.
+    """
+    rows = []
+    for task in tasks:
+        for teacher, groups in task.panels:
+            for method in dict.fromkeys(method for _, _, method in groups if method != REFERENCE):
+                pairs = [(group, _plain(group)) for group in groups if group[2] == method]
+                pairs = [(group, plain) for group, plain in pairs if plain in task.groups]
+                if pairs:
+                    rows.append(_methods_row(task, teacher, method, pairs))
+    return pl.DataFrame(rows, METHODS)
+
+
+def references(tasks: Iterable[Resampled]) -> pl.DataFrame:
+    """One row per floor and teacher: its score and how far it is above the floor, with 95 % intervals.
+
+    A teacher that left no predictions has no intervals.
+    """
+    rows = []
+    for resampled in tasks:
+        task, floor = resampled.task, resampled.task.floor
+        runs = [("floor", "", floor, resampled.floor)] if floor else []
+        runs += [("teacher", name, run, resampled.teachers.get(name)) for name, run in task.teachers.items()]
+        for kind, name, run, drawn in runs:
+            row: Row = {"task": task.name, "kind": kind, "name": name, "metric": task.metric}
+            row |= {"parameters": run.metrics.get("parameters"), **_estimate("score", task.score(run), drawn)}
+            if floor and kind == "teacher":
+                above = drawn - resampled.floor if drawn is not None and resampled.floor is not None else None
+                row |= _estimate("above_floor", task.score(run) - task.score(floor), above)
+            rows.append(row)
+    return pl.DataFrame(rows, REFERENCES)
+
+
+def types(tasks: Iterable[Resampled]) -> pl.DataFrame:
+    """Recall and F1 per type of positive example, where a two-class task tells types apart; means over seeds.
+
+    The F1 of a type is that of its positives among all negatives. The floor's and the teachers' rows have no
+    student.
+    """
+    rows = []
+    for resampled in tasks:
+        task = resampled.task
+        if task.types is None or len(task.classes) != 2:
+            continue
+        runs: list[tuple[str, str, str, Sequence[Run]]] = []
+        if task.floor:
+            runs.append((NO_TEACHER, "", "floor", [task.floor]))
+        for teacher, groups in resampled.panels:
+            if teacher in resampled.teachers:
+                runs.append((teacher, "", "teacher", [task.teachers[teacher]]))
+            runs += [
+                (teacher, *group[1:], [cell.run for cell in resampled.groups[group]]) for group in groups
+            ]
+        for *names, sample in runs:
+            rows += [
+                dict(zip(NAMES, (task.name, *names), strict=True)) | row for row in _per_type(task, sample)
+            ]
+    return pl.DataFrame(rows, TYPES)
+
+
+def _plain(group: Group) -> Group:
+    return NO_TEACHER, group[1], REFERENCE
+
+
+def _scores_row(resampled: Resampled, teacher: str, group: Group) -> Row:
+    task, own, drawn = resampled.task, resampled.groups[group], resampled.students[group]
+    values = [task.score(cell.run) for cell in own]
+    score, parameters = resampled.score(group), own[0].run.metrics["parameters"]
+    row: Row = {
+        **dict(zip(NAMES, (task.name, teacher, *group[1:]), strict=True)),
+        "metric": task.metric,
+        "seeds": len(values),
+        **_estimate("score", score, drawn),
+        "std": np.std(values, ddof=1) if len(values) > 1 else None,
+        "floor": task.score(task.floor) if task.floor else None,
+        "seconds": _seconds(own),
+        "parameters": parameters,
+    }
+    if run := task.teachers.get(teacher):
+        best = task.score(run)
+        row |= {"teacher_score": best, "share_of_teacher": parameters / run.metrics["parameters"]}
+        if best > 0:
+            row |= _estimate("retention", score / best, drawn / resampled.teachers.get(teacher, best))
+    if reference := resampled.groups.get(plain := _plain(group)):
+        row["relative_seconds"] = _seconds(own) / _seconds(reference)
+        row["relative_seconds_per_example"] = _seconds_per_example(own) / _seconds_per_example(reference)
+        if group != plain:
+            gain = score - resampled.score(plain)
+            row |= _estimate("difference", gain, drawn - resampled.students[plain])
+    return row
+
+
+def _methods_row(resampled: Resampled, teacher: str, method: str, pairs: list[tuple[Group, Group]]) -> Row:
+    gain = float(np.mean([resampled.score(group) - resampled.score(plain) for group, plain in pairs]))
+    drawn = [resampled.students[group] - resampled.students[plain] for group, plain in pairs]
+    intervals = [interval(values) for values in drawn]
+    return {
+        "task": resampled.task.name,
+        "teacher": teacher,
+        "method": method,
+        "students": len(pairs),
+        **_estimate("difference", gain, np.mean(drawn, axis=0)),
+        "above": sum(low > 0 for low, _ in intervals),
+        "below": sum(high < 0 for _, high in intervals),
+    }
+
+
+def _per_type(task: Task, runs: Sequence[Run]) -> Iterable[Row]:
+    assert task.types is not None
+    predictions = np.stack([run.predictions for run in runs if run.predictions is not None])
+    positive, negative = task.labels == 1, task.labels == 0
+    for name in sorted(set(task.types[positive]) - {None}):
+        of_type = positive & (task.types == name)
+        among = of_type | negative
+        once = np.ones((1, among.sum()), dtype=np.float32)
+        yield {
+            "type": name,
+            "examples": int(of_type.sum()),
+            "recall": float((predictions[:, of_type] == 1).mean()),
+            "f1": float(f1(once, task.labels[among], predictions[:, among]).mean()),
+        }
+
+
+def _estimate(name: str, value: float, drawn: Scores | None) -> Row:
+    """A number and, where it was resampled, its interval; a ratio to a resampled zero has none."""
+    if drawn is None or not np.isfinite(drawn).all():
+        return {name: value}
+    low, high = interval(drawn)
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
+
+
+def _seconds(group: Sequence[Cell]) -> float:
+    return float(np.mean([cell.run.metrics["train_seconds"] for cell in group]))
+
+
+def _seconds_per_example(group: Sequence[Cell]) -> float:
+    metrics = [cell.run.metrics for cell in group]
+    return float(np.mean([run["train_seconds"] / run["examples_seen"] for run in metrics]))
+
+
+def _split_scores(run: Run) -> Row:
+    splits = run.metrics["scores"].items()
+    return {f"{split}_{name}": score for split, scores in splits for name, score in scores.items()}

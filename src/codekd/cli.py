@@ -1,0 +1,40 @@
+"""The command ``codekd``: questions about a study that Snakemake does not answer."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+
+from codekd.errors import CodekdError
+from codekd.study.graph import Graph
+from codekd.study.resolve import load_study
+from codekd.study.schema import json_schema, reference
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+Config = Annotated[Path, typer.Argument(help="The study's config file.")]
+
+
+@app.command()
+def report(config: Config = Path("config/config.yaml"), results: Path = Path("results")) -> None:
+    """Print where the report of a study is, or will be."""
+    typer.echo(results / _graph(config).report.folder / "index.html")
+
+
+@app.command()
+def schema(
+    json_file: Annotated[Path, typer.Option(help="Where the JSON schema goes.")] = Path("config/schema.json"),
+    page: Annotated[Path, typer.Option(help="Where the reference page goes.")] = Path("docs/config.md"),
+) -> None:
+    """Write the JSON schema of the config and its reference page from the models."""
+    json_file.write_text(json.dumps(json_schema(), indent=1) + "\n")
+    page.write_text(reference())
+
+
+def _graph(config: Path) -> Graph:
+    try:
+        return Graph(load_study(yaml.safe_load(config.read_text()), [config]))
+    except (CodekdError, OSError, yaml.YAMLError) as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(1) from None

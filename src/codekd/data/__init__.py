@@ -1,0 +1,1 @@
+"""From pinned wheels to labelled examples and encoded sequences."""

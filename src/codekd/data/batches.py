@@ -1,0 +1,133 @@
+"""Encoded examples and signals in memory, and the batches made of them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from codekd.models.vocabulary import Vocabulary, read_vocabulary
+
+UNLABELLED = -1
+WINDOW = 50
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Right-padded sequences: ``input_ids``, ``attention_mask`` and ``token_type_ids`` are ``(batch, length)`` int64.
+
+    ``labels`` ``(batch,)`` are -1 where there is none; ``teacher`` maps a signal's name to its rows of this batch.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    token_type_ids: Tensor
+    labels: Tensor
+    teacher: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Resident examples: all sequences end to end in ``tokens``, that of row i at ``offsets[i]:offsets[i + 1]``.
+
+    ``signals`` maps a signal's name to an array with one row an example.
+    """
+
+    ids: list[str]
+    labels: NDArray[np.int64]
+    tokens: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    second_start: NDArray[np.int32]
+    vocabulary: Vocabulary
+    signals: Mapping[str, NDArray[np.generic]]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens per example."""
+        return np.diff(self.offsets)
+
+    def batch(self, rows: Rows, device: torch.device) -> Batch:
+        """The examples at some rows, padded to the longest of them."""
+        lengths = self.lengths[rows]
+        positions = np.arange(lengths.max())
+        mask = positions < lengths[:, None]
+        input_ids = np.full(mask.shape, self.vocabulary.pad_id, dtype=np.int64)
+        input_ids[mask] = np.concatenate(
+            [self.tokens[self.offsets[row] : self.offsets[row + 1]] for row in rows]
+        )
+        segments = (positions >= self.second_start[rows][:, None]) & mask
+        return Batch(
+            input_ids=torch.from_numpy(input_ids).to(device),
+            attention_mask=torch.from_numpy(mask.astype(np.int64)).to(device),
+            token_type_ids=torch.from_numpy(segments.astype(np.int64)).to(device),
+            labels=torch.from_numpy(self.labels[rows]).to(device),
+            teacher={
+                name: torch.from_numpy(values[rows]).to(device) for name, values in self.signals.items()
+            },
+        )
+
+
+def load_encoded(folder: Path, splits: Sequence[str]) -> Encoded:
+    """Read splits of an ``encoded`` folder as one set, without signals."""
+    columns = ["id", "label", "input_ids", "second_start"]
+    table = pa.concat_tables(
+        [pq.read_table(folder / f"{split}.parquet", columns=columns) for split in splits]
+    )
+    sequences = table["input_ids"].combine_chunks()
+    lengths = np.asarray(sequences.value_lengths(), dtype=np.int64)
+    return Encoded(
+        ids=table["id"].to_pylist(),
+        labels=table["label"].to_numpy().astype(np.int64),
+        tokens=sequences.flatten().to_numpy(),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        second_start=table["second_start"].to_numpy(),
+        vocabulary=read_vocabulary(folder),
+        signals={},
+    )
+
+
+def training_batches(
+    lengths: NDArray[np.int64], batch_size: int, batch_tokens: int, generator: np.random.Generator
+) -> list[Rows]:
+    """Rows in random batches of similar length: shuffled, sorted within a window, cut under a budget, shuffled again.
+
+    A batch holds at most ``batch_size`` examples and ``batch_tokens`` tokens, padding included.
+    """
+    order = generator.permutation(len(lengths))
+    size = batch_size * WINDOW
+    windows = [order[start : start + size] for start in range(0, len(order), size)]
+    batches = [
+        batch
+        for window in windows
+        for batch in _cut(
+            window[np.argsort(lengths[window], kind="stable")], lengths, batch_size, batch_tokens
+        )
+    ]
+    return [batches[index] for index in generator.permutation(len(batches))]
+
+
+def sorted_batches(lengths: NDArray[np.int64], batch_size: int, batch_tokens: int) -> list[Rows]:
+    """All rows once, from the longest to the shortest, so that memory runs out at once or never."""
+    return list(_cut(np.argsort(-lengths, kind="stable"), lengths, batch_size, batch_tokens))
+
+
+def _cut(order: Rows, lengths: NDArray[np.int64], batch_size: int, batch_tokens: int) -> Iterator[Rows]:
+    start, longest = 0, 0
+    for end, row in enumerate(order):
+        longest = max(longest, int(lengths[row]))
+        count = end - start + 1
+        if count > 1 and (count > batch_size or count * longest > batch_tokens):
+            yield order[start:end]
+            start, longest = end, int(lengths[row])
+    if start < len(order):
+        yield order[start:]

@@ -1,0 +1,100 @@
+"""Stage ``encoded``: a task's examples as the token sequences that models read, made once per tokenizer.
+
+A single piece of code becomes ``<cls> code <sep>``, a pair ``<cls> a <sep> b <sep>``. What is longer than ``max_length``
+is cut: around the hole where there is one, otherwise at the end; of a pair, the longer side first.
+"""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from transformers import AutoTokenizer
+
+from codekd.data.hole import HOLE
+from codekd.data.read import read_examples
+from codekd.models.vocabulary import TOKENIZER_FILES
+
+if TYPE_CHECKING:
+    from codekd.study.job import Job
+
+SPLITS = ("train", "valid", "test", "unlabeled")
+BEFORE_HOLE = 2 / 3
+NO_OFFSET = -1
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("label", pa.int32()),
+        ("input_ids", pa.list_(pa.int32())),
+        ("starts", pa.list_(pa.int32())),
+        ("ends", pa.list_(pa.int32())),
+        ("length", pa.int32()),
+        ("second_start", pa.int32()),
+    ]
+)
+
+
+def run(job: "Job", folder: Path) -> dict[str, Any]:
+    """Write ``{split}.parquet``: token ids with their character offsets; the tokenizer is copied beside them.
+
+    ``starts`` and ``ends`` count characters of the token's own piece of code, -1 for special tokens; ``second_start``
+    is the position of the first token of ``code_b``, equal to ``length`` where there is only one piece of code.
+    """
+    for name in TOKENIZER_FILES:
+        shutil.copyfile(job.parents["tokenizer"] / name, folder / name)
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    backend = tokenizer.backend_tokenizer
+    hole = backend.token_to_id(HOLE) if job.spec["has_hole"] else None
+    cls, sep, limit = tokenizer.cls_token_id, tokenizer.sep_token_id, job.spec["max_length"]
+    columns = job.spec["columns"]
+    summary: dict[str, Any] = {"vocabulary": len(tokenizer)}
+    for split in SPLITS:
+        examples = read_examples(job.parents["examples"], split, columns, job.spec["classes"])
+        encodings = [
+            backend.encode_batch(examples[column].to_list(), add_special_tokens=False) for column in columns
+        ]
+        rows: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
+        for pieces in zip(*encodings, strict=True):
+            lengths = [len(piece.ids) for piece in pieces]
+            if hole is None:
+                windows = [(0, kept) for kept in shares(lengths, limit - 1 - len(pieces))]
+            else:
+                windows = [around(pieces[0].ids.index(hole), lengths[0], limit - 2)]
+            ids, spans = [cls], [(NO_OFFSET, NO_OFFSET)]
+            boundaries = []
+            for piece, (start, end) in zip(pieces, windows, strict=True):
+                ids += [*piece.ids[start:end], sep]
+                spans += [*piece.offsets[start:end], (NO_OFFSET, NO_OFFSET)]
+                boundaries.append(len(ids))
+            starts, ends = np.array(spans, dtype=np.int32).T
+            rows["input_ids"].append(np.array(ids, dtype=np.int32))
+            rows["starts"].append(starts)
+            rows["ends"].append(ends)
+            rows["length"].append(len(ids))
+            rows["second_start"].append(boundaries[0])
+        rows["id"] = examples["id"].to_list()
+        rows["label"] = examples["label"].to_list()
+        pq.write_table(pa.table(rows, schema=SCHEMA), folder / f"{split}.parquet", compression="zstd")
+        lengths = np.array(rows["length"])
+        summary[split] = {
+            "examples": len(lengths),
+            "mean_length": round(float(lengths.mean()), 1) if len(lengths) else 0,
+        }
+    return summary
+
+
+def around(position: int, length: int, limit: int) -> tuple[int, int]:
+    """The window ``[start, end)`` of at most ``limit`` tokens that shows a position with two thirds before it."""
+    start = max(0, min(position - int(limit * BEFORE_HOLE), length - limit))
+    return start, min(length, start + limit)
+
+
+def shares(lengths: list[int], limit: int) -> list[int]:
+    """How many tokens of one or two pieces fit into ``limit`` together; of two, the longer is cut first."""
+    if len(lengths) == 1:
+        return [min(lengths[0], limit)]
+    first, second = lengths
+    first = min(first, max(limit - second, limit // 2))
+    return [first, min(second, limit - first)]

@@ -1,0 +1,99 @@
+"""Stage ``examples``: a task's labelled splits and its unlabelled transfer set.
+
+Spec: ``{"task": {the task's config}, "split": {package: "train" | "valid" | "test"}}``; parents: ``corpus/NAME``
+for every corpus that the kind reads. Leaves ``train``, ``valid``, ``test`` and ``unlabeled`` as Parquet with
+the columns ``id``, the input's, ``label``, ``group`` and the kind's own.
+"""
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from codekd.data.hashing import digest
+from codekd.data.tasks.base import TaskConfig
+from codekd.errors import CodekdError
+
+if TYPE_CHECKING:
+    from codekd.study.job import Job
+
+LABELLED = ("train", "valid", "test")
+PARTS = (*LABELLED, "unlabeled")
+
+
+def run(job: "Job", folder: Path) -> dict[str, Any]:
+    """Build the examples, drop what is there twice, apply the limits, check and write."""
+    spec, split = job.spec["task"], job.spec["split"]
+    task = importlib.import_module(f"codekd.data.tasks.{spec['kind']}")
+    config: TaskConfig = task.Config.model_validate(spec)
+    corpora = {name: job.parents[f"corpus/{name}"] for name in config.corpora}
+    for name, corpus in corpora.items():
+        _check_packages(name, corpus, split)
+    frames = finish(task.build(config, corpora, split), config)
+    check(frames, config)
+    for part, frame in frames.items():
+        frame.write_parquet(folder / f"{part}.parquet")
+    return {part: _counts(frame, config) for part, frame in frames.items()}
+
+
+def finish(frames: dict[str, pl.DataFrame], config: TaskConfig) -> dict[str, pl.DataFrame]:
+    """Add ids, keep the first of equal inputs (labelled before unlabelled), sort by id and cut to the limits.
+
+    The id is a hash of the input, so the order is random and the same everywhere, and the first n examples
+    are a fixed sample.
+    """
+    finished: dict[str, pl.DataFrame] = {}
+    seen = pl.Series("id", [], dtype=pl.String)
+    for part in PARTS:
+        frame = frames[part]
+        ids = [digest(*row) for row in frame.select(config.columns).iter_rows()]
+        frame = frame.select(
+            pl.Series("id", ids, dtype=pl.String),
+            *config.columns,
+            pl.col("label").cast(pl.Int32),
+            pl.exclude("label", *config.columns),
+        )
+        frame = frame.unique("id", keep="first", maintain_order=True).join(
+            seen.to_frame(), on="id", how="anti"
+        )
+        seen = pl.concat([seen, frame["id"]])
+        finished[part] = frame.sort("id").head(getattr(config.examples, part) or len(frame))
+    return finished
+
+
+def check(frames: dict[str, pl.DataFrame], config: TaskConfig) -> None:
+    """Raise a CodekdError unless splits are filled and disjoint in ids and groups, and labels are classes."""
+    ids = pl.concat([frame["id"] for frame in frames.values()])
+    if ids.n_unique() != len(ids):
+        raise CodekdError(f"{config.kind}: {len(ids) - ids.n_unique()} examples are in more than one place")
+    owner: dict[str, str] = {}
+    for part in LABELLED:
+        frame = frames[part]
+        if frame.is_empty():
+            raise CodekdError(f"{config.kind}: no example in {part}; give it more packages in the split")
+        if not frame["label"].is_between(0, len(config.classes) - 1).all():
+            raise CodekdError(f"{config.kind}: {part} has labels outside 0..{len(config.classes) - 1}")
+        for group in frame["group"].unique():
+            if owner.setdefault(group, part) != part:
+                raise CodekdError(f"{config.kind}: {group} has examples in {owner[group]} and in {part}")
+    if strangers := {g for g in frames["unlabeled"]["group"].unique() if owner.get(g, "train") != "train"}:
+        raise CodekdError(
+            f"{config.kind}: unlabelled examples from {', '.join(sorted(strangers))}, not of train"
+        )
+
+
+def _check_packages(name: str, corpus: Path, split: dict[str, str]) -> None:
+    packages = pl.scan_parquet(corpus / "functions.parquet").select("package").unique().collect()["package"]
+    if missing := sorted(set(packages) - split.keys()):
+        raise CodekdError(
+            f"the split leaves out {', '.join(missing)} of the corpus {name!r}: add each as train, valid or test"
+        )
+    if wrong := sorted({value for value in split.values() if value not in LABELLED}):
+        raise CodekdError(f"the split names {', '.join(wrong)}: write train, valid or test")
+
+
+def _counts(frame: pl.DataFrame, config: TaskConfig) -> dict[str, Any]:
+    labels = frame["label"].to_list()
+    by_class = {name: labels.count(label) for label, name in enumerate(config.classes)}
+    return {"examples": len(labels), "groups": frame["group"].n_unique(), "classes": by_class}

@@ -1,0 +1,73 @@
+"""The functions of a Python source file, as text."""
+
+import ast
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
+SCOPE = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function or method: its qualified name as Python gives it, and its source from the first decorator on.
+
+    The source is moved to the left margin, so that it parses on its own.
+    """
+
+    qualname: str
+    code: str
+
+
+def functions_of(source: str) -> Iterator[Function]:
+    """Every function, method and nested function of a module, outer ones before inner ones.
+
+    Raises:
+        SyntaxError, ValueError, RecursionError, MemoryError: what ``ast.parse`` raises for text that this
+            Python cannot parse (Python 2, null bytes, absurd nesting).
+    """
+    lines = source.split("\n")
+    pending: list[tuple[ast.AST, str]] = [(parse(source), "")]
+    while pending:
+        node, prefix = pending.pop()
+        inner: list[tuple[ast.AST, str]] = []
+        for child in statements(node):
+            if isinstance(child, FUNCTION):
+                qualname = prefix + child.name
+                yield Function(qualname, _text(child, lines))
+                inner.append((child, f"{qualname}.<locals>."))
+            elif isinstance(child, ast.ClassDef):
+                inner.append((child, f"{prefix}{child.name}."))
+            else:
+                inner.append((child, prefix))
+        pending.extend(reversed(inner))
+
+
+def parse(source: str) -> ast.Module:
+    """``ast.parse`` without the warnings about other people's escapes and comparisons."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(source)
+
+
+def statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Statements, handlers and cases directly inside a node; cheaper than ``ast.iter_child_nodes``."""
+    for field in ("body", "handlers", "orelse", "finalbody", "cases"):
+        children = getattr(node, field, ())
+        if isinstance(children, list):
+            yield from children
+
+
+def own_statements(function: ast.AST) -> Iterator[ast.AST]:
+    """Statements and handlers of a function at any depth, in order, except those of inner functions or classes."""
+    for child in statements(function):
+        if not isinstance(child, SCOPE):
+            yield child
+            yield from own_statements(child)
+
+
+def _text(function: FUNCTION, lines: list[str]) -> str:
+    first = min([function.lineno, *(decorator.lineno for decorator in function.decorator_list)])
+    indentation = lines[function.lineno - 1][: function.col_offset]
+    return "\n".join(line.removeprefix(indentation) for line in lines[first - 1 : function.end_lineno])

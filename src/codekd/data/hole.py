@@ -1,0 +1,3 @@
+"""The token that stands for the code a model has to guess."""
+
+HOLE = "__HOLE__"

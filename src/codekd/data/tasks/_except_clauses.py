@@ -1,0 +1,108 @@
+"""Examples of exception classification from the functions of the corpora."""
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from codekd.data.functions import own_statements, parse
+from codekd.data.hashing import digest
+from codekd.data.tasks.exception import Config
+from codekd.data.tokens import code_tokens
+from codekd.progress import track
+
+HOLE = "__HOLE__"
+
+
+@dataclass(frozen=True)
+class Clause:
+    """An ``except`` clause of a function: the source on both sides of the hole, and what stood there."""
+
+    before: str
+    after: str
+    type: str
+
+    def window(self, before: int, after: int) -> str:
+        """At most so many characters on each side of the hole, whole lines where a line end is near."""
+        return _last(self.before, before) + HOLE + _last(self.after[::-1], after)[::-1]
+
+
+def clauses_of(code: str) -> Iterator[Clause]:
+    """The ``except`` clauses of a function, those of inner functions left to these; a bare one has type ''."""
+    lines = [line + "\n" for line in code.split("\n")]
+    starts = [0]
+    for line in lines:
+        starts.append(starts[-1] + len(line))
+
+    def position(line: int, column: int) -> int:
+        """Characters before a place that ast gives as a line and a column in bytes."""
+        return starts[line - 1] + len(lines[line - 1].encode()[:column].decode())
+
+    (function,) = parse(code).body
+    for node in own_statements(function):
+        if not isinstance(node, ast.ExceptHandler):
+            continue
+        if node.type is None:
+            end = position(node.lineno, node.col_offset) + len("except")
+            yield Clause(code[:end] + " ", code[end:], "")
+        else:
+            start = position(node.type.lineno, node.type.col_offset)
+            end = position(node.type.end_lineno or 0, node.type.end_col_offset or 0)
+            yield Clause(code[:start], code[end:], _type_name(node.type))
+
+
+def frames(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]) -> dict[str, pl.DataFrame]:
+    """See :func:`codekd.data.tasks.exception.build`."""
+    labels = {name: label for label, name in enumerate(config.classes)}
+    rows: list[dict[str, str | int]] = []
+    seen: set[str] = set()
+    renewed: set[tuple[str, str]] = set()
+    for corpus in ("current", "previous"):
+        functions = _functions_with_clauses(corpora[corpus])
+        kept: set[tuple[str, str]] = set()
+        for package, qualname, code in track(
+            functions, description=f"except clauses, {corpus}", unit="function"
+        ):
+            if (package, qualname) in renewed:
+                continue
+            for clause in clauses_of(code):
+                label = labels.get(clause.type, -1)
+                if label >= 0:
+                    kept.add((package, qualname))
+                part = split[package] if label >= 0 else "unlabeled"
+                key = digest(*code_tokens(clause.before + HOLE + clause.after))
+                if key in seen or (part == "unlabeled" and split[package] != "train"):
+                    continue
+                seen.add(key)
+                window = clause.window(config.before, config.after)
+                row = {"code": window, "label": label, "group": package, "type": clause.type, "part": part}
+                rows.append(row)
+        renewed = kept
+    table = pl.DataFrame(rows)
+    return {
+        part: table.filter(pl.col("part") == part).drop("part")
+        for part in ("train", "valid", "test", "unlabeled")
+    }
+
+
+def _functions_with_clauses(corpus: Path) -> list[tuple[str, str, str]]:
+    scan = pl.scan_parquet(corpus / "functions.parquet")
+    chosen = scan.filter(pl.col("code").str.contains("except", literal=True))
+    return chosen.select("package", "qualname", "code").collect().rows()
+
+
+def _type_name(node: ast.expr) -> str:
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ast.unparse(node)
+
+
+def _last(text: str, count: int) -> str:
+    """At most the last characters of a text, from the start of a line on if that leaves at least half of them."""
+    if len(text) <= count:
+        return text
+    text = text[-count:]
+    newline = text.find("\n") + 1
+    return text[newline:] if newline <= count // 2 else text

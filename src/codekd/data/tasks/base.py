@@ -1,0 +1,39 @@
+"""What every task's config has."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from codekd.study.base import Model
+
+
+class Limits(Model):
+    """How many examples of each split are kept; a smaller limit keeps a subset of what a larger one keeps."""
+
+    train: int | None = Field(None, gt=0, description="Labelled training examples; null keeps all.")
+    valid: int | None = Field(None, gt=0, description="Validation examples; null keeps all.")
+    test: int | None = Field(None, gt=0, description="Test examples; null keeps all.")
+    unlabeled: int | None = Field(None, ge=0, description="Unlabelled examples; null keeps all.")
+
+
+class TaskConfig(Model):
+    """A task: where its examples come from, its classes and its metric.
+
+    The class variables say what holds for the kind as such: the corpora it is made from, the columns of its
+    input, and whether that input has a ``__HOLE__``.
+    """
+
+    corpora: ClassVar[tuple[str, ...]] = ()
+    columns: ClassVar[tuple[str, ...]] = ("code",)
+    has_hole: ClassVar[bool] = False
+
+    kind: str = Field(
+        pattern=r"^[a-z][a-z0-9_]*$", description="Module in data/tasks that builds the examples."
+    )
+    examples: Limits = Field(Limits(), description="How many examples of each split are kept.")
+    classes: tuple[str, ...] = Field(
+        min_length=2, description="Names of the classes; a label is an index here."
+    )
+    metric: Literal["accuracy", "f1", "macro_f1"] = Field(
+        description="Chooses the best epoch; f1 is that of the second of two classes."
+    )

@@ -1,0 +1,52 @@
+"""Exception classification: which exception type did the author catch?
+
+CuBERT's recipe (Kanade et al. 2020, "Learning and Evaluating Contextual Embedding of Source Code"): one
+example per ``except`` clause with a single type among twenty, shown in its innermost function with the whole
+type expression replaced by ``__HOLE__``.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from codekd.data.tasks.base import TaskConfig
+
+if TYPE_CHECKING:
+    import polars as pl
+
+CLASSES = (
+    *("ValueError", "KeyError", "AttributeError", "TypeError", "OSError", "IOError", "ImportError"),
+    *("IndexError", "DoesNotExist", "KeyboardInterrupt", "StopIteration", "AssertionError", "SystemExit"),
+    *("RuntimeError", "HTTPError", "UnicodeDecodeError", "NotImplementedError", "ValidationError"),
+    *("ObjectDoesNotExist", "NameError"),
+)
+
+
+class Config(TaskConfig):
+    """Exception classification on the pinned wheels."""
+
+    corpora: ClassVar[tuple[str, ...]] = ("current", "previous")
+    has_hole: ClassVar[bool] = True
+
+    kind: Literal["exception"] = "exception"
+    classes: tuple[str, ...] = Field(
+        CLASSES, min_length=2, description="Exception types, by their last name."
+    )
+    metric: Literal["accuracy", "f1", "macro_f1"] = Field("accuracy", description="Chooses the best epoch.")
+    before: int = Field(400, gt=0, description="Characters of the function shown before the hole, at most.")
+    after: int = Field(200, gt=0, description="Characters of the function shown after the hole, at most.")
+
+
+def build(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]) -> "dict[str, pl.DataFrame]":
+    """Frames ``train``, ``valid``, ``test`` and ``unlabeled`` with ``code``, ``label``, ``group``, ``type``.
+
+    An earlier release adds the functions that have no example in the current one. Functions that differ in
+    comments or layout only are one example. Unlabelled are all other clauses of the training packages: bare
+    ones, tuples, other types. The input is a window: at the start of a function the hole is out of reach of a
+    short model in two cases of five.
+    """
+    from codekd.data.tasks import _except_clauses
+
+    return _except_clauses.frames(config, corpora, split)

@@ -1,0 +1,5 @@
+"""The one exception whose message is meant for the user: what was wrong, where, and what would be right."""
+
+
+class CodekdError(Exception):
+    """Bad input, data or environment. Printed without a traceback, exit code 1."""

@@ -1,0 +1,66 @@
+"""What every method is: a loss, and the names of the signals that it needs of the teacher."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import Field
+
+from codekd.study.base import Model
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from codekd.models.head import ClassifierOutput
+
+UNLABELLED = -1
+
+
+class Method(Model):
+    """A method's settings and its loss."""
+
+    signals: ClassVar[tuple[str, ...]] = ()
+    """What the loss reads of the teacher, e.g. ``("logits",)``."""
+
+    kind: str = Field(description="Module in codekd.methods.")
+    transfer: Literal["labelled", "all"] = Field(
+        default="all",
+        description="Which part of the transfer set it trains on: labelled examples only, or all, "
+        "the unlabelled ones taught by the teacher alone.",
+    )
+
+    def for_classes(self, classes: int) -> Self:
+        """The method as it applies to a task with so many classes.
+
+        A copy without it where a term is void there; see the method for the reason.
+
+        Raises:
+            CodekdError: with the reason, if nothing of the method remains.
+        """
+        return self
+
+    @abstractmethod
+    def loss(self, outputs: ClassifierOutput, labels: Tensor, teacher: Mapping[str, Tensor]) -> Tensor:
+        """The scalar to minimise on one batch.
+
+        ``outputs`` are the student's, with logits ``(batch, classes)``; ``labels`` are ``(batch,)`` int64, -1
+        where there is none; ``teacher`` maps each name in ``signals`` to the rows of this batch.
+        """
+
+
+def hard_label_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of ``logits`` ``(batch, classes)`` over the examples whose label is not -1.
+
+    Zero, with a gradient of zero, if the batch has no label.
+    """
+    from torch.nn.functional import cross_entropy
+
+    total = cross_entropy(at_least_float32(logits), labels, ignore_index=UNLABELLED, reduction="sum")
+    return total / (labels != UNLABELLED).sum().clamp(min=1)
+
+
+def at_least_float32(values: Tensor) -> Tensor:
+    """Half precision widened: a loss is computed in float32, also under autocast."""
+    return values.float() if values.element_size() < 4 else values

@@ -1,0 +1,1 @@
+"""One module per student architecture; a student definition names its module with `kind:`."""

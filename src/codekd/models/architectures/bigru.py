@@ -1,0 +1,48 @@
+"""BiGRU students: a bidirectional GRU trained from scratch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from codekd.models.architectures.base import Architecture
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from codekd.models.vocabulary import Vocabulary
+
+
+class Config(Architecture):
+    """Sizes of a BiGRU student."""
+
+    plain_pooling: ClassVar[str] = "final"
+
+    pooling: Literal["auto", "final", "mean", "hole"] = Field(
+        default="auto",
+        description="Which state is classified: the final one of each direction, the mean, or that at "
+        "__HOLE__; auto is hole where the task has one, otherwise final.",
+    )
+
+    def weights_per_token(self) -> int:
+        """Three gates in each direction, over the layer's input and its own state."""
+        inputs = self.hidden + (self.layers - 1) * 2 * self.hidden
+        return 2 * 3 * self.hidden * (inputs + self.layers * self.hidden)
+
+    def build(self, vocabulary: Vocabulary, classes: int, pooling: str) -> PreTrainedModel:
+        """A BiGRU with a classification head and random weights."""
+        from codekd.models.bigru import BiGRUConfig, BiGRUForSequenceClassification
+
+        return BiGRUForSequenceClassification(
+            BiGRUConfig(
+                vocab_size=vocabulary.size,
+                pad_token_id=vocabulary.pad_id,
+                hidden_size=self.hidden,
+                num_hidden_layers=self.layers,
+                dropout=self.dropout,
+                num_labels=classes,
+                pooling=pooling,
+                hole_token_id=vocabulary.hole_id,
+            )
+        )

@@ -1,0 +1,151 @@
+"""A bidirectional GRU with a classification head, whose results do not depend on the padding."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
+
+from codekd.models.head import ClassificationHead, ClassifierOutput
+from codekd.models.pooling import check_pooling, pool, state_at
+
+POOLINGS = ("final", "mean", "hole")
+
+
+class BiGRUConfig(PreTrainedConfig):
+    """Sizes of the network (``num_labels`` is inherited).
+
+    Attributes:
+        vocab_size: number of token ids.
+        pad_token_id: id of the padding token.
+        hidden_size: units per direction, and width of the embedding.
+        num_hidden_layers: number of bidirectional layers.
+        dropout: dropout probability after the embedding, between layers and in the head.
+        pooling: ``final`` (forward state at the last token, backward one at the first), ``mean`` or ``hole``.
+        hole_token_id: id of ``__HOLE__``, None if the tokenizer has none.
+    """
+
+    model_type = "codekd-bigru"
+
+    vocab_size: int = 2000
+    pad_token_id: int = 0
+    hidden_size: int = 176
+    num_hidden_layers: int = 2
+    dropout: float = 0.0
+    pooling: str = "final"
+    hole_token_id: int | None = None
+
+
+class BiGRULayer(nn.Module):
+    """One GRU per direction; the backward one reads every sequence reversed by its own length.
+
+    So padding comes last for both and reaches no state of a real token. A packed sequence does the same at a
+    third of the speed on CPU.
+    """
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.ahead = nn.GRU(width, hidden)
+        self.back = nn.GRU(width, hidden)
+
+    def forward(self, states: Tensor, reversal: Tensor) -> Tensor:
+        """States ``(length, batch, 2 * hidden)`` of ``states`` ``(length, batch, width)``."""
+        ahead, _ = self.ahead(states)
+        back, _ = self.back(reordered(states, reversal))
+        return torch.cat([ahead, reordered(back, reversal)], dim=-1)
+
+
+class BiGRUForSequenceClassification(PreTrainedModel):
+    """Embedding, bidirectional GRU layers, pooling, head on the concatenated directions."""
+
+    config_class = BiGRUConfig
+
+    def __init__(self, config: BiGRUConfig) -> None:
+        super().__init__(config)
+        check_pooling(config.pooling, POOLINGS, config.hole_token_id)
+        hidden = config.hidden_size
+        self.embedding = nn.Embedding(config.vocab_size, hidden, padding_idx=config.pad_token_id)
+        self.layers = nn.ModuleList(
+            BiGRULayer(hidden if layer == 0 else 2 * hidden, hidden)
+            for layer in range(config.num_hidden_layers)
+        )
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = ClassificationHead(2 * hidden, config.num_labels, config.dropout)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Keep torch's own initialisation: the small normal one of transformers starves a GRU."""
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The token embeddings."""
+        return self.embedding
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        """Replace the token embeddings."""
+        self.embedding = value
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        output_hidden_states: bool = False,
+    ) -> ClassifierOutput:
+        """Logits of right-padded ``input_ids`` ``(batch, length)``; states are zero at padding.
+
+        ``token_type_ids`` are accepted, as every classifier accepts them, and have no effect.
+        """
+        lengths = attention_mask.sum(1)
+        reversal = reversal_of(lengths, input_ids.shape[1])
+        mask = attention_mask.T.unsqueeze(-1).bool()
+        # Time comes first in here: it is the order that torch's GRU runs in.
+        states = [self.embedding(input_ids.T).masked_fill(~mask, 0)]
+        for layer in self.layers:
+            states.append(layer(self.dropout(states[-1]), reversal).masked_fill(~mask, 0))
+        batch_first = [layer_states.transpose(0, 1) for layer_states in states]
+
+        def pooled(layer_states: Tensor) -> Tensor:
+            how = self.config.pooling
+            if how == "final" and layer_states.shape[-1] == 2 * self.config.hidden_size:
+                return final_states(layer_states, lengths)
+            # The embedding output has no directions, hence no final states.
+            how = "mean" if how == "final" else how
+            return pool(layer_states, input_ids, attention_mask, how, self.config.hole_token_id)
+
+        logits = self.head(pooled(batch_first[-1]))
+        if not output_hidden_states:
+            return ClassifierOutput(logits=logits)
+        return ClassifierOutput(
+            logits=logits, hidden_states=tuple(batch_first), pooled=tuple(map(pooled, batch_first))
+        )
+
+
+def reversal_of(lengths: Tensor, length: int) -> Tensor:
+    """The order ``(length * batch,)`` of the vectors of a time-first batch with every sequence reversed.
+
+    Each is reversed by its own length, of ``lengths`` ``(batch,)``: padding keeps its place. The order is its
+    own inverse.
+    """
+    time = torch.arange(length, device=lengths.device).unsqueeze(1)
+    batch = torch.arange(len(lengths), device=lengths.device)
+    source = torch.where(time < lengths, lengths - 1 - time, time)
+    return (source * len(lengths) + batch).flatten()
+
+
+def reordered(states: Tensor, rows: Tensor) -> Tensor:
+    """``states`` ``(length, batch, width)`` with its ``length * batch`` vectors in the order of ``rows``."""
+    return states.flatten(0, 1).index_select(0, rows).view(states.shape)
+
+
+def final_states(states: Tensor, lengths: Tensor) -> Tensor:
+    """The state of each direction that has read everything, ``(batch, 2 * hidden)``.
+
+    ``states`` is ``(batch, length, 2 * hidden)``: the first half belongs to the forward direction, whose last
+    state is at the last real token, the second to the backward direction, whose last is at the first.
+    """
+    ahead, back = states.chunk(2, dim=-1)
+    return torch.cat([state_at(ahead, lengths - 1), back[:, 0]], dim=-1)
+
+
+AutoConfig.register(BiGRUConfig.model_type, BiGRUConfig)
+AutoModelForSequenceClassification.register(BiGRUConfig, BiGRUForSequenceClassification)

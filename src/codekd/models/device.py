@@ -1,0 +1,42 @@
+"""Where a model runs and in which precision: decided by the machine, never part of an identity."""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedModel
+
+RECURRENT = ("codekd-bigru",)
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device and the dtype of autocast; float32 means no autocast."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Context of a forward pass."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    def describe(self) -> dict[str, str]:
+        """For the manifest."""
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
+        return {"device": name, "precision": str(self.dtype).removeprefix("torch.")}
+
+
+def choose_device(model: PreTrainedModel) -> Device:
+    """The GPU if there is one, bf16 where it pays: on GPUs that have it and, for transformers, on CPUs that have it.
+
+    A GRU is slower in bf16 on CPU.
+    """
+    if torch.cuda.is_available():
+        bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return Device(torch.device("cuda"), torch.bfloat16 if bf16 else torch.float32)
+    bf16 = _cpu_has_bf16() and model.config.model_type not in RECURRENT
+    return Device(torch.device("cpu"), torch.bfloat16 if bf16 else torch.float32)
+
+
+def _cpu_has_bf16() -> bool:
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

@@ -1,0 +1,158 @@
+"""Any transformers encoder with pooling and a classification head: the teachers and the RoBERTa students."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from torch import Tensor, float32, nn
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+
+from codekd.errors import CodekdError
+from codekd.models.head import ClassificationHead, ClassifierOutput
+from codekd.models.pooling import check_pooling, pool
+from codekd.models.vocabulary import Vocabulary
+
+POOLINGS = ("first", "mean", "hole")
+
+
+class EncoderConfig(PreTrainedConfig):
+    """The encoder's own configuration, nested, and what is added to it (``num_labels`` is inherited).
+
+    Attributes:
+        encoder: configuration of any encoder known to transformers (a mapping needs its ``model_type``).
+        pooling: ``first``, ``mean`` or ``hole``, see :func:`codekd.models.pooling.pool`.
+        hole_token_id: id of ``__HOLE__``, None if the tokenizer has none.
+        classifier_dropout: dropout probability in the head.
+    """
+
+    model_type = "codekd-encoder"
+    sub_configs: ClassVar[dict[str, Any]] = {"encoder": AutoConfig}
+
+    encoder: PreTrainedConfig = None
+    pooling: str = "first"
+    hole_token_id: int | None = None
+    classifier_dropout: float = 0.0
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        """Turn the nested mapping of a ``config.json`` into the encoder's configuration."""
+        if isinstance(self.encoder, dict):
+            self.encoder = AutoConfig.for_model(**self.encoder)
+        super().__post_init__(**kwargs)
+
+
+class EncoderForSequenceClassification(PreTrainedModel):
+    """Encoder, pooling, head."""
+
+    config_class = EncoderConfig
+    base_model_prefix = "encoder"
+    _supports_sdpa = True
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__(config)
+        check_pooling(config.pooling, POOLINGS, config.hole_token_id)
+        self.encoder = without_pooler(AutoModel.from_config(config.encoder))
+        self.head = ClassificationHead(
+            config.encoder.hidden_size, config.num_labels, config.classifier_dropout
+        )
+        # RoBERTa and ModernBERT tell the sides of a pair by the separator alone.
+        self._has_segments = getattr(config.encoder, "type_vocab_size", 0) > 1
+        self.post_init()
+
+    @classmethod
+    def from_encoder(
+        cls,
+        folder: Path,
+        num_labels: int,
+        pooling: str,
+        vocabulary: Vocabulary,
+        classifier_dropout: float = 0.0,
+    ) -> Self:
+        """Pretrained weights from a local folder, a new head, rows for the tokens the tokenizer gained.
+
+        Only safetensors are read, no code of the folder is run and nothing is downloaded.
+
+        Raises:
+            CodekdError: if the folder holds no such encoder, or one with another padding token.
+        """
+        try:
+            pretrained = AutoModel.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=float32
+            )
+        except (OSError, ValueError) as error:
+            raise CodekdError(
+                f"no encoder in safetensors format can be read from {folder}: {error}"
+            ) from error
+        if pretrained.config.pad_token_id not in (None, vocabulary.pad_id):
+            raise CodekdError(
+                f"the encoder in {folder} pads with token {pretrained.config.pad_token_id}, "
+                f"its tokenizer with {vocabulary.pad_id}: they must agree"
+            )
+        # A saved model names no folder of the machine that made it.
+        pretrained.config.name_or_path = ""
+        known = pretrained.get_input_embeddings().num_embeddings
+        if vocabulary.size > known:
+            embeddings = pretrained.resize_token_embeddings(vocabulary.size, mean_resizing=False)
+            # A new token stands for code to guess, as the mask does.
+            embeddings.weight.data[known:] = embeddings.weight.data[vocabulary.mask_id]
+        model = cls(
+            EncoderConfig(
+                encoder=pretrained.config,
+                num_labels=num_labels,
+                pooling=pooling,
+                hole_token_id=vocabulary.hole_id,
+                classifier_dropout=classifier_dropout,
+            )
+        )
+        model.encoder.load_state_dict(without_pooler(pretrained).state_dict())
+        return model
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The encoder's token embeddings."""
+        return self.encoder.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the encoder's token embeddings."""
+        self.encoder.set_input_embeddings(value)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        output_hidden_states: bool = False,
+    ) -> ClassifierOutput:
+        """Logits of right-padded ``input_ids`` ``(batch, length)``, on request with all states."""
+        segments = {"token_type_ids": token_type_ids} if self._has_segments and token_type_ids is not None else {}
+        outputs = self.encoder(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            output_hidden_states=output_hidden_states,
+            **segments,
+        )
+
+        def pooled(states: Tensor) -> Tensor:
+            return pool(states, input_ids, attention_mask, self.config.pooling, self.config.hole_token_id)
+
+        logits = self.head(pooled(outputs.last_hidden_state))
+        if not output_hidden_states:
+            return ClassifierOutput(logits=logits)
+        states = tuple(outputs.hidden_states)
+        return ClassifierOutput(logits=logits, hidden_states=states, pooled=tuple(map(pooled, states)))
+
+
+def without_pooler(encoder: PreTrainedModel) -> PreTrainedModel:
+    """The encoder less the pooler that BERT-like classes bring: the head does not read it."""
+    if getattr(encoder, "pooler", None) is not None:
+        encoder.pooler = None
+    return encoder
+
+
+AutoConfig.register(EncoderConfig.model_type, EncoderConfig)
+AutoModelForSequenceClassification.register(EncoderConfig, EncoderForSequenceClassification)

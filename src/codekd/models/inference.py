@@ -1,0 +1,53 @@
+"""A model over a whole set of examples, in eval mode and without gradients."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from codekd.data.batches import Encoded, Rows, sorted_batches
+from codekd.models.device import Device
+from codekd.models.head import ClassifierOutput
+
+BATCH_SIZE = 64
+BATCH_TOKENS = 16384
+
+
+@torch.inference_mode()
+def outputs(
+    model: PreTrainedModel,
+    data: Encoded,
+    device: Device,
+    extract: Callable[[ClassifierOutput], Tensor],
+    hidden_states: bool = False,
+    rows: Rows | None = None,
+) -> Iterator[tuple[Rows, NDArray[np.generic]]]:
+    """What ``extract`` takes of the model's outputs, batch by batch, with the rows of ``data`` it belongs to.
+
+    All examples, or those at ``rows``, come once each, sorted by length.
+    """
+    was_training = model.training
+    model.eval()
+    rows = np.arange(len(data)) if rows is None else rows
+    for chosen in sorted_batches(data.lengths[rows], BATCH_SIZE, BATCH_TOKENS):
+        batch = data.batch(rows[chosen], device.device)
+        with device.autocast():
+            output = model(
+                input_ids=batch.input_ids,
+                attention_mask=batch.attention_mask,
+                token_type_ids=batch.token_type_ids,
+                output_hidden_states=hidden_states,
+            )
+        yield rows[chosen], extract(output).cpu().numpy()
+    model.train(was_training)
+
+
+def predict(model: PreTrainedModel, data: Encoded, device: Device) -> NDArray[np.float32]:
+    """Raw logits ``(examples, classes)`` in the order of ``data``."""
+    logits = np.empty((len(data), model.config.num_labels), dtype=np.float32)
+    for rows, values in outputs(model, data, device, lambda output: output.logits.float()):
+        logits[rows] = values
+    return logits

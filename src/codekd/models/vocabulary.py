@@ -1,0 +1,32 @@
+"""What a model must know of a tokenizer."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Number of token ids and the ids with a meaning of their own.
+
+    ``hole_id`` is None without ``__HOLE__``; ``special_ids`` stand for no code.
+    """
+
+    size: int
+    pad_id: int
+    mask_id: int
+    hole_id: int | None
+    special_ids: tuple[int, ...] = ()
+
+
+def read_vocabulary(folder: Path) -> Vocabulary:
+    """The vocabulary of the tokenizer in a folder."""
+    from transformers import AutoTokenizer
+
+    from codekd.data.hole import HOLE
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    hole = tokenizer.backend_tokenizer.token_to_id(HOLE)
+    special = {*tokenizer.all_special_ids, *([] if hole is None else [hole])}
+    return Vocabulary(len(tokenizer), tokenizer.pad_token_id, tokenizer.mask_token_id, hole, tuple(sorted(special)))

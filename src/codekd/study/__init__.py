@@ -1,0 +1,1 @@
+"""What the Snakefile imports: config models, grid, graph and identity. Standard library, pydantic and yaml only."""

@@ -1,0 +1,43 @@
+"""Find the module behind a definition's ``kind``: by file name, so that no registry lists them all."""
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from codekd.errors import CodekdError
+
+PACKAGES = {
+    "tasks": "codekd.data.tasks",
+    "teachers": "codekd.models.teachers",
+    "students": "codekd.models.architectures",
+    "methods": "codekd.methods",
+}
+
+
+def kinds(section: str) -> list[str]:
+    """The kinds that a section of the config knows, e.g. ``["dist", "ft", "kd", "pseudo"]`` for methods."""
+    package = importlib.import_module(PACKAGES[section])
+    files = (path.stem for folder in package.__path__ for path in Path(folder).glob("*.py"))
+    return sorted(stem for stem in files if stem != "base" and not stem.startswith("_"))
+
+
+def module_name(section: str, kind: str) -> str:
+    """Full name of the module that implements a kind.
+
+    Raises:
+        CodekdError: there is no such kind.
+    """
+    if kind not in kinds(section):
+        raise CodekdError(f"{section}: there is no kind {kind!r}; known kinds are {', '.join(kinds(section))}.")
+    return f"{PACKAGES[section]}.{kind}"
+
+
+def load(section: str, kind: str) -> ModuleType:
+    """The module that implements a kind; it defines ``Config``."""
+    return importlib.import_module(module_name(section, kind))
+
+
+def parse(section: str, definition: dict[str, Any]) -> Any:
+    """A definition (with its ``kind``) as the ``Config`` of its module."""
+    return load(section, definition["kind"]).Config.model_validate(definition)

@@ -1,0 +1,75 @@
+"""The config file as typed models: what a user may write, and the study it stands for."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints
+
+from codekd.data.pins import Pin
+from codekd.study.base import Model
+from codekd.study.training import Training
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._-]{0,38}[a-z0-9])?$")]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Definitions = dict[Name, dict[str, Any]]
+
+
+class Grid(Model):
+    """The cells of the study: every combination of these names and seeds."""
+
+    tasks: list[Name] = Field(min_length=1, description="Names of tasks.")
+    teachers: list[Name] = Field(min_length=1, description="Names of teachers.")
+    students: list[Name] = Field(min_length=1, description="Names of students.")
+    methods: list[Name] = Field(min_length=1, description="Names of methods; `ft` is trained once for all teachers.")
+    seeds: list[Seed] = Field(min_length=1, description="One cell a seed.")
+
+
+class Corpus(Model):
+    """A pinned list of wheels whose functions the tasks are made of."""
+
+    pins: str = Field(description="pip requirements file with hashes, relative to the config file.")
+    packages: list[str] | None = Field(None, min_length=1, description="Use only these packages of the list.")
+
+
+class StudyFile(Model):
+    """One study. Names in `grid` refer to definitions: the package's presets, overridden or extended here."""
+
+    name: Name = Field(description="Name of the study; its report is filed under it.")
+    grid: Grid = Field(description="What is combined with what.")
+    corpora: dict[Name, Corpus] = Field(description="Sources of code, by the names under which tasks read them.")
+    split: str = Field(description="JSON file that puts each package into train, valid or test, relative likewise.")
+    vocabularies: dict[Name, list[Name]] = Field(
+        default={"functions": ["defect", "clone"], "exceptions": ["exception"]},
+        description="Groups of tasks that share a student vocabulary, learnt from their train code.",
+    )
+    training: dict[str, Any] = Field(default={}, description="Training numbers for all students of this study.")
+    tasks: Definitions = Field(default={}, description="Tasks: presets overridden, or new ones.")
+    teachers: Definitions = Field(default={}, description="Teachers: presets overridden, or new ones.")
+    students: Definitions = Field(default={}, description="Students: presets overridden, or new ones.")
+    methods: Definitions = Field(default={}, description="Methods: presets overridden, or new ones.")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A teacher or a student: what it is, and how it is trained."""
+
+    component: Any
+    training: Training
+
+
+@dataclass(frozen=True)
+class Study:
+    """A config with every name resolved and every default filled in: what the graph is built from.
+
+    ``tasks`` and ``methods`` map names to the ``Config`` of their kind.
+    """
+
+    name: str
+    grid: Grid
+    corpora: dict[str, list[Pin]]
+    split: dict[str, str]
+    vocabularies: dict[str, list[str]]
+    tasks: dict[str, Any]
+    teachers: dict[str, Trained]
+    students: dict[str, Trained]
+    methods: dict[str, Any]

@@ -1,0 +1,134 @@
+"""Identity: the digest that names a node's output.
+
+``identity = sha256(canonical JSON of {stage, spec, code, parents})[:12]``, where ``code`` digests the source that the
+node runs: the import closure, inside this package, of the stage's entry modules. Source is compared as a syntax tree
+without docstrings and without the descriptions of config fields: comments, formatting and documentation do not count,
+renaming a local variable does.
+"""
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+PACKAGE = "codekd"
+ROOT = Path(__file__).parents[1]
+LENGTH = 12
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal strings.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """The first 12 hexadecimal digits of the SHA-256 of a value's canonical JSON."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:LENGTH]
+
+
+def code_digest(entries: Iterable[str]) -> str:
+    """Digest of the source in the import closure of some modules of this package, e.g. ``["codekd.methods.kd"]``."""
+    return digest({module: _source_digest(module) for module in closure(frozenset(entries))})
+
+
+@cache
+def closure(entries: frozenset[str]) -> frozenset[str]:
+    """The modules of this package that importing ``entries`` may import, packages' ``__init__`` included.
+
+    Imports inside functions count; imports under ``if TYPE_CHECKING:`` do not.
+    """
+    found: set[str] = set()
+    todo = set(entries)
+    while todo:
+        module = todo.pop()
+        found.add(module)
+        parent = module.rpartition(".")[0]
+        todo |= ({parent} if parent else set()) | _imports(module)
+        todo -= found
+    return frozenset(found)
+
+
+@cache
+def _path(module: str) -> Path | None:
+    """The file of a module of this package, or None where the name is not a module."""
+    base = ROOT.joinpath(*module.split(".")[1:])
+    candidates = (base / "__init__.py", base.with_name(f"{base.name}.py") if base != ROOT else base)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+@cache
+def _tree(module: str) -> ast.Module:
+    path = _path(module)
+    if path is None:
+        raise ModuleNotFoundError(f"{module} is not a module of {PACKAGE}")
+    return ast.parse(path.read_bytes(), filename=str(path))
+
+
+@cache
+def _imports(module: str) -> frozenset[str]:
+    names: set[str] = set()
+    for node in _walk_runtime(_tree(module)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            source = _absolute(module, node)
+            names |= {source} | {f"{source}.{alias.name}" for alias in node.names}
+    ours = (name for name in names if name.split(".")[0] == PACKAGE)
+    return frozenset(name for name in ours if _path(name) is not None)
+
+
+def _absolute(module: str, node: ast.ImportFrom) -> str:
+    if not node.level:
+        return node.module or ""
+    path = _path(module)
+    is_package = path is not None and path.name == "__init__.py"
+    parts = module.split(".")
+    base = parts[: len(parts) - node.level + is_package]
+    return ".".join([*base, *([node.module] if node.module else [])])
+
+
+def _walk_runtime(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes of a tree except what stands under ``if TYPE_CHECKING:``."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+            for other in child.orelse:
+                yield from _walk_runtime(other)
+        else:
+            yield from _walk_runtime(child)
+
+
+@cache
+def _source_digest(module: str) -> str:
+    """Digest of a module's syntax tree and of the files that carry its name (``report.html.j2`` of ``report.py``)."""
+    path = _path(module)
+    assert path is not None
+    beside = sorted(other for other in path.parent.glob(f"{path.stem}.*") if other != path)
+    files = {other.name: hashlib.sha256(other.read_bytes()).hexdigest() for other in beside}
+    return digest([_plain(_tree(module)), files])
+
+
+def _plain(node: Any) -> Any:
+    """A syntax tree as plain lists, equal for all supported versions of Python: positions and empty fields left out."""
+    if isinstance(node, list):
+        return [_plain(item) for item in node]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, []) and name != "kind"}
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _docstring(node):
+        fields["body"] = node.body[1:]
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Field":
+        fields["keywords"] = [keyword for keyword in node.keywords if keyword.arg != "description"]
+    return [type(node).__name__, {name: _plain(value) for name, value in fields.items()}]
+
+
+def _docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    first = node.body[0] if node.body else None
+    return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)

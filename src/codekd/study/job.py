@@ -1,0 +1,28 @@
+"""What a stage is given."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Job:
+    """One node's work: everything a stage needs to know to write its folder.
+
+    ``spec`` holds the values this node uses, after defaults, and nothing else (no paths, device or worker
+    counts); it is part of the node's identity. ``parents`` maps a role (``"examples"``, ``"encoded"``,
+    ``"signals/logits"``) to the folder that a parent node left behind. ``scratch`` is a
+    folder that survives a killed run, for checkpoints.
+    """
+
+    stage: str
+    coordinates: tuple[str, ...]
+    spec: Mapping[str, Any]
+    parents: Mapping[str, Path]
+    scratch: Path
+
+    @property
+    def name(self) -> str:
+        """Stage and coordinates for messages, e.g. ``students exception/minilm/bigru-1.5m/kd/seed1``."""
+        return f"{self.stage} {'/'.join(self.coordinates)}"

@@ -1,0 +1,112 @@
+"""What is wrong with a config, said with file, line, key and the nearest valid name."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from codekd.errors import CodekdError
+
+Key = str | int
+Place = tuple[Key, ...]
+
+
+class Problems:
+    """Collects the problems of one config, so that a user sees all of them at once."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = files
+        self._found: list[str] = []
+
+    def add(self, place: Place, message: str) -> None:
+        """Something is wrong at a place such as ``("students", "bigru-7m", "layers")``."""
+        where = _locate(self._files, place)
+        line = f"{where}: {'.'.join(map(str, place))}: {message}"
+        if line not in self._found:
+            self._found.append(line)
+
+    def add_unknown(self, place: Place, name: str, known: Iterable[str]) -> None:
+        """A name that refers to nothing."""
+        self.add(place, f"there is no {name!r}; {_nearest(name, known)}")
+
+    def add_validation(self, place: Place, error: ValidationError, model: type[BaseModel] | None) -> None:
+        """What pydantic found when it checked the value at a place."""
+        for item in error.errors():
+            inner = tuple(key for key in item["loc"] if key != "[key]")
+            full = place + inner
+            if item["type"] == "extra_forbidden":
+                fields = _fields(model, inner[:-1])
+                self.add(full, f"unknown key; {_nearest(str(inner[-1]), fields)}")
+            elif item["type"] == "missing":
+                self.add(full, "this key is required")
+            else:
+                message = item["msg"].removeprefix("Value error, ")
+                self.add(full, f"{message[0].lower()}{message[1:]} (found {_short(item['input'])})")
+
+    def raise_any(self) -> None:
+        """Raise what was found, if anything."""
+        if self._found:
+            raise CodekdError("\n".join(self._found))
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"valid ones are {', '.join(known)}" if known else "nothing may stand here"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _fields(model: type[BaseModel] | None, inner: Place) -> list[str]:
+    """The keys that a model knows at a place inside it."""
+    for key in inner:
+        if model is None or key not in model.model_fields:
+            return []
+        annotation = model.model_fields[str(key)].annotation
+        options = (annotation, *get_args(annotation))
+        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+    return list(model.model_fields) if model else []
+
+
+def _locate(files: Sequence[Path], place: Place) -> str:
+    """``config/my.yaml, line 12`` for the last file that holds the longest part of a place."""
+    best = (-1, f"{files[-1]}" if files else "config")
+    for path in files:
+        depth, line = _depth_and_line(path, place)
+        if depth >= best[0]:
+            best = (depth, f"{path}, line {line}")
+    return best[1]
+
+
+def _depth_and_line(path: Path, place: Place) -> tuple[int, int]:
+    node, line = _composed(path), 1
+    for depth, key in enumerate(place):
+        if isinstance(node, yaml.MappingNode):
+            entry = next(((k, v) for k, v in node.value if k.value == str(key)), None)
+            if entry is None:
+                return depth, line
+            node, line = entry[1], entry[0].start_mark.line + 1
+        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+            node = node.value[key]
+            line = node.start_mark.line + 1
+        else:
+            return depth, line
+    return len(place), line
+
+
+@cache
+def _composed(path: Path) -> yaml.Node | None:
+    try:
+        return yaml.compose(path.read_text(), Loader=yaml.SafeLoader)
+    except (OSError, yaml.YAMLError):
+        return None
+

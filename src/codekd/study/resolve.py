@@ -1,0 +1,141 @@
+"""From what a user wrote to a study: presets filled in, names looked up, everything checked."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from codekd.data.pins import Pin, read_pins
+from codekd.errors import CodekdError
+from codekd.study import components
+from codekd.study.config import Corpus, Study, StudyFile, Trained
+from codekd.study.problems import Place, Problems
+from codekd.study.training import Training
+
+SPLITS = ("train", "valid", "test")
+TRAINED = ("teachers", "students")
+
+
+@cache
+def presets() -> dict[str, dict[str, dict[str, Any]]]:
+    """The package's own definitions: section -> name -> definition."""
+    folder = Path(__file__).parents[1] / "presets"
+    return {section: yaml.safe_load((folder / f"{section}.yaml").read_text()) for section in components.PACKAGES}
+
+
+def load_study(config: Mapping[str, Any], files: Sequence[Path]) -> Study:
+    """Check a config and resolve it.
+
+    Args:
+        config: the merged content of the config files.
+        files: the files it came from. Relative paths in the config start at the folder of the first one; messages
+            name their lines.
+
+    Raises:
+        CodekdError: every problem found, each with its file, line and key.
+    """
+    problems = Problems(files)
+    try:
+        file = StudyFile.model_validate(config)
+    except ValidationError as error:
+        problems.add_validation((), error, StudyFile)
+    problems.raise_any()
+
+    known = {section: {**presets()[section], **getattr(file, section)} for section in components.PACKAGES}
+    used = {section: {*getattr(file, section), *getattr(file.grid, section)} for section in components.PACKAGES}
+    used["tasks"].update(task for tasks in file.vocabularies.values() for task in tasks)
+    for section in components.PACKAGES:
+        for index, name in enumerate(getattr(file.grid, section)):
+            if name not in known[section]:
+                problems.add_unknown(("grid", section, index), name, known[section])
+    for group, tasks in file.vocabularies.items():
+        for index, name in enumerate(tasks):
+            if name not in known["tasks"]:
+                problems.add_unknown(("vocabularies", group, index), name, known["tasks"])
+    problems.raise_any()
+
+    resolved = {
+        section: {name: _resolve(section, name, file, problems) for name in sorted(used[section])}
+        for section in components.PACKAGES
+    }
+    folder = files[0].parent if files else Path()
+    corpora = {name: _pins(name, folder, corpus, problems) for name, corpus in file.corpora.items()}
+    split = _split(folder / file.split, problems)
+    problems.raise_any()
+    return Study(file.name, file.grid, corpora, split, file.vocabularies, **resolved)
+
+
+def _resolve(section: str, name: str, file: StudyFile, problems: Problems) -> Any:
+    """One definition as its component, or None after noting what is wrong with it."""
+    place: Place = (section, name)
+    definition = _definition(section, name, file)
+    if "kind" not in definition:
+        kinds = ", ".join(components.kinds(section))
+        problems.add(place, f"a new definition needs `preset: NAME` or `kind:` (one of {kinds})")
+        return None
+    training = definition.pop("training", {}) if section in TRAINED else {}
+    model: Any = Training
+    try:
+        if section in TRAINED:
+            place = (section, name, "training")
+            settings = Training.model_validate(training)
+            place = (section, name)
+        model = components.load(section, definition["kind"]).Config
+        component = model.model_validate(definition)
+    except CodekdError as error:
+        problems.add((section, name, "kind"), str(error))
+    except ValidationError as error:
+        problems.add_validation(place, error, model)
+    else:
+        return Trained(component, settings) if section in TRAINED else component
+    return None
+
+
+def _definition(section: str, name: str, file: StudyFile) -> dict[str, Any]:
+    """A definition after its preset and, for students, the study's training numbers."""
+    override = dict(getattr(file, section).get(name, {}))
+    base = presets()[section].get(override.pop("preset", name), {})
+    if override.get("kind", base.get("kind")) != base.get("kind"):
+        base = {}
+    if section == "students":
+        base = _merged(base, {"training": file.training})
+    return _merged(base, override)
+
+
+def _merged(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    out = dict(base)
+    for key, value in override.items():
+        nested = isinstance(value, Mapping) and isinstance(out.get(key), Mapping)
+        out[key] = _merged(out[key], value) if nested else value
+    return out
+
+
+def _pins(name: str, folder: Path, corpus: Corpus, problems: Problems) -> list[Pin]:
+    try:
+        pins = read_pins(folder / corpus.pins)
+    except CodekdError as error:
+        problems.add(("corpora", name, "pins"), str(error))
+        return []
+    if corpus.packages is None:
+        return pins
+    by_name = {pin.name: pin for pin in pins}
+    for index, package in enumerate(corpus.packages):
+        if package not in by_name:
+            problems.add_unknown(("corpora", name, "packages", index), package, by_name)
+    return [by_name[package] for package in corpus.packages if package in by_name]
+
+
+def _split(path: Path, problems: Problems) -> dict[str, str]:
+    try:
+        split = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        problems.add(("split",), f"cannot read {path}: {error}")
+        return {}
+    wrong = {package: part for package, part in split.items() if part not in SPLITS}
+    if wrong:
+        problems.add(("split",), f"{path}: each package is in one of {', '.join(SPLITS)}; found {wrong}")
+    return split

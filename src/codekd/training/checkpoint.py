@@ -1,0 +1,50 @@
+"""The state of a training run between two epochs, as one safetensors file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+State = dict[str, Tensor]
+FILE = "checkpoint.safetensors"
+
+
+def save(scratch: Path, parts: dict[str, State], history: list[dict[str, Any]]) -> None:
+    """Write states by name, e.g. ``{"model": ..., "best": ...}``, and the history; the old file is replaced at once."""
+    tensors = {f"{part}/{name}": tensor.clone() for part, state in parts.items() for name, tensor in state.items()}
+    temporary = scratch / f"{FILE}.tmp"
+    save_file(tensors, temporary, metadata={"history": json.dumps(history)})
+    temporary.replace(scratch / FILE)
+
+
+def load(scratch: Path) -> tuple[dict[str, State], list[dict[str, Any]]] | None:
+    """What ``save`` wrote, or None where there is nothing to resume."""
+    path = scratch / FILE
+    if not path.exists():
+        return None
+    parts: dict[str, State] = {}
+    with safe_open(path, framework="pt") as file:
+        history = json.loads(file.metadata()["history"])
+        for key in file.keys():
+            part, _, name = key.partition("/")
+            parts.setdefault(part, {})[name] = file.get_tensor(key)
+    return parts, history
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> State:
+    """An optimizer's tensors under flat names, e.g. ``3.exp_avg`` for the fourth parameter."""
+    state = optimizer.state_dict()["state"]
+    return {f"{index}.{name}": value for index, values in state.items() for name, value in values.items()}
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, state: State) -> None:
+    """Give an optimizer the tensors that ``optimizer_state`` took from one over the same parameters."""
+    nested: dict[int, State] = {}
+    for key, value in state.items():
+        index, _, name = key.partition(".")
+        nested.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": nested})

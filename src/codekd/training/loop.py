@@ -1,0 +1,172 @@
+"""The one training loop: teachers and students of every method go through it."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from codekd.analysis.metrics import scores
+from codekd.data.batches import Batch, Encoded, Rows, training_batches
+from codekd.errors import CodekdError
+from codekd.models.device import Device
+from codekd.models.head import ClassifierOutput
+from codekd.models.inference import predict
+from codekd.models.vocabulary import Vocabulary
+from codekd.study.training import Training
+from codekd.training import checkpoint
+
+Loss = Callable[[ClassifierOutput, Batch], Tensor]
+
+log = logging.getLogger("codekd")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A finished run: one row an epoch, and the weights after the best and the last epoch."""
+
+    history: list[dict[str, Any]]
+    best: checkpoint.State
+    last: checkpoint.State
+    best_epoch: int
+
+
+def fit(
+    model: PreTrainedModel,
+    loss: Loss,
+    train: Encoded,
+    valid: Encoded,
+    settings: Training,
+    *,
+    seed: int,
+    metric: str,
+    device: Device,
+    scratch: Path,
+    name: str,
+) -> Fit:
+    """Train a model and keep its best epoch by a metric on the validation split; of equals, the earlier.
+
+    The order of the examples and every dropout depend on ``seed`` and the epoch alone, so a run that is killed resumes from its
+    last epoch in ``scratch`` and ends with the same weights.
+
+    Raises:
+        CodekdError: the loss stopped being finite.
+    """
+    model.to(device.device)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=settings.learning_rate, eps=1e-8, weight_decay=settings.weight_decay, fused=True
+    )
+    plan = [_batches(train, settings, seed, epoch) for epoch in range(settings.epochs)]
+    steps = sum(len(batches) for batches in plan)
+    history: list[dict[str, Any]] = []
+    best: checkpoint.State = {}
+    if resumed := checkpoint.load(scratch):
+        parts, history = resumed
+        model.load_state_dict(parts["model"])
+        checkpoint.restore_optimizer(optimizer, parts["optimizer"])
+        best = parts["best"]
+        log.info("%s: resumed after epoch %d", name, len(history))
+
+    for epoch, batches in enumerate(plan):
+        if epoch < len(history):
+            continue
+        torch.manual_seed(seed * 1000 + epoch)
+        started = time.perf_counter()
+        done = sum(len(earlier) for earlier in plan[:epoch])
+        total = 0.0
+        model.train()
+        for index, rows in enumerate(batches):
+            for group in optimizer.param_groups:
+                group["lr"] = settings.learning_rate * schedule(done + index, steps, settings.warmup)
+            batch = train.batch(rows, device.device)
+            value = _step(model, loss, batch, optimizer, settings, train.vocabulary, device)
+            if not np.isfinite(value):
+                ids = ", ".join(train.ids[row] for row in rows)
+                raise CodekdError(
+                    f"{name}: the loss is {value} at step {done + index} (epoch {epoch + 1}), on the examples {ids}. "
+                    f"Lower the learning rate. The last good state, after epoch {epoch}, is kept in {scratch}."
+                )
+            total += value * len(rows)
+        seconds = time.perf_counter() - started
+
+        logits = predict(model, valid, device)
+        row = {"epoch": epoch + 1, "loss": total / len(train), "seconds": seconds, "examples": len(train)}
+        row |= {f"valid_{key}": value for key, value in scores(valid.labels, logits.argmax(1), logits.shape[1]).items()}
+        history.append(row)
+        if best_epoch(history, metric) == epoch + 1:
+            best = _weights(model)
+        states = {"model": _weights(model), "optimizer": checkpoint.optimizer_state(optimizer), "best": best}
+        checkpoint.save(scratch, states, history)
+        log.info(
+            "%s: epoch %d/%d, loss %.4f, valid %s %.4f, %.0f examples/s, about %.0f s left",
+            name,
+            epoch + 1,
+            settings.epochs,
+            row["loss"],
+            metric,
+            row[f"valid_{metric}"],
+            len(train) / seconds,
+            (settings.epochs - epoch - 1) * (time.perf_counter() - started),
+        )
+    return Fit(history, best, _weights(model), best_epoch(history, metric))
+
+
+def schedule(step: int, steps: int, warmup: float) -> float:
+    """Factor of the learning rate at a step: a linear rise over the share ``warmup`` of the steps, then a linear fall to 0."""
+    rise = warmup * steps
+    if step < rise:
+        return (step + 1) / (rise + 1)
+    return (steps - step) / max(1.0, steps - rise)
+
+
+def best_epoch(history: list[dict[str, Any]], metric: str) -> int:
+    """The epoch with the highest validation score, the earliest of equals; counted from 1."""
+    return max(history, key=lambda row: row[f"valid_{metric}"])["epoch"]
+
+
+def _batches(train: Encoded, settings: Training, seed: int, epoch: int) -> list[Rows]:
+    generator = np.random.default_rng([seed, epoch])
+    return training_batches(train.lengths, settings.batch_size, settings.batch_tokens, generator)
+
+
+def _step(
+    model: PreTrainedModel,
+    loss: Loss,
+    batch: Batch,
+    optimizer: torch.optim.Optimizer,
+    settings: Training,
+    vocabulary: Vocabulary,
+    device: Device,
+) -> float:
+    with device.autocast():
+        output = model(
+            input_ids=drop_words(batch, settings.word_dropout, vocabulary),
+            attention_mask=batch.attention_mask,
+            token_type_ids=batch.token_type_ids,
+        )
+    value = loss(output, batch)
+    optimizer.zero_grad(set_to_none=True)
+    value.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+    optimizer.step()
+    return value.item()
+
+
+def _weights(model: PreTrainedModel) -> checkpoint.State:
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+
+
+def drop_words(batch: Batch, share: float, vocabulary: Vocabulary) -> Tensor:
+    """``batch.input_ids`` with a random share of the tokens of code replaced by the mask token."""
+    if not share:
+        return batch.input_ids
+    special = torch.tensor(vocabulary.special_ids, device=batch.input_ids.device)
+    drop = torch.rand(batch.input_ids.shape, device=batch.input_ids.device) < share
+    drop &= ~torch.isin(batch.input_ids, special)
+    return batch.input_ids.masked_fill(drop, vocabulary.mask_id)

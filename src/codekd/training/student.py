@@ -1,0 +1,34 @@
+"""Stage ``students``: one cell of the grid, a student trained from scratch with a method."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from codekd.data.batches import load_encoded
+from codekd.signals.format import read_signal
+from codekd.study import components
+from codekd.training.run import train_model
+
+if TYPE_CHECKING:
+    from codekd.study.job import Job
+
+TRANSFER = {"labelled": ("train",), "all": ("train", "unlabeled")}
+
+
+def run(job: "Job", folder: Path) -> dict[str, Any]:
+    """Train a student on the part of the transfer set that its method uses, from cached signals."""
+    method = components.parse("methods", job.spec["method"])
+    architecture = components.parse("students", job.spec["architecture"])
+    splits = TRANSFER[method.transfer]
+    train = load_encoded(job.parents["encoded"], splits)
+    signals = {
+        name: read_signal(job.parents[f"signals/{name}"], splits, name, train.ids) for name in method.signals
+    }
+    train = replace(train, signals=signals)
+    torch.manual_seed(job.spec["seed"])
+    model = architecture.build(train.vocabulary, job.spec["classes"], job.spec["pooling"])
+    return train_model(
+        job, folder, model, lambda output, batch: method.loss(output, batch.labels, batch.teacher), train
+    )

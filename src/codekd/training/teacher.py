@@ -1,0 +1,24 @@
+"""Stage ``teachers``: a pretrained encoder fine-tuned on a task."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from codekd.data.batches import load_encoded
+from codekd.methods.base import hard_label_loss
+from codekd.models.encoder import EncoderForSequenceClassification
+from codekd.training.run import train_model
+
+if TYPE_CHECKING:
+    from codekd.study.job import Job
+
+
+def run(job: "Job", folder: Path) -> dict[str, Any]:
+    """Fine-tune on the labelled train split with cross-entropy."""
+    train = load_encoded(job.parents["encoded"], ["train"])
+    torch.manual_seed(job.spec["seed"])
+    model = EncoderForSequenceClassification.from_encoder(
+        job.parents["pretrained"], job.spec["classes"], job.spec["pooling"], train.vocabulary
+    )
+    return train_model(job, folder, model, lambda output, batch: hard_label_loss(output.logits, batch.labels), train)

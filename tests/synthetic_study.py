@@ -1,0 +1,121 @@
+"""Folders of a finished study with made-up predictions: what the report reads, in the stages' format."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from codekd.analysis.metrics import scores
+from codekd.study.job import Job
+
+TASKS = {
+    "exception": {"metric": "accuracy", "classes": [f"Error{number}" for number in range(16)]},
+    "defect": {"metric": "accuracy", "classes": ["clean", "defect"]},
+    "clone": {"metric": "f1", "classes": ["different", "clone"]},
+}
+STUDENTS = {"roberta-1.5m": 1_410_000, "bigru-1.5m": 1_530_000}
+METHODS = {"ft": 0.0, "kd": 0.03, "ckd": 0.045}  # what a method adds to the share of right answers
+TYPES = ("VST3", "ST3", "MT3", "WT3/T4")
+
+
+def write_study(
+    root: Path,
+    tasks: Mapping[str, Mapping[str, Any]] = TASKS,
+    teachers: Sequence[str] = ("minilm",),
+    students: Mapping[str, int] = STUDENTS,
+    methods: Mapping[str, float] = METHODS,
+    seeds: Sequence[int] = (1, 2, 3),
+    examples: int = 400,
+    floors: bool = True,
+    teacher_predictions: bool = True,
+    teacher_size: int = 22_700_000,
+) -> Job:
+    """Write a study's folders under ``root`` and return the job of its report."""
+    parents: dict[str, Path] = {}
+    cells: list[list[Any]] = []
+    for task, spec in tasks.items():
+        writer = _Writer(root, task, spec, examples)
+        parents[f"examples/{task}"] = writer.examples()
+        if floors:
+            parents[f"floors/{task}"] = writer.run("floors", [task], 0.55, metrics={})
+        for number, teacher in enumerate(teachers):
+            numbers = {"parameters": teacher_size}
+            folder = writer.run("teachers", [task, teacher], 0.72 + 0.04 * number, metrics=numbers)
+            if not teacher_predictions:
+                (folder / "predictions.parquet").unlink()
+            parents[f"teachers/{task}/{teacher}"] = folder
+        for method, gain in methods.items():
+            for teacher in ["none"] if method == "ft" else teachers:
+                for student, size in students.items():
+                    for seed in seeds:
+                        key = [task, teacher, student, method, seed]
+                        right = 0.5 + 0.02 * np.log10(size / 1e5) + gain
+                        numbers = _training_numbers(size, method, seed)
+                        parents["/".join(map(str, ["students", *key]))] = writer.run(
+                            "students", [*map(str, key[:-1]), f"seed{seed}"], right, numbers
+                        )
+                        cells.append(key)
+    spec = {
+        "study": "made-up",
+        "tasks": {name: dict(task) for name, task in tasks.items()},
+        "teachers": [[task, teacher] for task in tasks for teacher in teachers],
+        "cells": cells,
+    }
+    return Job("report", ("made-up",), spec, parents, root / ".scratch")
+
+
+def _training_numbers(size: int, method: str, seed: int) -> dict[str, Any]:
+    seen = 18_000 if method == "ft" else 54_000
+    per_second = 140.0 * (1e6 / size) ** 0.5 / (1.02 if method != "ckd" else 1.2)
+    return {
+        "parameters": size,
+        "best_epoch": 3 + seed % 2,
+        "epochs": 6,
+        "train_seconds": seen / per_second,
+        "examples_per_second": per_second,
+        "examples_seen": seen,
+    }
+
+
+class _Writer:
+    """Writes the folders of one task; the draws depend on nothing but the order of the calls."""
+
+    def __init__(self, root: Path, task: str, spec: Mapping[str, Any], examples: int) -> None:
+        self._root, self._task, self._metric = root, task, spec["metric"]
+        self._classes = len(spec["classes"])
+        self._generator = np.random.default_rng(len(task))
+        self._labels = self._generator.integers(self._classes, size=examples).astype(np.int32)
+        self._difficulty = self._generator.random(examples)
+        self._ids = [f"{task}-{number}" for number in range(examples)]
+
+    def examples(self) -> Path:
+        frame = pl.DataFrame({"id": self._ids[::-1], "label": self._labels[::-1]})
+        if self._task == "clone":
+            drawn = pl.Series(self._generator.choice(TYPES, size=len(self._ids)).tolist())
+            frame = frame.with_columns(type=pl.when(pl.col("label") == 1).then(drawn))
+        folder = self._folder("examples", [self._task])
+        frame.write_parquet(folder / "test.parquet")
+        return folder
+
+    def run(self, stage: str, coordinates: Sequence[str], right: float, metrics: Mapping[str, Any]) -> Path:
+        folder = self._folder(stage, coordinates)
+        noise = self._generator.normal(0, 0.15, size=len(self._ids))
+        wrong = (self._labels + self._generator.integers(1, self._classes, len(self._ids))) % self._classes
+        predictions = np.where(self._difficulty + noise < right, self._labels, wrong).astype(np.int32)
+        columns = {"id": self._ids, "label": self._labels, "prediction": predictions}
+        pl.DataFrame(columns).write_parquet(folder / "predictions.parquet")
+        reached = scores(self._labels, predictions, self._classes)
+        stated = {"metric": self._metric, **metrics, "scores": {"valid": reached, "test": reached}}
+        (folder / "metrics.json").write_text(json.dumps(stated))
+        return folder
+
+    def _folder(self, stage: str, coordinates: Sequence[str]) -> Path:
+        identity = hashlib.sha256("/".join((stage, *coordinates)).encode()).hexdigest()[:12]
+        folder = self._root.joinpath(stage, *coordinates[:-1], f"{coordinates[-1]}-{identity}")
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_text(json.dumps({"identity": identity}))
+        return folder

@@ -1,0 +1,121 @@
+"""Identity: equal work has an equal digest, different work another one."""
+
+import pytest
+
+from codekd.study import identity
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package of our own in place of codekd; `write(module, source)` adds or changes a module."""
+    (tmp_path / "methods").mkdir()
+
+    def write(module, source):
+        path = tmp_path.joinpath(*module.split(".")[1:])
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        path.write_text(source)
+        for function in (identity.closure, identity._path, identity._tree, identity._imports, identity._source_digest):
+            function.cache_clear()
+
+    monkeypatch.setattr(identity, "ROOT", tmp_path)
+    write("codekd", '"""A package."""')
+    write("codekd.methods", "")
+    write("codekd.helper", "from codekd.deeper import one\n\ndef half(x):\n    return x / (one() + one())\n")
+    write("codekd.deeper", "def one():\n    return 1\n")
+    write("codekd.methods.kd", "def loss(x):\n    from codekd.helper import half\n    return half(x)\n")
+    write("codekd.methods.dist", "from ..deeper import one\nloss = one\n")
+    return write
+
+
+def kd():
+    return identity.code_digest(["codekd.methods.kd"])
+
+
+def dist():
+    return identity.code_digest(["codekd.methods.dist"])
+
+
+def test_canonical_json_is_the_same_for_equal_values():
+    assert identity.canonical({"b": 1e-4, "a": [1]}) == identity.canonical({"a": [1], "b": 0.0001})
+    assert identity.digest({"lr": 1e-4}) != identity.digest({"lr": 2e-4})
+    with pytest.raises(ValueError):
+        identity.canonical(float("nan"))
+
+
+def test_closure_follows_imports_inside_functions_and_relative_ones(package):
+    assert identity.closure(frozenset(["codekd.methods.kd"])) == {
+        "codekd",
+        "codekd.methods",
+        "codekd.methods.kd",
+        "codekd.helper",
+        "codekd.deeper",
+    }
+    assert "codekd.helper" not in identity.closure(frozenset(["codekd.methods.dist"]))
+    assert "codekd.deeper" in identity.closure(frozenset(["codekd.methods.dist"]))
+
+
+def test_imports_for_type_checking_do_not_count(package):
+    before = identity.closure(frozenset(["codekd.deeper"]))
+    package(
+        "codekd.deeper",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import codekd.helper\ndef one():\n    return 1\n",
+    )
+    assert identity.closure(frozenset(["codekd.deeper"])) == before
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "# a comment\ndef one():\n    return 1  # another\n",
+        '"""A docstring."""\n\n\ndef one():\n    """And one here."""\n    return (\n        1\n    )\n',
+        "def one( ):\n\treturn 1\n",
+    ],
+)
+def test_comments_docstrings_and_formatting_do_not_count(package, source):
+    before = kd()
+    package("codekd.deeper", source)
+    assert kd() == before
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def one():\n    return 2\n",
+        "def one():\n    result = 1\n    return result\n",
+        "def one():\n    return 1.0\n",
+        "def one():\n    return 'text'\n",
+    ],
+)
+def test_a_change_of_a_helpers_helper_counts(package, source):
+    before = kd()
+    package("codekd.deeper", source)
+    assert kd() != before
+
+
+def test_the_description_of_a_config_field_does_not_count(package):
+    package("codekd.deeper", "one = Field(1, description='a number')\n")
+    before = kd()
+    package("codekd.deeper", "one = Field(1, description='the number one')\n")
+    assert kd() == before
+    package("codekd.deeper", "one = Field(2, description='the number one')\n")
+    assert kd() != before
+
+
+def test_another_methods_module_does_not_count(package):
+    before = kd()
+    package("codekd.methods.dist", "loss = 3\n")
+    assert kd() == before
+
+
+def test_a_template_beside_a_module_counts(package, tmp_path):
+    before = kd()
+    (tmp_path / "helper.html.j2").write_text("<p>")
+    package("codekd.unrelated", "")
+    assert kd() != before
+
+
+def test_reverting_a_change_gives_the_old_digest(package):
+    before = kd()
+    package("codekd.deeper", "def one():\n    return 2\n")
+    package("codekd.deeper", "def one():\n    return 1\n")
+    assert kd() == before

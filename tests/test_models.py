@@ -1,0 +1,228 @@
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from pydantic import ValidationError
+from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification, BertConfig, BertModel, PreTrainedModel
+
+from codekd.errors import CodekdError
+from codekd.models.architectures import bigru, roberta
+from codekd.models.bigru import BiGRUForSequenceClassification
+from codekd.models.encoder import EncoderForSequenceClassification
+from codekd.models.pooling import pool
+from codekd.models.vocabulary import Vocabulary
+from codekd.study import components
+
+PRESETS = yaml.safe_load((files("codekd") / "presets" / "students.yaml").read_text())
+VOCABULARY = Vocabulary(size=300, pad_id=1, mask_id=2, hole_id=3)
+LENGTHS = [7, 4, 1]
+
+ROBERTA = roberta.Config(kind="roberta", vocabulary_size=300, max_length=32, layers=2, hidden=16, heads=4)
+BIGRU = bigru.Config(kind="bigru", vocabulary_size=300, layers=2, hidden=6)
+FAMILIES = [(ROBERTA, how) for how in ("first", "mean", "hole")] + [
+    (BIGRU, how) for how in ("final", "mean", "hole")
+]
+
+
+def student(architecture: roberta.Config | bigru.Config, pooling: str, seed: int = 0) -> PreTrainedModel:
+    torch.manual_seed(seed)
+    return architecture.build(VOCABULARY, classes=5, pooling=pooling).eval()
+
+
+def batch(extra_padding: int = 0) -> tuple[Tensor, Tensor]:
+    """Random ids with a hole in the second place, as far as the lengths go, and their mask."""
+    generator = torch.Generator().manual_seed(0)
+    input_ids = torch.randint(4, VOCABULARY.size, (len(LENGTHS), max(LENGTHS)), generator=generator)
+    input_ids[:, 1] = VOCABULARY.hole_id
+    mask = (torch.arange(max(LENGTHS)) < torch.tensor(LENGTHS).unsqueeze(1)).long()
+    padded = input_ids.masked_fill(mask == 0, VOCABULARY.pad_id)
+    extra = (0, extra_padding)
+    return nn.functional.pad(padded, extra, value=VOCABULARY.pad_id), nn.functional.pad(mask, extra)
+
+
+def same_weights(first: nn.Module, second: nn.Module) -> bool:
+    weights, others = first.state_dict(), second.state_dict()
+    return weights.keys() == others.keys() and all(torch.equal(weights[key], others[key]) for key in weights)
+
+
+# Presets and definitions
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_preset_has_the_size_of_its_name(name: str) -> None:
+    # The rest of a preset is for the training loop.
+    sizes = {key: value for key, value in PRESETS[name].items() if key != "training"}
+    definition = components.parse("students", sizes)
+    vocabulary = Vocabulary(size=definition.vocabulary_size, pad_id=1, mask_id=2, hole_id=3)
+    with torch.device("meta"):
+        model = definition.build(vocabulary, classes=20, pooling=definition.pooling_for(has_hole=True))
+    millions = float(name.rpartition("-")[2].removesuffix("m"))
+    assert model.num_parameters() == pytest.approx(millions * 1e6, rel=0.1)
+
+
+def test_pooling_follows_the_task() -> None:
+    assert ROBERTA.pooling_for(has_hole=True) == BIGRU.pooling_for(has_hole=True) == "hole"
+    assert ROBERTA.pooling_for(has_hole=False) == "first"
+    assert BIGRU.pooling_for(has_hole=False) == "final"
+    assert BIGRU.model_copy(update={"pooling": "mean"}).pooling_for(has_hole=True) == "mean"
+    with pytest.raises(CodekdError, match="write 'auto' or 'final'"):
+        BIGRU.model_copy(update={"pooling": "hole"}).pooling_for(has_hole=False)
+
+
+def test_heads_that_do_not_fit_are_answered_with_those_that_do() -> None:
+    with pytest.raises(ValidationError, match=r"heads \(3\) must divide hidden \(16\): 1, 2 would fit"):
+        roberta.Config(kind="roberta", vocabulary_size=300, layers=1, hidden=16, heads=3)
+
+
+def test_hole_pooling_needs_a_hole_in_the_vocabulary() -> None:
+    with pytest.raises(CodekdError, match="choose first, mean"):
+        ROBERTA.build(Vocabulary(size=300, pad_id=1, mask_id=2, hole_id=None), classes=2, pooling="hole")
+
+
+@pytest.mark.parametrize("architecture", [ROBERTA, BIGRU])
+def test_weights_depend_on_the_seed_alone(architecture: roberta.Config | bigru.Config) -> None:
+    assert same_weights(student(architecture, "mean"), student(architecture, "mean"))
+    assert not same_weights(student(architecture, "mean"), student(architecture, "mean", seed=1))
+
+
+@pytest.mark.parametrize("module", ["roberta", "bigru"])
+def test_definitions_import_nothing_heavy(module: str) -> None:
+    code = f"import sys, codekd.models.architectures.{module}; print({{'torch', 'numpy'}} & {{*sys.modules}})"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
+
+
+# Pooling
+
+
+def test_pooling() -> None:
+    states = torch.arange(12.0).view(2, 3, 2)
+    input_ids = torch.tensor([[9, 3, 3], [9, 8, 1]])
+    mask = torch.tensor([[1, 1, 1], [1, 1, 0]])
+    assert pool(states, input_ids, mask, "first", None).tolist() == [[0, 1], [6, 7]]
+    assert pool(states, input_ids, mask, "mean", None).tolist() == [[2, 3], [7, 8]]
+    # The second example has no hole and falls back to its first token.
+    assert pool(states, input_ids, mask, "hole", 3).tolist() == [[2, 3], [6, 7]]
+
+
+# Both families
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("architecture", "pooling"), FAMILIES)
+def test_padding_changes_nothing(
+    architecture: roberta.Config | bigru.Config, pooling: str, dtype: torch.dtype
+) -> None:
+    model = student(architecture, pooling).to(dtype)
+    together = model(*batch()).logits
+    tolerance = {torch.float32: 1e-6, torch.float64: 1e-14}[dtype]
+    assert together.dtype == dtype
+    torch.testing.assert_close(model(*batch(extra_padding=9)).logits, together, rtol=0, atol=tolerance)
+    for row, length in enumerate(LENGTHS):
+        alone = model(*(values[[row], :length] for values in batch())).logits
+        torch.testing.assert_close(alone, together[[row]], rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize(("architecture", "pooling"), FAMILIES)
+def test_saved_and_loaded_model_is_the_same(
+    architecture: roberta.Config | bigru.Config, pooling: str, tmp_path: Path
+) -> None:
+    model = student(architecture, pooling)
+    model.save_pretrained(tmp_path)
+    loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path, local_files_only=True)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+    assert type(loaded) is type(model)
+    assert not loaded.training
+    assert same_weights(loaded, model)
+    assert torch.equal(loaded(*batch()).logits, model(*batch()).logits)
+
+
+@pytest.mark.parametrize(("architecture", "pooling"), FAMILIES)
+def test_states_of_every_layer(architecture: roberta.Config | bigru.Config, pooling: str) -> None:
+    model = student(architecture, pooling)
+    input_ids, mask = batch()
+    outputs = model(input_ids, mask, output_hidden_states=True)
+    width = 2 * architecture.hidden if architecture is BIGRU else architecture.hidden
+    widths = [architecture.hidden, width, width]
+    assert [states.shape for states in outputs.hidden_states] == [
+        (*input_ids.shape, width) for width in widths
+    ]
+    assert [states.shape for states in outputs.pooled] == [(len(LENGTHS), width) for width in widths]
+    assert torch.equal(model.head(outputs.pooled[-1]), outputs.logits)
+    assert torch.equal(model(input_ids, mask).logits, outputs.logits)
+    assert model(input_ids, mask).hidden_states is None
+
+
+# BiGRU
+
+
+def test_bigru_equals_a_packed_bidirectional_gru() -> None:
+    model = student(BIGRU, "final")
+    assert isinstance(model, BiGRUForSequenceClassification)
+    packed_gru = nn.GRU(BIGRU.hidden, BIGRU.hidden, BIGRU.layers, batch_first=True, bidirectional=True)
+    packed_gru.load_state_dict(
+        {
+            f"{name.replace('_l0', f'_l{index}')}{suffix}": weights
+            for index, layer in enumerate(model.layers)
+            for gru, suffix in ((layer.ahead, ""), (layer.back, "_reverse"))
+            for name, weights in gru.state_dict().items()
+        }
+    )
+    input_ids, mask = batch()
+    packed = nn.utils.rnn.pack_padded_sequence(
+        model.embedding(input_ids), torch.tensor(LENGTHS), batch_first=True
+    )
+    states, final = packed_gru(packed)
+    states, _ = nn.utils.rnn.pad_packed_sequence(states, batch_first=True)
+
+    outputs = model(input_ids, mask, output_hidden_states=True)
+    torch.testing.assert_close(outputs.hidden_states[-1], states)
+    torch.testing.assert_close(outputs.pooled[-1], torch.cat([final[-2], final[-1]], dim=-1))
+    assert all((layer[mask == 0] == 0).all() for layer in outputs.hidden_states)
+
+
+# Pretrained encoders
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny BERT as published encoders are: in a folder, with a pooler."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("bert")
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    BertModel(BertConfig(vocab_size=299, pad_token_id=1, **sizes)).save_pretrained(folder)
+    return folder
+
+
+def test_pretrained_encoder_keeps_its_weights_and_gains_a_token(bert: Path, tmp_path: Path) -> None:
+    model = EncoderForSequenceClassification.from_encoder(bert, 5, "hole", VOCABULARY).eval()
+    original = BertModel.from_pretrained(bert).eval()
+    assert model.get_input_embeddings().num_embeddings == model.config.encoder.vocab_size == VOCABULARY.size
+    assert torch.equal(model.get_input_embeddings().weight[:299], original.get_input_embeddings().weight)
+    assert model.encoder.config._attn_implementation == "sdpa"
+    assert not any("pooler" in name for name in model.state_dict())
+
+    input_ids, mask = batch()
+    known = input_ids.clamp(max=298)
+    states = model(known, mask, output_hidden_states=True).hidden_states
+    torch.testing.assert_close(states, original(known, mask, output_hidden_states=True).hidden_states)
+
+    model.save_pretrained(tmp_path)
+    assert str(bert) not in (tmp_path / "config.json").read_text()
+    loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path, local_files_only=True)
+    assert torch.equal(loaded(input_ids, mask).logits, model(input_ids, mask).logits)
+
+
+def test_unfit_folders_are_refused(bert: Path, tmp_path: Path) -> None:
+    with pytest.raises(CodekdError, match="pads with token 1, its tokenizer with 0"):
+        other = Vocabulary(size=300, pad_id=0, mask_id=2, hole_id=3)
+        EncoderForSequenceClassification.from_encoder(bert, 5, "first", other)
+
+    (tmp_path / "config.json").write_text((bert / "config.json").read_text())
+    torch.save(BertModel.from_pretrained(bert).state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(CodekdError, match="no encoder in safetensors format"):
+        EncoderForSequenceClassification.from_encoder(tmp_path, 5, "first", VOCABULARY)

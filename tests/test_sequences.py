@@ -1,0 +1,114 @@
+"""From code to padded batches: encoding, windows, budgets."""
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from codekd.data import bpe, encode
+from codekd.data.batches import load_encoded, sorted_batches, training_batches
+from codekd.models.vocabulary import read_vocabulary
+from codekd.study.job import Job
+
+CODE = [
+    "def read(path):\n    try:\n        return open(path).read()\n    except __HOLE__:\n        return None\n",
+    "def größe(überschrift):\n\treturn len(überschrift)  # ñ 😀\r\n" + "    x = 1\n" * 60 + "    except __HOLE__: pass\n",
+    "x = __HOLE__" + " + 1" * 200,
+]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tokenizer")
+    examples = tmp_path_factory.mktemp("examples")
+    write_examples(examples, {"code": CODE})
+    bpe.run(Job("tokenizers", ("t",), {"size": 400, "columns": {"t": ["code"]}}, {"examples/t": examples}, folder), folder)
+    return folder
+
+
+def write_examples(folder, columns):
+    count = len(next(iter(columns.values())))
+    for split in encode.SPLITS:
+        pl.DataFrame(
+            {"id": [f"{split}{i}" for i in range(count)], **columns, "label": [i % 2 for i in range(count)], "group": "g"},
+            schema_overrides={"label": pl.Int32},
+        ).write_parquet(folder / f"{split}.parquet")
+
+
+def encoded(tokenizer, tmp_path, columns, has_hole, max_length=32):
+    examples, folder = tmp_path / "examples", tmp_path / "encoded"
+    examples.mkdir()
+    folder.mkdir()
+    write_examples(examples, columns)
+    spec = {"max_length": max_length, "classes": ["no", "yes"], "columns": list(columns), "has_hole": has_hole}
+    encode.run(Job("encoded", ("t", "s"), spec, {"examples": examples, "tokenizer": tokenizer}, tmp_path), folder)
+    return folder
+
+
+def test_the_hole_is_one_token_and_always_inside_the_window(tokenizer, tmp_path):
+    folder = encoded(tokenizer, tmp_path, {"code": CODE}, has_hole=True)
+    hole = read_vocabulary(folder).hole_id
+    for ids in pq.read_table(folder / "train.parquet")["input_ids"].to_pylist():
+        assert ids.count(hole) == 1
+        assert len(ids) <= 32
+
+
+def test_offsets_point_at_the_characters_of_each_token(tokenizer, tmp_path):
+    folder = encoded(tokenizer, tmp_path, {"code": CODE}, has_hole=True, max_length=4096)
+    for code, row in zip(CODE, pq.read_table(folder / "train.parquet").to_pylist(), strict=True):
+        spans = [(start, end) for start, end in zip(row["starts"], row["ends"], strict=True) if start != encode.NO_OFFSET]
+        assert len(spans) == row["length"] - 2
+        covered = set().union(*(range(start, end) for start, end in spans))
+        assert covered == set(range(len(code))), "every character belongs to a token"
+
+
+def test_a_pair_is_one_sequence_whose_second_part_is_marked(tokenizer, tmp_path):
+    pairs = {"code_a": ["a = 1", "b = 2" * 50], "code_b": ["a = 1" * 50, "b"]}
+    folder = encoded(tokenizer, tmp_path, pairs, has_hole=False)
+    vocabulary = read_vocabulary(folder)
+    data = load_encoded(folder, ["train"])
+    batch = data.batch(np.array([0, 1]), torch.device("cpu"))
+    assert batch.input_ids.shape == (2, 32)
+    for row in range(2):
+        second = int(data.second_start[row])
+        length = int(data.lengths[row])
+        assert batch.input_ids[row, second - 1] == batch.input_ids[row, length - 1] != vocabulary.pad_id
+        assert batch.token_type_ids[row].tolist() == [int(second <= i < length) for i in range(32)]
+
+
+@pytest.mark.parametrize(
+    ("position", "length", "limit", "window"),
+    [(5, 10, 30, (0, 10)), (50, 100, 30, (30, 60)), (2, 100, 30, (0, 30)), (99, 100, 30, (70, 100))],
+)
+def test_window_around_a_hole(position, length, limit, window):
+    assert encode.around(position, length, limit) == window
+    assert window[0] <= position < window[1]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "limit", "kept"),
+    [([5], 9, [5]), ([20], 9, [9]), ([3, 4], 9, [3, 4]), ([3, 40], 9, [3, 6]), ([40, 3], 9, [6, 3]), ([40, 40], 9, [4, 5])],
+)
+def test_the_longer_side_of_a_pair_is_cut_first(lengths, limit, kept):
+    assert encode.shares(lengths, limit) == kept
+
+
+def test_batches_hold_every_row_once_and_keep_the_budget():
+    lengths = np.random.default_rng(0).integers(3, 200, size=1000)
+    for batches in (training_batches(lengths, 32, 1500, np.random.default_rng(1)), sorted_batches(lengths, 32, 1500)):
+        assert sorted(np.concatenate(batches)) == list(range(1000))
+        assert all(len(rows) <= 32 and len(rows) * lengths[rows].max() <= 1500 for rows in batches)
+    padded = sum(len(rows) * lengths[rows].max() for rows in batches)
+    assert padded < 1.1 * lengths.sum(), "batches of similar length waste little on padding"
+
+
+def test_the_order_of_batches_depends_on_the_generator_alone():
+    lengths = np.random.default_rng(0).integers(3, 200, size=300)
+    first, again, other = (training_batches(lengths, 8, 999, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert all((a == b).all() for a, b in zip(first, again, strict=True))
+    assert not all(len(a) == len(b) and (a == b).all() for a, b in zip(first, other, strict=False))
+
+
+def test_an_example_longer_than_the_budget_is_a_batch_of_its_own():
+    assert [rows.tolist() for rows in sorted_batches(np.array([50, 500, 60]), 8, 100)] == [[1], [2], [0]]

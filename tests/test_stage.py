@@ -1,0 +1,122 @@
+"""Running a node: what it is given is checked, what it leaves behind is whole."""
+
+import errno
+import json
+
+import pytest
+
+from codekd.errors import CodekdError
+from codekd.study.graph import Node
+from codekd.study.stage import execute, read_manifest, run_node
+
+ENTRIES = ("codekd.errors",)
+
+
+@pytest.fixture
+def parent(tmp_path):
+    node = Node("examples", ("clone",), {"limit": 1}, ENTRIES)
+    run(node, tmp_path, lambda job, folder: (folder / "train.parquet").write_text("x") and {})
+    return node
+
+
+def run(node, results, stage):
+    run_node(stage, json.loads(node.job(results)), results / node.folder / "manifest.json")
+
+
+def child(parent):
+    return Node("students", ("clone", "none", "tiny", "ft", "seed1"), {"seed": 1}, ENTRIES, {"examples": parent})
+
+
+def write_two(job, folder):
+    (folder / "figures").mkdir()
+    (folder / "figures" / "a.svg").write_text("a")
+    (folder / "metrics.json").write_text((job.parents["examples"] / "train.parquet").read_text())
+    return {"seed": job.spec["seed"]}
+
+
+def test_a_node_leaves_its_files_and_a_manifest(parent, tmp_path):
+    node = child(parent)
+    run(node, tmp_path, write_two)
+    folder = tmp_path / "students/clone/none/tiny/ft" / f"seed1-{node.identity}"
+    manifest = read_manifest(folder)
+    assert manifest["identity"] == node.identity
+    assert manifest["parents"] == {"examples": parent.identity}
+    assert manifest["summary"] == {"seed": 1}
+    assert manifest["files"]["metrics.json"]["size"] == 1
+    assert set(manifest["files"]) == {"metrics.json", "figures/a.svg"}
+    assert (folder / "figures/a.svg").read_text() == "a"
+    assert not list((tmp_path / ".scratch").iterdir()), "no scratch is left"
+
+
+def test_a_stage_that_fails_leaves_nothing_under_a_final_name(parent, tmp_path):
+    node = child(parent)
+
+    def fails(job, folder):
+        write_two(job, folder)
+        raise CodekdError("no")
+
+    with pytest.raises(CodekdError):
+        run(node, tmp_path, fails)
+    assert not (tmp_path / node.folder).exists()
+    run(node, tmp_path, write_two)
+    assert read_manifest(tmp_path / node.folder)["identity"] == node.identity
+
+
+def test_scratch_survives_a_failure_and_is_there_for_the_next_try(parent, tmp_path):
+    node = child(parent)
+
+    def killed(job, folder):
+        (job.scratch / "checkpoint").write_text("epoch 3")
+        raise KeyboardInterrupt
+
+    def resumes(job, folder):
+        return {"resumed": (job.scratch / "checkpoint").read_text()}
+
+    with pytest.raises(KeyboardInterrupt):
+        run(node, tmp_path, killed)
+    run(node, tmp_path, resumes)
+    assert read_manifest(tmp_path / node.folder)["summary"] == {"resumed": "epoch 3"}
+
+
+@pytest.mark.parametrize("key", ["spec", "code", "stage"])
+def test_a_job_that_is_not_what_its_folder_says_is_refused(key, parent, tmp_path):
+    node = child(parent)
+    job = json.loads(node.job(tmp_path)) | {key: {"seed": 2} if key == "spec" else "other"}
+    with pytest.raises(CodekdError, match="another one than its folder"):
+        run_node(write_two, job, tmp_path / node.folder / "manifest.json")
+
+
+def test_source_that_changed_after_planning_is_refused(parent, tmp_path, monkeypatch):
+    node = child(parent)
+    job = node.job(tmp_path)
+    monkeypatch.setattr("codekd.study.stage.code_digest", lambda entries: "0" * 12)
+    with pytest.raises(CodekdError, match="the source changed after this job was planned"):
+        run_node(write_two, json.loads(job), tmp_path / node.folder / "manifest.json")
+
+
+def test_a_missing_or_foreign_parent_is_named(parent, tmp_path):
+    manifest = tmp_path / parent.folder / "manifest.json"
+    content = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(content | {"identity": "0" * 12}))
+    with pytest.raises(CodekdError, match="read as examples, has another identity"):
+        run(child(parent), tmp_path, write_two)
+    manifest.unlink()
+    with pytest.raises(CodekdError, match="is not a finished node"):
+        run(child(parent), tmp_path, write_two)
+
+
+def test_errors_become_one_message_and_exit_code_1(parent, tmp_path, caplog):
+    node = child(parent)
+
+    def full(job, folder):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def wrong(job, folder):
+        raise CodekdError("train.parquet, row 3: no label")
+
+    for stage, message in ((full, "No space left on the device of"), (wrong, "train.parquet, row 3: no label")):
+        with pytest.raises(SystemExit) as exit_:
+            execute(stage, node.job(tmp_path), tmp_path / node.folder / "manifest.json", tmp_path / "log.txt")
+        assert exit_.value.code == 1
+        assert message in (tmp_path / "log.txt").read_text()
+        assert "Traceback" not in (tmp_path / "log.txt").read_text()

@@ -1,0 +1,134 @@
+"""The training loop: reproducible, resumable, honest about its best epoch."""
+
+import numpy as np
+import pytest
+import torch
+
+from codekd.data.batches import Encoded
+from codekd.errors import CodekdError
+from codekd.methods.base import hard_label_loss
+from codekd.models.architectures.bigru import Config as BiGRU
+from codekd.models.architectures.roberta import Config as RoBERTa
+from codekd.models.device import choose_device
+from codekd.models.inference import predict
+from codekd.models.vocabulary import Vocabulary
+from codekd.study.training import Training
+from codekd.training import checkpoint, loop
+
+VOCABULARY = Vocabulary(size=300, pad_id=1, mask_id=4, hole_id=None, special_ids=(0, 1, 2, 3, 4))
+SETTINGS = Training(epochs=3, learning_rate=5e-3, batch_size=16, word_dropout=0.1)
+STUDENTS = {
+    "roberta": RoBERTa(kind="roberta", vocabulary_size=300, max_length=32, layers=1, hidden=32, heads=2, dropout=0.1),
+    "bigru": BiGRU(kind="bigru", vocabulary_size=300, max_length=32, layers=1, hidden=32, dropout=0.1),
+}
+
+
+def make_examples(count, seed):
+    """Sequences whose label says whether the token 7 occurs."""
+    generator = np.random.default_rng(seed)
+    lengths = generator.integers(5, 30, size=count)
+    labels = generator.integers(0, 2, size=count)
+    sequences = []
+    for length, label in zip(lengths, labels, strict=True):
+        tokens = generator.integers(8, 300, size=length)
+        if label:
+            tokens[generator.integers(1, length - 1)] = 7
+        tokens[0], tokens[-1] = 0, 2
+        sequences.append(tokens)
+    return Encoded(
+        ids=[f"example{index}" for index in range(count)],
+        labels=labels,
+        tokens=np.concatenate(sequences).astype(np.int32),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        second_start=lengths.astype(np.int32),
+        vocabulary=VOCABULARY,
+        signals={},
+    )
+
+
+TRAIN, VALID = make_examples(200, 0), make_examples(80, 1)
+
+
+def cross_entropy(output, batch):
+    return hard_label_loss(output.logits, batch.labels)
+
+
+def fit(scratch, student="roberta", loss=cross_entropy, seed=1, settings=SETTINGS):
+    torch.manual_seed(seed)
+    model = STUDENTS[student].build(VOCABULARY, 2, STUDENTS[student].pooling_for(False))
+    device = choose_device(model)
+    scratch.mkdir(exist_ok=True)
+    arguments = {"seed": seed, "metric": "accuracy", "device": device, "scratch": scratch, "name": "test"}
+    return loop.fit(model, loss, TRAIN, VALID, settings, **arguments), model, device
+
+
+def equal(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("student", STUDENTS)
+def test_it_learns_and_the_same_seed_gives_the_same_bytes(student, tmp_path):
+    settings = SETTINGS.model_copy(update={"epochs": 6})
+    run, model, device = fit(tmp_path / "a", student, settings=settings)
+    again, *_ = fit(tmp_path / "b", student, settings=settings)
+    other, *_ = fit(tmp_path / "c", student, seed=2, settings=settings)
+    assert equal(run.last, again.last)
+    assert equal(run.best, again.best)
+    assert not equal(run.last, other.last)
+    model.load_state_dict(run.best)
+    accuracy = (predict(model, VALID, device).argmax(1) == VALID.labels).mean()
+    assert accuracy == max(row["valid_accuracy"] for row in run.history) > 0.75
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_killed_run_resumes_and_ends_with_the_same_weights(epoch, tmp_path):
+    undisturbed, *_ = fit(tmp_path / "a")
+
+    steps = iter(range(10**6))
+
+    def killed(output, batch):
+        if next(steps) == epoch * 13 + 5:
+            raise KeyboardInterrupt
+        return cross_entropy(output, batch)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "b", loss=killed)
+    parts, history = checkpoint.load(tmp_path / "b")
+    assert len(history) == epoch
+    resumed, *_ = fit(tmp_path / "b")
+    assert equal(undisturbed.last, resumed.last)
+    assert equal(undisturbed.best, resumed.best)
+    assert [row["loss"] for row in undisturbed.history] == [row["loss"] for row in resumed.history]
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_examples(tmp_path):
+    def diverging(output, batch):
+        return cross_entropy(output, batch) / 0
+
+    with pytest.raises(CodekdError, match=r"the loss is inf at step 0 .*example\d+.* Lower the learning rate"):
+        fit(tmp_path / "a", loss=diverging)
+
+
+def test_of_equal_epochs_the_earlier_is_best():
+    history = [{"epoch": epoch, "valid_f1": value} for epoch, value in enumerate([0.5, 0.7, 0.7, 0.6], start=1)]
+    assert loop.best_epoch(history, "f1") == 2
+
+
+def test_the_learning_rate_rises_then_falls_to_zero():
+    factors = [loop.schedule(step, 100, 0.1) for step in range(101)]
+    assert factors[:10] == sorted(factors[:10])
+    assert factors[10] == max(factors) == 1
+    assert factors[10:] == sorted(factors[10:], reverse=True)
+    assert factors[100] == 0
+    assert min(factors[:100]) > 0
+
+
+def test_word_dropout_spares_special_tokens():
+    batch = TRAIN.batch(np.arange(100), torch.device("cpu"))
+    torch.manual_seed(0)
+    dropped = loop.drop_words(batch, 0.5, VOCABULARY)
+    special = batch.input_ids < 5
+    assert (dropped[special] == batch.input_ids[special]).all()
+    share = (dropped[~special] == VOCABULARY.mask_id).float().mean()
+    assert 0.4 < share < 0.6
+    assert loop.drop_words(batch, 0.0, VOCABULARY) is batch.input_ids

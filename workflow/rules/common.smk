@@ -1,0 +1,77 @@
+# The study's graph, and the functions that rules look their nodes up with. Nothing heavy is imported here.
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(workflow.basedir) / "src"))
+
+from snakemake.exceptions import WorkflowError
+
+from codekd.errors import CodekdError
+from codekd.study.graph import Graph, MANIFEST
+from codekd.study.resolve import load_study
+
+RESULTS = Path("results")
+SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
+PYTHON = sys.executable
+
+try:
+    GRAPH = Graph(load_study(config, [Path(path) for path in workflow.configfiles]))
+except CodekdError as error:
+    raise WorkflowError(f"The config is not valid.\n{error}") from None
+
+
+wildcard_constraints:
+    **{
+        name: "[^/]+"
+        for name in (
+            "corpus",
+            "task",
+            "vocabulary",
+            "size",
+            "sequences",
+            "teacher",
+            "signal",
+            "student",
+            "method",
+            "study",
+        )
+    },
+    identity="[0-9a-f]{12}",
+    seed="seed[0-9]+",
+
+
+def manifest(node):
+    """The file that makes a node count as done."""
+    return str(RESULTS / node.folder / MANIFEST)
+
+
+def node_of(stage, wildcards):
+    """The node of a stage that a rule's wildcards (its coordinates, then its identity) name."""
+    *coordinates, identity = wildcards
+    folder = f"{stage}/{'/'.join(coordinates)}-{identity}"
+    if folder not in GRAPH.by_folder:
+        raise WorkflowError(
+            f"{RESULTS}/{folder} is no node of this study; `snakemake -n all` lists them."
+        )
+    return GRAPH.by_folder[folder]
+
+
+def parents(stage):
+    """Input function of a stage: the manifests of a node's parents. Their identity is in their path, so age does not matter."""
+
+    def manifests(wildcards):
+        return [
+            ancient(manifest(parent))
+            for parent in node_of(stage, wildcards).parents.values()
+        ]
+
+    return manifests
+
+
+def job(stage):
+    """Params function of a stage: all that its script is told, as one canonical string."""
+
+    def canonical_job(wildcards):
+        return node_of(stage, wildcards).job(RESULTS)
+
+    return canonical_job

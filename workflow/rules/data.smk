@@ -1,0 +1,95 @@
+# From pinned wheels to encoded examples.
+
+
+localrules:
+    corpus,
+
+
+rule corpus:
+    input:
+        parents("corpus"),
+    output:
+        "results/corpus/{corpus}-{identity}/manifest.json",
+    log:
+        "results/logs/corpus/{corpus}-{identity}.log",
+    benchmark:
+        "results/benchmarks/corpus/{corpus}-{identity}.jsonl"
+    threads: 1
+    params:
+        job=job("corpus"),
+    message:
+        "extract the functions of the corpus {wildcards.corpus}"
+    shell:
+        "{PYTHON} {SCRIPTS}/corpus.py --job {params.job:q} --output {output:q} --log {log:q}"
+
+
+rule examples:
+    input:
+        parents("examples"),
+    output:
+        "results/examples/{task}-{identity}/manifest.json",
+    log:
+        "results/logs/examples/{task}-{identity}.log",
+    benchmark:
+        "results/benchmarks/examples/{task}-{identity}.jsonl"
+    threads: 1
+    params:
+        job=job("examples"),
+    message:
+        "make the examples of {wildcards.task}"
+    shell:
+        "{PYTHON} {SCRIPTS}/examples.py --job {params.job:q} --output {output:q} --log {log:q}"
+
+
+rule floor:
+    input:
+        parents("floors"),
+    output:
+        "results/floors/{task}-{identity}/manifest.json",
+    log:
+        "results/logs/floors/{task}-{identity}.log",
+    benchmark:
+        "results/benchmarks/floors/{task}-{identity}.jsonl"
+    threads: 1
+    params:
+        job=job("floors"),
+    message:
+        "fit the n-gram floor of {wildcards.task}"
+    shell:
+        "{PYTHON} {SCRIPTS}/floors.py --job {params.job:q} --output {output:q} --log {log:q}"
+
+
+rule tokenizer:
+    input:
+        parents("tokenizers"),
+    output:
+        "results/tokenizers/{vocabulary}/{size}-{identity}/manifest.json",
+    log:
+        "results/logs/tokenizers/{vocabulary}/{size}-{identity}.log",
+    benchmark:
+        "results/benchmarks/tokenizers/{vocabulary}/{size}-{identity}.jsonl"
+    threads: 1
+    params:
+        job=job("tokenizers"),
+    message:
+        "learn {wildcards.size} tokens for {wildcards.vocabulary}"
+    shell:
+        "{PYTHON} {SCRIPTS}/tokenizers.py --job {params.job:q} --output {output:q} --log {log:q}"
+
+
+rule encoded:
+    input:
+        parents("encoded"),
+    output:
+        "results/encoded/{task}/{sequences}-{identity}/manifest.json",
+    log:
+        "results/logs/encoded/{task}/{sequences}-{identity}.log",
+    benchmark:
+        "results/benchmarks/encoded/{task}/{sequences}-{identity}.jsonl"
+    threads: 1
+    params:
+        job=job("encoded"),
+    message:
+        "encode {wildcards.task} for {wildcards.sequences}"
+    shell:
+        "{PYTHON} {SCRIPTS}/encoded.py --job {params.job:q} --output {output:q} --log {log:q}"
