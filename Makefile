@@ -24,7 +24,7 @@ $(VENV)/.done: envs/requirements.txt pyproject.toml
 	@touch $@
 
 study: setup ## Run the study of CONFIG (config/config.yaml) and say where its report is.
-	$(VENV)/bin/snakemake --cores $(CORES) --configfile $(CONFIG) all
+	$(VENV)/bin/snakemake --cores $(CORES) all --configfile $(CONFIG)
 	@echo "The report: $$($(VENV)/bin/codekd report $(CONFIG))"
 
 test: setup ## Formatter, linters, type checker and the whole test suite.

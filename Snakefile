@@ -1,7 +1,7 @@
 # codekd: knowledge distillation for code understanding.
 #
 #   snakemake --cores 8 all                          the study in config/config.yaml
-#   snakemake --cores 8 --configfile my.yaml all     another study
+#   snakemake --cores 8 all --configfile my.yaml     another study
 #   snakemake -n                                     what would run
 #
 # corpus -> examples -> tokenizers -> encoded -> teachers -> signals -> students -> report
@@ -23,3 +23,11 @@ rule all:
     default_target: True
     input:
         ancient(manifest(GRAPH.report)),
+
+
+onstart:
+    print(plan())
+
+
+onsuccess:
+    print(f"The report: {RESULTS / GRAPH.report.folder / 'index.html'}")

@@ -60,7 +60,12 @@ def test_overriding_one_number_of_a_preset_is_one_line(write):
 
 
 def test_a_new_definition_builds_on_a_preset(write):
-    study = load(write(("methods: [ft, kd, dist]", "methods: [ft, kd-hot]"), extra="methods: {kd-hot: {preset: kd, temperature: 10}}\n"))
+    study = load(
+        write(
+            ("methods: [ft, kd, dist]", "methods: [ft, kd-hot]"),
+            extra="methods: {kd-hot: {preset: kd, temperature: 10}}\n",
+        )
+    )
     assert study.methods["kd-hot"].temperature == 10.0
     assert study.methods["kd-hot"].kind == "kd"
 
@@ -80,28 +85,75 @@ def test_a_number_may_be_written_as_yaml_reads_it_as_text(write):
 
 BAD = [
     ("unknown key", [("seeds:", "seed:")], "", "grid.seed: unknown key; did you mean 'seeds'?"),
-    ("misspelt method", [("[ft, kd, dist]", "[ft, kd, dits]")], "", "there is no 'dits'; did you mean 'dist'?"),
-    ("misspelt student", [("bigru-1.5m]", "bigru-15m]")], "", "there is no 'bigru-15m'; did you mean 'bigru-1.5m'?"),
+    (
+        "misspelt method",
+        [("[ft, kd, dist]", "[ft, kd, dits]")],
+        "",
+        "there is no 'dits'; did you mean 'dist'?",
+    ),
+    (
+        "misspelt student",
+        [("bigru-1.5m]", "bigru-15m]")],
+        "",
+        "there is no 'bigru-15m'; did you mean 'bigru-1.5m'?",
+    ),
     ("misspelt task", [("[exception, clone", "[exceptions, clone")], "", "did you mean 'exception'?"),
     ("misspelt teacher", [("[minilm]", "[minilmm]")], "", "did you mean 'minilm'?"),
     ("empty grid", [("[minilm]", "[]")], "", "grid.teachers: list should have at least 1 item"),
     ("wrong type", [("seeds: [1]", "seeds: [one]")], "", "grid.seeds.0: input should be a valid integer"),
     ("a seed twice", [("seeds: [1]", "seeds: [1, 2, 1]")], "", "grid.seeds: 1 stands there twice"),
-    ("a text for a number", [], "methods: {kd: {temperature: warm}}\n", "methods.kd.temperature: input should be a valid number"),
-    ("out of range", [], "methods: {kd: {alpha: 1.5}}\n", "methods.kd.alpha: input should be less than or equal to 1"),
-    ("key of a method", [], "methods: {kd: {temprature: 3}}\n", "temprature: unknown key; did you mean 'temperature'?"),
-    ("training key", [], "students: {bigru-1.5m: {training: {epoch: 3}}}\n", "unknown key; did you mean 'epochs'?"),
+    (
+        "a text for a number",
+        [],
+        "methods: {kd: {temperature: warm}}\n",
+        "methods.kd.temperature: input should be a valid number",
+    ),
+    (
+        "out of range",
+        [],
+        "methods: {kd: {alpha: 1.5}}\n",
+        "methods.kd.alpha: input should be less than or equal to 1",
+    ),
+    (
+        "key of a method",
+        [],
+        "methods: {kd: {temprature: 3}}\n",
+        "temprature: unknown key; did you mean 'temperature'?",
+    ),
+    (
+        "training key",
+        [],
+        "students: {bigru-1.5m: {training: {epoch: 3}}}\n",
+        "unknown key; did you mean 'epochs'?",
+    ),
     ("layers do not fit", [], "students: {roberta-1.5m: {heads: 5}}\n", "heads (5) must divide hidden (192)"),
-    ("no kind", [], "students: {tiny: {layers: 1}}\n", "needs `preset: NAME` or `kind:` (one of bigru, roberta)"),
-    ("unknown kind", [], "students: {tiny: {kind: lstm}}\n", "there is no kind 'lstm'; known kinds are bigru, roberta"),
-    ("unknown preset", [], "students: {tiny: {preset: bigru}}\n", "there is no 'bigru'; did you mean 'bigru-7m'?"),
+    (
+        "no kind",
+        [],
+        "students: {tiny: {layers: 1}}\n",
+        "needs `preset: NAME` or `kind:` (one of bigru, roberta)",
+    ),
+    (
+        "unknown kind",
+        [],
+        "students: {tiny: {kind: lstm}}\n",
+        "there is no kind 'lstm'; known kinds are bigru, roberta",
+    ),
+    (
+        "unknown preset",
+        [],
+        "students: {tiny: {preset: bigru}}\n",
+        "there is no 'bigru'; did you mean 'bigru-7m'?",
+    ),
     ("a name that escapes", [], "methods: {../kd: {preset: kd}}\n", "string should match pattern"),
     ("not a mapping", [], "methods: {kd: 3}\n", "methods.kd: input should be a valid dictionary"),
     ("corpus missing", [("current.txt", "currant.txt")], "", "currant.txt: no such list of pinned wheels"),
 ]
 
 
-@pytest.mark.parametrize(("replacements", "extra", "message"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])
+@pytest.mark.parametrize(
+    ("replacements", "extra", "message"), [case[1:] for case in BAD], ids=[case[0] for case in BAD]
+)
 def test_what_is_wrong_is_named(write, replacements, extra, message):
     path = write(*replacements, extra=extra)
     found = problem(path)

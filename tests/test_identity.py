@@ -14,7 +14,13 @@ def package(tmp_path, monkeypatch):
         path = tmp_path.joinpath(*module.split(".")[1:])
         path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
         path.write_text(source)
-        for function in (identity.closure, identity._path, identity._tree, identity._imports, identity._source_digest):
+        for function in (
+            identity.closure,
+            identity._path,
+            identity._tree,
+            identity._imports,
+            identity._source_digest,
+        ):
             function.cache_clear()
 
     monkeypatch.setattr(identity, "ROOT", tmp_path)

@@ -76,16 +76,9 @@ def test_spread_over_seeds_is_that_of_a_mean_of_independent_runs():
 
 def test_methods_with_the_same_seeds_are_paired_over_seeds():
     scores = np.tile([0.5, 0.6, 0.7, 0.8], (100, 1))
-    gain = intervals.resample_seeds(scores + 0.1, [1, 2, 3, 4]) - intervals.resample_seeds(
-        scores, [1, 2, 3, 4]
-    )
+    gain = intervals.resample_seeds(scores + 0.1, [1, 2, 3, 4]) - intervals.resample_seeds(scores, [1, 2, 3, 4])
     np.testing.assert_allclose(gain, 0.1)
-    assert (
-        np.std(
-            intervals.resample_seeds(scores, [5, 6, 7, 8]) - intervals.resample_seeds(scores, [1, 2, 3, 4])
-        )
-        > 0
-    )
+    assert np.std(intervals.resample_seeds(scores, [5, 6, 7, 8]) - intervals.resample_seeds(scores, [1, 2, 3, 4])) > 0
 
 
 def test_a_single_seed_is_kept():

@@ -29,9 +29,7 @@ STUDENT, TEACHER = logits(0), logits(1)
 LABELS = torch.tensor([0, -1, 3, 2, -1, 0])
 
 
-def loss(
-    method: Method, student: Tensor = STUDENT, teacher: Tensor = TEACHER, labels: Tensor = LABELS
-) -> Tensor:
+def loss(method: Method, student: Tensor = STUDENT, teacher: Tensor = TEACHER, labels: Tensor = LABELS) -> Tensor:
     signals = {"logits": teacher} if method.signals else {}
     return method.loss(ClassifierOutput(logits=student), labels, signals)
 
@@ -45,17 +43,12 @@ def softmax(row: list[float], temperature: float = 1.0) -> list[float]:
 
 
 def cross_entropy(student: Rows, labels: list[int]) -> float:
-    return fmean(
-        -math.log(softmax(row)[label]) for row, label in zip(student, labels, strict=True) if label >= 0
-    )
+    return fmean(-math.log(softmax(row)[label]) for row, label in zip(student, labels, strict=True) if label >= 0)
 
 
 def kl(student: Rows, teacher: Rows, temperature: float) -> float:
     return fmean(
-        sum(
-            t * math.log(t / s)
-            for s, t in zip(softmax(row, temperature), softmax(other, temperature), strict=True)
-        )
+        sum(t * math.log(t / s) for s, t in zip(softmax(row, temperature), softmax(other, temperature), strict=True))
         for row, other in zip(student, teacher, strict=True)
     )
 
@@ -63,9 +56,7 @@ def kl(student: Rows, teacher: Rows, temperature: float) -> float:
 def correlation(first: list[float], second: list[float]) -> float:
     centre, other = fmean(first), fmean(second)
     covariance = sum((x - centre) * (y - other) for x, y in zip(first, second, strict=True))
-    return covariance / math.sqrt(
-        sum((x - centre) ** 2 for x in first) * sum((y - other) ** 2 for y in second)
-    )
+    return covariance / math.sqrt(sum((x - centre) ** 2 for x in first) * sum((y - other) ** 2 for y in second))
 
 
 def between_classes(student: Rows, teacher: Rows) -> float:

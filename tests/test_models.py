@@ -24,9 +24,7 @@ LENGTHS = [7, 4, 1]
 
 ROBERTA = roberta.Config(kind="roberta", vocabulary_size=300, max_length=32, layers=2, hidden=16, heads=4)
 BIGRU = bigru.Config(kind="bigru", vocabulary_size=300, layers=2, hidden=6)
-FAMILIES = [(ROBERTA, how) for how in ("first", "mean", "hole")] + [
-    (BIGRU, how) for how in ("final", "mean", "hole")
-]
+FAMILIES = [(ROBERTA, how) for how in ("first", "mean", "hole")] + [(BIGRU, how) for how in ("final", "mean", "hole")]
 
 
 def student(architecture: roberta.Config | bigru.Config, pooling: str, seed: int = 0) -> PreTrainedModel:
@@ -114,9 +112,7 @@ def test_pooling() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(("architecture", "pooling"), FAMILIES)
-def test_padding_changes_nothing(
-    architecture: roberta.Config | bigru.Config, pooling: str, dtype: torch.dtype
-) -> None:
+def test_padding_changes_nothing(architecture: roberta.Config | bigru.Config, pooling: str, dtype: torch.dtype) -> None:
     model = student(architecture, pooling).to(dtype)
     together = model(*batch()).logits
     tolerance = {torch.float32: 1e-6, torch.float64: 1e-14}[dtype]
@@ -148,9 +144,7 @@ def test_states_of_every_layer(architecture: roberta.Config | bigru.Config, pool
     outputs = model(input_ids, mask, output_hidden_states=True)
     width = 2 * architecture.hidden if architecture is BIGRU else architecture.hidden
     widths = [architecture.hidden, width, width]
-    assert [states.shape for states in outputs.hidden_states] == [
-        (*input_ids.shape, width) for width in widths
-    ]
+    assert [states.shape for states in outputs.hidden_states] == [(*input_ids.shape, width) for width in widths]
     assert [states.shape for states in outputs.pooled] == [(len(LENGTHS), width) for width in widths]
     assert torch.equal(model.head(outputs.pooled[-1]), outputs.logits)
     assert torch.equal(model(input_ids, mask).logits, outputs.logits)
@@ -173,9 +167,7 @@ def test_bigru_equals_a_packed_bidirectional_gru() -> None:
         }
     )
     input_ids, mask = batch()
-    packed = nn.utils.rnn.pack_padded_sequence(
-        model.embedding(input_ids), torch.tensor(LENGTHS), batch_first=True
-    )
+    packed = nn.utils.rnn.pack_padded_sequence(model.embedding(input_ids), torch.tensor(LENGTHS), batch_first=True)
     states, final = packed_gru(packed)
     states, _ = nn.utils.rnn.pad_packed_sequence(states, batch_first=True)
 

@@ -13,7 +13,9 @@ from codekd.study.job import Job
 
 CODE = [
     "def read(path):\n    try:\n        return open(path).read()\n    except __HOLE__:\n        return None\n",
-    "def größe(überschrift):\n\treturn len(überschrift)  # ñ 😀\r\n" + "    x = 1\n" * 60 + "    except __HOLE__: pass\n",
+    "def größe(überschrift):\n\treturn len(überschrift)  # ñ 😀\r\n"
+    + "    x = 1\n" * 60
+    + "    except __HOLE__: pass\n",
     "x = __HOLE__" + " + 1" * 200,
 ]
 
@@ -23,7 +25,10 @@ def tokenizer(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tokenizer")
     examples = tmp_path_factory.mktemp("examples")
     write_examples(examples, {"code": CODE})
-    bpe.run(Job("tokenizers", ("t",), {"size": 400, "columns": {"t": ["code"]}}, {"examples/t": examples}, folder), folder)
+    bpe.run(
+        Job("tokenizers", ("t",), {"size": 400, "columns": {"t": ["code"]}}, {"examples/t": examples}, folder),
+        folder,
+    )
     return folder
 
 
@@ -31,7 +36,12 @@ def write_examples(folder, columns):
     count = len(next(iter(columns.values())))
     for split in encode.SPLITS:
         pl.DataFrame(
-            {"id": [f"{split}{i}" for i in range(count)], **columns, "label": [i % 2 for i in range(count)], "group": "g"},
+            {
+                "id": [f"{split}{i}" for i in range(count)],
+                **columns,
+                "label": [i % 2 for i in range(count)],
+                "group": "g",
+            },
             schema_overrides={"label": pl.Int32},
         ).write_parquet(folder / f"{split}.parquet")
 
@@ -41,7 +51,12 @@ def encoded(tokenizer, tmp_path, columns, has_hole, max_length=32):
     examples.mkdir()
     folder.mkdir()
     write_examples(examples, columns)
-    spec = {"max_length": max_length, "classes": ["no", "yes"], "columns": list(columns), "has_hole": has_hole}
+    spec = {
+        "max_length": max_length,
+        "classes": ["no", "yes"],
+        "columns": list(columns),
+        "has_hole": has_hole,
+    }
     encode.run(Job("encoded", ("t", "s"), spec, {"examples": examples, "tokenizer": tokenizer}, tmp_path), folder)
     return folder
 
@@ -57,7 +72,9 @@ def test_the_hole_is_one_token_and_always_inside_the_window(tokenizer, tmp_path)
 def test_offsets_point_at_the_characters_of_each_token(tokenizer, tmp_path):
     folder = encoded(tokenizer, tmp_path, {"code": CODE}, has_hole=True, max_length=4096)
     for code, row in zip(CODE, pq.read_table(folder / "train.parquet").to_pylist(), strict=True):
-        spans = [(start, end) for start, end in zip(row["starts"], row["ends"], strict=True) if start != encode.NO_OFFSET]
+        spans = [
+            (start, end) for start, end in zip(row["starts"], row["ends"], strict=True) if start != encode.NO_OFFSET
+        ]
         assert len(spans) == row["length"] - 2
         covered = set().union(*(range(start, end) for start, end in spans))
         assert covered == set(range(len(code))), "every character belongs to a token"
@@ -88,7 +105,14 @@ def test_window_around_a_hole(position, length, limit, window):
 
 @pytest.mark.parametrize(
     ("lengths", "limit", "kept"),
-    [([5], 9, [5]), ([20], 9, [9]), ([3, 4], 9, [3, 4]), ([3, 40], 9, [3, 6]), ([40, 3], 9, [6, 3]), ([40, 40], 9, [4, 5])],
+    [
+        ([5], 9, [5]),
+        ([20], 9, [9]),
+        ([3, 4], 9, [3, 4]),
+        ([3, 40], 9, [3, 6]),
+        ([40, 3], 9, [6, 3]),
+        ([40, 40], 9, [4, 5]),
+    ],
 )
 def test_the_longer_side_of_a_pair_is_cut_first(lengths, limit, kept):
     assert encode.shares(lengths, limit) == kept
@@ -96,7 +120,10 @@ def test_the_longer_side_of_a_pair_is_cut_first(lengths, limit, kept):
 
 def test_batches_hold_every_row_once_and_keep_the_budget():
     lengths = np.random.default_rng(0).integers(3, 200, size=1000)
-    for batches in (training_batches(lengths, 32, 1500, np.random.default_rng(1)), sorted_batches(lengths, 32, 1500)):
+    for batches in (
+        training_batches(lengths, 32, 1500, np.random.default_rng(1)),
+        sorted_batches(lengths, 32, 1500),
+    ):
         assert sorted(np.concatenate(batches)) == list(range(1000))
         assert all(len(rows) <= 32 and len(rows) * lengths[rows].max() <= 1500 for rows in batches)
     padded = sum(len(rows) * lengths[rows].max() for rows in batches)

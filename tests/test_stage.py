@@ -114,7 +114,10 @@ def test_errors_become_one_message_and_exit_code_1(parent, tmp_path, caplog):
     def wrong(job, folder):
         raise CodekdError("train.parquet, row 3: no label")
 
-    for stage, message in ((full, "No space left on the device of"), (wrong, "train.parquet, row 3: no label")):
+    for stage, message in (
+        (full, "No space left on the device of"),
+        (wrong, "train.parquet, row 3: no label"),
+    ):
         with pytest.raises(SystemExit) as exit_:
             execute(stage, node.job(tmp_path), tmp_path / node.folder / "manifest.json", tmp_path / "log.txt")
         assert exit_.value.code == 1

@@ -93,7 +93,7 @@ def test_a_killed_run_resumes_and_ends_with_the_same_weights(epoch, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         fit(tmp_path / "b", loss=killed)
-    parts, history = checkpoint.load(tmp_path / "b")
+    _, history = checkpoint.load(tmp_path / "b")
     assert len(history) == epoch
     resumed, *_ = fit(tmp_path / "b")
     assert equal(undisturbed.last, resumed.last)

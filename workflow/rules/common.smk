@@ -1,4 +1,5 @@
 # The study's graph, and the functions that rules look their nodes up with. Nothing heavy is imported here.
+import os
 import sys
 from pathlib import Path
 
@@ -7,12 +8,27 @@ sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 from snakemake.exceptions import WorkflowError
 
 from codekd.errors import CodekdError
+from codekd.study import estimate
 from codekd.study.graph import Graph, MANIFEST
 from codekd.study.resolve import load_study
 
+
+envvars:
+    "PATH",
+
+
 RESULTS = Path("results")
-SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
-PYTHON = sys.executable
+ENVIRONMENT = "../../envs/environment.yaml"
+
+# What jobs inherit: the interpreter that runs Snakemake (an environment made by --sdm comes before it), the source of this
+# checkout, and no threads or bars that libraries start on their own.
+os.environ |= {
+    "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+    "PYTHONPATH": str(Path(workflow.basedir) / "src"),
+    "SCRIPTS": str(Path(workflow.basedir) / "workflow" / "scripts"),
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+}
 
 try:
     GRAPH = Graph(load_study(config, [Path(path) for path in workflow.configfiles]))
@@ -75,3 +91,8 @@ def job(stage):
         return node_of(stage, wildcards).job(RESULTS)
 
     return canonical_job
+
+
+def plan():
+    """What this run is about to make, and about how long it takes."""
+    return f"{GRAPH.report.coordinates[0]}: {estimate.describe(estimate.missing(GRAPH, RESULTS), workflow.cores)}"

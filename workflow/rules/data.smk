@@ -14,13 +14,15 @@ rule corpus:
         "results/logs/corpus/{corpus}-{identity}.log",
     benchmark:
         "results/benchmarks/corpus/{corpus}-{identity}.jsonl"
+    conda:
+        ENVIRONMENT
     threads: 1
     params:
         job=job("corpus"),
     message:
         "extract the functions of the corpus {wildcards.corpus}"
     shell:
-        "{PYTHON} {SCRIPTS}/corpus.py --job {params.job:q} --output {output:q} --log {log:q}"
+        "python -P $SCRIPTS/corpus.py --job {params.job:q} --output {output:q} --log {log:q}"
 
 
 rule examples:
@@ -32,13 +34,15 @@ rule examples:
         "results/logs/examples/{task}-{identity}.log",
     benchmark:
         "results/benchmarks/examples/{task}-{identity}.jsonl"
+    conda:
+        ENVIRONMENT
     threads: 1
     params:
         job=job("examples"),
     message:
         "make the examples of {wildcards.task}"
     shell:
-        "{PYTHON} {SCRIPTS}/examples.py --job {params.job:q} --output {output:q} --log {log:q}"
+        "python -P $SCRIPTS/examples.py --job {params.job:q} --output {output:q} --log {log:q}"
 
 
 rule floor:
@@ -50,13 +54,15 @@ rule floor:
         "results/logs/floors/{task}-{identity}.log",
     benchmark:
         "results/benchmarks/floors/{task}-{identity}.jsonl"
+    conda:
+        ENVIRONMENT
     threads: 1
     params:
         job=job("floors"),
     message:
         "fit the n-gram floor of {wildcards.task}"
     shell:
-        "{PYTHON} {SCRIPTS}/floors.py --job {params.job:q} --output {output:q} --log {log:q}"
+        "python -P $SCRIPTS/floor.py --job {params.job:q} --output {output:q} --log {log:q}"
 
 
 rule tokenizer:
@@ -68,13 +74,15 @@ rule tokenizer:
         "results/logs/tokenizers/{vocabulary}/{size}-{identity}.log",
     benchmark:
         "results/benchmarks/tokenizers/{vocabulary}/{size}-{identity}.jsonl"
+    conda:
+        ENVIRONMENT
     threads: 1
     params:
         job=job("tokenizers"),
     message:
         "learn {wildcards.size} tokens for {wildcards.vocabulary}"
     shell:
-        "{PYTHON} {SCRIPTS}/tokenizers.py --job {params.job:q} --output {output:q} --log {log:q}"
+        "python -P $SCRIPTS/vocabulary.py --job {params.job:q} --output {output:q} --log {log:q}"
 
 
 rule encoded:
@@ -86,10 +94,12 @@ rule encoded:
         "results/logs/encoded/{task}/{sequences}-{identity}.log",
     benchmark:
         "results/benchmarks/encoded/{task}/{sequences}-{identity}.jsonl"
+    conda:
+        ENVIRONMENT
     threads: 1
     params:
         job=job("encoded"),
     message:
         "encode {wildcards.task} for {wildcards.sequences}"
     shell:
-        "{PYTHON} {SCRIPTS}/encoded.py --job {params.job:q} --output {output:q} --log {log:q}"
+        "python -P $SCRIPTS/encode.py --job {params.job:q} --output {output:q} --log {log:q}"

@@ -14,13 +14,15 @@ rule pretrained:
         "results/logs/pretrained/{teacher}-{identity}.log",
     benchmark:
         "results/benchmarks/pretrained/{teacher}-{identity}.jsonl"
+    conda:
+        ENVIRONMENT
     threads: 1
     params:
         job=job("pretrained"),
     message:
         "obtain the pretrained encoder {wildcards.teacher}"
     shell:
-        "{PYTHON} {SCRIPTS}/pretrained.py --job {params.job:q} --output {output:q} --log {log:q}"
+        "python -P $SCRIPTS/pretrained.py --job {params.job:q} --output {output:q} --log {log:q}"
 
 
 rule teacher:
@@ -32,13 +34,15 @@ rule teacher:
         "results/logs/teachers/{task}/{teacher}-{identity}.log",
     benchmark:
         "results/benchmarks/teachers/{task}/{teacher}-{identity}.jsonl"
+    conda:
+        ENVIRONMENT
     threads: 1
     params:
         job=job("teachers"),
     message:
         "fine-tune {wildcards.teacher} on {wildcards.task}"
     shell:
-        "{PYTHON} {SCRIPTS}/teachers.py --job {params.job:q} --output {output:q} --log {log:q}"
+        "python -P $SCRIPTS/teacher.py --job {params.job:q} --output {output:q} --log {log:q}"
 
 
 rule signal:
@@ -50,10 +54,12 @@ rule signal:
         "results/logs/signals/{task}/{teacher}/{signal}-{identity}.log",
     benchmark:
         "results/benchmarks/signals/{task}/{teacher}/{signal}-{identity}.jsonl"
+    conda:
+        ENVIRONMENT
     threads: 1
     params:
         job=job("signals"),
     message:
         "capture the {wildcards.signal} of {wildcards.teacher} on {wildcards.task}"
     shell:
-        "{PYTHON} {SCRIPTS}/signals.py --job {params.job:q} --output {output:q} --log {log:q}"
+        "python -P $SCRIPTS/capture.py --job {params.job:q} --output {output:q} --log {log:q}"

@@ -18,7 +18,9 @@ from codekd.analysis import style
 from codekd.analysis.numbers import METRIC_NAMES, percent, size
 from codekd.analysis.tables import REFERENCE
 
-PANEL_WIDTH = 3.9  # inches
+PANEL_WIDTH, PANEL_HEIGHT, LETTER = 2.9, 2.4, 0.085  # inches, the first two without the students' names
+TURN_FROM = 3  # so many students' names do not fit side by side
+TURNED: dict[str, Any] = {"rotation": 50, "ha": "right", "rotation_mode": "anchor"}
 HOLLOW = {
     "markerfacecolor": style.PAPER,
     "markersize": 8,
@@ -51,7 +53,7 @@ def retention(table: pl.DataFrame) -> Figure:
     if rows_with_teacher.is_empty():
         return _note("No teacher to compare with: this study has no retention.")
     methods = _in_order(table, "method")
-    figure, panels = _panels(rows_with_teacher, 3.4 if rows_with_teacher["student"].n_unique() < 5 else 4.6)
+    figure, panels = _panels(rows_with_teacher, _height_above_students(rows_with_teacher))
     for axes, rows in panels:
         lanes, width = _parameter_axis(axes, rows)
         for row in rows.iter_rows(named=True):
@@ -92,8 +94,8 @@ def time(table: pl.DataFrame) -> Figure:
 
 def _panels(table: pl.DataFrame, height: float) -> tuple[Figure, Iterator[tuple[Axes, pl.DataFrame]]]:
     tasks, teachers = _in_order(table, "task"), _in_order(table, "teacher")
-    size_in_inches = (PANEL_WIDTH * max(len(tasks), 2), height * len(teachers) + 0.4)
-    figure = Figure(size_in_inches, layout="constrained")
+    width = PANEL_WIDTH + LETTER * _longest_name(table)
+    figure = Figure((width * max(len(tasks), 2), height * len(teachers) + 0.4), layout="constrained")
     grid = figure.subplots(len(teachers), len(tasks), squeeze=False)
 
     def panels() -> Iterator[tuple[Axes, pl.DataFrame]]:
@@ -117,8 +119,18 @@ def _by_size(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.unique("student", maintain_order=True).sort("parameters", "student")
 
 
+def _longest_name(table: pl.DataFrame) -> int:
+    return max(map(len, table["student"]))
+
+
+def _height_above_students(table: pl.DataFrame) -> float:
+    students = table["student"].n_unique()
+    names = 0.2 if students < TURN_FROM else 0.75 * LETTER * (_longest_name(table) + len(" (1.5M)"))
+    return PANEL_HEIGHT + 0.1 * students + names
+
+
 def _height_of_students(table: pl.DataFrame, methods: Sequence[str]) -> float:
-    return max(2.4, 1.1 + table["student"].n_unique() * (0.15 + 0.12 * len(methods)))
+    return max(PANEL_HEIGHT, 1.1 + table["student"].n_unique() * (0.15 + 0.12 * len(methods)))
 
 
 def _dodge(method: str, methods: Sequence[str]) -> float:
@@ -160,9 +172,11 @@ def _parameter_axis(axes: Axes, rows: pl.DataFrame) -> tuple[dict[str, float], f
     positions = IsotonicRegression().fit_transform(steps, exact - steps) + steps
     for position in positions:
         axes.axvspan(position - 0.46 * lane, position + 0.46 * lane, color=style.BAND, linewidth=0, zorder=0)
-    labels = [f"{row['student']} ({size(row['parameters'])})" for row in students.iter_rows(named=True)]
-    axes.set_xticks(positions, labels, rotation=50, ha="right", rotation_mode="anchor", fontsize=9)
-    axes.set_xlim(positions[0] - 0.8 * lane, positions[-1] + 0.8 * lane)
+    between, turned = ("\n", {}) if len(students) < TURN_FROM else (" ", TURNED)
+    named = students.select("student", "parameters").iter_rows()
+    axes.set_xticks(positions, [f"{name}{between}({size(count)})" for name, count in named], fontsize=9, **turned)
+    margin = max(0.8 * lane, 1.5 * lane - (positions[-1] - positions[0]) / 2)
+    axes.set_xlim(positions[0] - margin, positions[-1] + margin)
     return dict(zip(students["student"], positions, strict=True)), 0.9 * lane
 
 
@@ -172,9 +186,7 @@ def _ratio_axis(axes: Axes) -> None:
     low, high = min(low, 0.9), max(high, 1.6)
     steps = (1, 1.5, 2, 3, 5, 7) if high / low < 8 else (1, 2, 5)
     axes.set_xlim(low, high)
-    axes.xaxis.set_major_locator(
-        FixedLocator([step * 10.0**power for power in range(-2, 4) for step in steps])
-    )
+    axes.xaxis.set_major_locator(FixedLocator([step * 10.0**power for power in range(-2, 4) for step in steps]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     axes.xaxis.set_minor_locator(NullLocator())
 
@@ -208,9 +220,7 @@ def _marked_line(axes: Axes, name: str, value: float | None, dashes: str | tuple
 
 
 def _key(label: str, look: style.Look, **how: Any) -> Line2D:
-    return Line2D(
-        [], [], **{"color": look.colour, "marker": look.marker, "linestyle": "", "label": label, **how}
-    )
+    return Line2D([], [], **{"color": look.colour, "marker": look.marker, "linestyle": "", "label": label, **how})
 
 
 def _legend(figure: Figure, methods: Sequence[str], *more: Line2D) -> None:

@@ -28,18 +28,18 @@ def summary(tasks: Sequence[Task]) -> str:
 
 
 def findings(task: str, scores: pl.DataFrame, methods: pl.DataFrame, references: pl.DataFrame) -> list[str]:
-    """What the tables say about one task: teacher, best retention, every method against plain fine-tuning."""
-    scores, methods, references = (
-        table.filter(pl.col("task") == task) for table in (scores, methods, references)
-    )
+    """What the tables say about one task: teacher, best student, every method against plain fine-tuning."""
+    scores, methods, references = (table.filter(pl.col("task") == task) for table in (scores, methods, references))
     floor = references.filter(pl.col("kind") == "floor")["score"].to_list()
     teachers = references.filter(pl.col("kind") == "teacher").iter_rows(named=True)
     sentences = [_teacher(row, floor[0] if floor else None) for row in teachers]
     kept = scores.drop_nulls("retention").sort("retention", descending=True, maintain_order=True)
     sentences += [
-        _retention(row)
-        for row in kept.unique("teacher", keep="first", maintain_order=True).iter_rows(named=True)
+        _retention(row) for row in kept.unique("teacher", keep="first", maintain_order=True).iter_rows(named=True)
     ]
+    if kept.is_empty():
+        best = scores.sort("score", descending=True, maintain_order=True)
+        sentences.append(_best(best.row(0, named=True)))
     several = scores["teacher"].n_unique() > 1
     return sentences + [_difference(row, several) for row in methods.iter_rows(named=True)]
 
@@ -53,22 +53,22 @@ def limits(tasks: Iterable[Resampled]) -> list[str]:
             sentences.append(f"{task.name}: no floor, so what the teacher adds over n-grams is unknown.")
         if not task.teachers:
             sentences.append(f"{task.name}: no teacher, so there is no retention.")
-        for teacher in task.teachers.keys() - resampled.teachers.keys():
+        for teacher in (name for name in task.teachers if name not in resampled.teachers):
             sentences.append(
                 f"{task.name}: the teacher {teacher} left no predictions, so its score has no interval and "
                 "intervals of retention take it as exact."
             )
         if REFERENCE not in methods:
             sentences.append(
-                f"{task.name}: no plain fine-tuning ({REFERENCE}), so there are neither gains of methods nor "
-                "relative training times."
+                f"{task.name}: no plain fine-tuning ({REFERENCE}), so there are neither gains of methods "
+                "nor relative training times."
             )
         elif methods == {REFERENCE}:
             sentences.append(f"{task.name}: no method beside {REFERENCE}, so there is nothing to compare.")
         if any(len(cells) == 1 for cells in resampled.groups.values()):
             sentences.append(
-                f"{task.name}: students with a single seed, whose intervals cover the choice of test examples "
-                "only, not the luck of training."
+                f"{task.name}: students with a single seed, whose intervals cover the choice of examples "
+                "and not the luck of training."
             )
     return sentences
 
@@ -78,10 +78,8 @@ def _teacher(row: Row, floor: float | None) -> str:
     text = f"The teacher {row['name']} reaches {estimate(row, 'score', percent)} % {metric}"
     if floor is None:
         return f"{text}."
-    gain = estimate(row, "above_floor", points)
-    return (
-        f"{text}, {gain} points against the n-gram floor of {percent(floor)} %{_doubt(row, 'above_floor')}."
-    )
+    gain, doubt = estimate(row, "above_floor", points), _doubt(row, "above_floor")
+    return f"{text}, {gain} points against the n-gram floor of {percent(floor)} %{doubt}."
 
 
 def _retention(row: Row) -> str:
@@ -92,6 +90,12 @@ def _retention(row: Row) -> str:
     )
 
 
+def _best(row: Row) -> str:
+    metric = METRIC_NAMES.get(row["metric"], row["metric"])
+    reached = f"{estimate(row, 'score', percent)} % {metric}"
+    return f"Best score: {row['student']} trained with {row['method']} reaches {reached}."
+
+
 def _difference(row: Row, name_teacher: bool) -> str:
     method = f"{row['method']} from {row['teacher']}" if name_teacher else row["method"]
     text = f"{method}: {estimate(row, 'difference', points)} points against {REFERENCE}"
@@ -99,8 +103,8 @@ def _difference(row: Row, name_teacher: bool) -> str:
     if students == 1:
         return f"{text}{_doubt(row, 'difference')}."
     return (
-        f"{text} on average over {students} students{_doubt(row, 'difference')}; taken one by one, {above} are "
-        f"better, {below} worse and {students - above - below} not distinguishable."
+        f"{text} on average over {students} students{_doubt(row, 'difference')}; taken one by one, "
+        f"{above} are better, {below} worse and {students - above - below} not distinguishable."
     )
 
 

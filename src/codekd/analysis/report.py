@@ -34,9 +34,7 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
     unreadable or not comparable.
     """
     if not job.spec["cells"]:
-        raise CodekdError(
-            f"{job.name}: the study has no cells; give its grid at least one student and method."
-        )
+        raise CodekdError(f"{job.name}: the study has no cells; give its grid at least one student and method.")
     tasks = read_tasks(job)
     resampled = [resample(task) for task in tasks]
     made = {
@@ -56,9 +54,7 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
         limits=findings.limits(resampled),
         tables={name: list(table.iter_rows(named=True)) for name, table in made.items() if name != "cells"},
         files={name: len(table) for name, table in made.items()},
-        figures={
-            name: inline_svg((folder / "figures" / f"{name}.svg").read_text(), name) for name in FIGURES
-        },
+        figures={name: inline_svg((folder / "figures" / f"{name}.svg").read_text(), name) for name in FIGURES},
         sources=list(_sources(job)),
     )
     (folder / "index.html").write_text(page, encoding="utf-8")

@@ -106,9 +106,7 @@ def _read_task(job: Job, name: str) -> Task:
             for (teacher, student, method, seed), role in zip(keys, roles, strict=True)
         ),
         teachers={
-            teacher: read(f"teachers/{name}/{teacher}")
-            for task, teacher in job.spec["teachers"]
-            if task == name
+            teacher: read(f"teachers/{name}/{teacher}") for task, teacher in job.spec["teachers"] if task == name
         },
         floor=read(f"floors/{name}") if f"floors/{name}" in job.parents else None,
     )
@@ -117,9 +115,10 @@ def _read_task(job: Job, name: str) -> Task:
 def _read_predictions(folder: Path) -> pl.DataFrame:
     path = folder / "predictions.parquet"
     try:
-        return pl.read_parquet(path, columns=["id", "label", "prediction"])
+        frame = pl.read_parquet(path, columns=["id", "label", "prediction"])
     except (OSError, pl.exceptions.PolarsError) as error:
         raise CodekdError(f"{path}: no readable predictions (id, label, prediction): {error}") from error
+    return frame.cast({"label": pl.Int32, "prediction": pl.Int32})
 
 
 def _read_metrics(folder: Path) -> dict[str, Any]:
@@ -134,7 +133,10 @@ def _read_types(folder: Path, examples: pl.DataFrame) -> NDArray[np.object_] | N
     path = folder / "test.parquet"
     if "type" not in pl.read_parquet_schema(path):
         return None
-    types = examples.join(
-        pl.read_parquet(path, columns=["id", "type"]), on="id", how="left", maintain_order="left"
-    )
-    return types["type"].to_numpy()
+    types = pl.read_parquet(path, columns=["id", "type"])
+    if missing := examples.join(types, on="id", how="anti")["id"].to_list():
+        raise CodekdError(
+            f"{path}: lacks {len(missing)} of the examples that the students predicted, such as {missing[0]}; "
+            "delete the students made from other examples and run again."
+        )
+    return examples.join(types, on="id", how="left", maintain_order="left")["type"].to_numpy()

@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 # Each is used for one purpose only, so that a page can exchange them for its own.
 INK, MUTED, GRID, BAND, PAPER = "#1f2328", "#646b73", "#d5d9de", "#f3f5f7", "#ffffff"
 _COLOURS = ("#0077bb", "#ee7733", "#009988", "#cc3311", "#33bbee", "#ee3377")
-_SPARE_MARKERS = ("P", "<", ">", "p", "h", "*")
+_FURTHER = ("fitnets", "rkd", "sp", "pkt", "simkd", "mgskd", "minilm", "dkd", "lskd", "crd")
+_OTHER_MARKERS = (">", "p", "h", "*", "d", "8")
 
 STYLE: dict[str, Any] = {
     "figure.facecolor": PAPER,
@@ -63,18 +64,20 @@ _KNOWN = {
     "pkd": Look(_COLOURS[2], "^"),
     "ckd": Look(_COLOURS[3], "v"),
     "pseudo": Look(_COLOURS[4], "X"),
+    **{name: Look(_COLOURS[number % 6], "P<"[number // 6]) for number, name in enumerate(_FURTHER)},
 }
 
 
 def look(method: str) -> Look:
     """A method's look: the same in every figure, whatever other methods the study has.
 
-    A method not known here gets one from its name, with a marker that no known method has.
+    A method not known here gets one from a digest of its name, with a marker that no known method has; two
+    such methods may meet in one of the 36.
     """
     if method in _KNOWN:
         return _KNOWN[method]
-    colour, marker = divmod(hashlib.sha256(method.encode()).digest()[0], 16)
-    return Look(_COLOURS[colour % len(_COLOURS)], _SPARE_MARKERS[marker % len(_SPARE_MARKERS)])
+    first, second, *_ = hashlib.sha256(method.encode()).digest()
+    return Look(_COLOURS[first % len(_COLOURS)], _OTHER_MARKERS[second % len(_OTHER_MARKERS)])
 
 
 def applied() -> AbstractContextManager[None]:

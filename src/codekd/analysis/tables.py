@@ -77,12 +77,7 @@ def scores(tasks: Iterable[Resampled]) -> pl.DataFrame:
     training times, in total and per example seen. Null: no teacher, no plain fine-tuning, no floor or, for
     ``std``, one seed.
     """
-    rows = [
-        _scores_row(task, teacher, group)
-        for task in tasks
-        for teacher, groups in task.panels
-        for group in groups
-    ]
+    rows = [_scores_row(task, teacher, group) for task in tasks for teacher, groups in task.panels for group in groups]
     return pl.DataFrame(rows, SCORES)
 
 
@@ -134,18 +129,14 @@ def types(tasks: Iterable[Resampled]) -> pl.DataFrame:
         if task.types is None or len(task.classes) != 2:
             continue
         runs: list[tuple[str, str, str, Sequence[Run]]] = []
-        if task.floor:
-            runs.append((NO_TEACHER, "", "floor", [task.floor]))
         for teacher, groups in resampled.panels:
+            if task.floor:
+                runs.append((teacher, "", "floor", [task.floor]))
             if teacher in resampled.teachers:
                 runs.append((teacher, "", "teacher", [task.teachers[teacher]]))
-            runs += [
-                (teacher, *group[1:], [cell.run for cell in resampled.groups[group]]) for group in groups
-            ]
+            runs += [(teacher, *group[1:], [cell.run for cell in resampled.groups[group]]) for group in groups]
         for *names, sample in runs:
-            rows += [
-                dict(zip(NAMES, (task.name, *names), strict=True)) | row for row in _per_type(task, sample)
-            ]
+            rows += [dict(zip(NAMES, (task.name, *names), strict=True)) | row for row in _per_type(task, sample)]
     return pl.DataFrame(rows, TYPES)
 
 

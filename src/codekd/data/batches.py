@@ -62,27 +62,21 @@ class Encoded:
         positions = np.arange(lengths.max())
         mask = positions < lengths[:, None]
         input_ids = np.full(mask.shape, self.vocabulary.pad_id, dtype=np.int64)
-        input_ids[mask] = np.concatenate(
-            [self.tokens[self.offsets[row] : self.offsets[row + 1]] for row in rows]
-        )
+        input_ids[mask] = np.concatenate([self.tokens[self.offsets[row] : self.offsets[row + 1]] for row in rows])
         segments = (positions >= self.second_start[rows][:, None]) & mask
         return Batch(
             input_ids=torch.from_numpy(input_ids).to(device),
             attention_mask=torch.from_numpy(mask.astype(np.int64)).to(device),
             token_type_ids=torch.from_numpy(segments.astype(np.int64)).to(device),
             labels=torch.from_numpy(self.labels[rows]).to(device),
-            teacher={
-                name: torch.from_numpy(values[rows]).to(device) for name, values in self.signals.items()
-            },
+            teacher={name: torch.from_numpy(values[rows]).to(device) for name, values in self.signals.items()},
         )
 
 
 def load_encoded(folder: Path, splits: Sequence[str]) -> Encoded:
     """Read splits of an ``encoded`` folder as one set, without signals."""
     columns = ["id", "label", "input_ids", "second_start"]
-    table = pa.concat_tables(
-        [pq.read_table(folder / f"{split}.parquet", columns=columns) for split in splits]
-    )
+    table = pa.concat_tables([pq.read_table(folder / f"{split}.parquet", columns=columns) for split in splits])
     sequences = table["input_ids"].combine_chunks()
     lengths = np.asarray(sequences.value_lengths(), dtype=np.int64)
     return Encoded(
@@ -109,9 +103,7 @@ def training_batches(
     batches = [
         batch
         for window in windows
-        for batch in _cut(
-            window[np.argsort(lengths[window], kind="stable")], lengths, batch_size, batch_tokens
-        )
+        for batch in _cut(window[np.argsort(lengths[window], kind="stable")], lengths, batch_size, batch_tokens)
     ]
     return [batches[index] for index in generator.permutation(len(batches))]
 

@@ -80,12 +80,7 @@ def wheel_functions(path: Path, pin: Pin, counts: Counter[str]) -> Iterator[tupl
 def _left_out(info: zipfile.ZipInfo) -> str | None:
     """Why a member is not read, if so."""
     path = PurePosixPath(info.filename)
-    if (
-        path.is_absolute()
-        or ".." in path.parts
-        or "\\" in info.filename
-        or stat.S_ISLNK(info.external_attr >> 16)
-    ):
+    if path.is_absolute() or ".." in path.parts or "\\" in info.filename or stat.S_ISLNK(info.external_attr >> 16):
         return "unsafe members"
     if info.file_size > MAX_MODULE_BYTES:
         return "oversized modules"

@@ -1,16 +1,18 @@
 """Stage ``encoded``: a task's examples as the token sequences that models read, made once per tokenizer.
 
-A single piece of code becomes ``<cls> code <sep>``, a pair ``<cls> a <sep> b <sep>``. What is longer than ``max_length``
-is cut: around the hole where there is one, otherwise at the end; of a pair, the longer side first.
+A single piece of code becomes ``<cls> code <sep>``, a pair ``<cls> a <sep> b <sep>``. What exceeds ``max_length`` is
+cut: around the hole where there is one, otherwise at the end; of a pair, the longer side first.
 """
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from tokenizers import Encoding
 from transformers import AutoTokenizer
 
 from codekd.data.hole import HOLE
@@ -47,42 +49,52 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     backend = tokenizer.backend_tokenizer
     hole = backend.token_to_id(HOLE) if job.spec["has_hole"] else None
-    cls, sep, limit = tokenizer.cls_token_id, tokenizer.sep_token_id, job.spec["max_length"]
-    columns = job.spec["columns"]
+    columns, limit = job.spec["columns"], job.spec["max_length"]
     summary: dict[str, Any] = {"vocabulary": len(tokenizer)}
     for split in SPLITS:
         examples = read_examples(job.parents["examples"], split, columns, job.spec["classes"])
-        encodings = [
-            backend.encode_batch(examples[column].to_list(), add_special_tokens=False) for column in columns
+        encodings = [backend.encode_batch(examples[column].to_list(), add_special_tokens=False) for column in columns]
+        rows = [
+            sequence(pieces, windows_of(pieces, limit, hole), tokenizer.cls_token_id, tokenizer.sep_token_id)
+            for pieces in zip(*encodings, strict=True)
         ]
-        rows: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
-        for pieces in zip(*encodings, strict=True):
-            lengths = [len(piece.ids) for piece in pieces]
-            if hole is None:
-                windows = [(0, kept) for kept in shares(lengths, limit - 1 - len(pieces))]
-            else:
-                windows = [around(pieces[0].ids.index(hole), lengths[0], limit - 2)]
-            ids, spans = [cls], [(NO_OFFSET, NO_OFFSET)]
-            boundaries = []
-            for piece, (start, end) in zip(pieces, windows, strict=True):
-                ids += [*piece.ids[start:end], sep]
-                spans += [*piece.offsets[start:end], (NO_OFFSET, NO_OFFSET)]
-                boundaries.append(len(ids))
-            starts, ends = np.array(spans, dtype=np.int32).T
-            rows["input_ids"].append(np.array(ids, dtype=np.int32))
-            rows["starts"].append(starts)
-            rows["ends"].append(ends)
-            rows["length"].append(len(ids))
-            rows["second_start"].append(boundaries[0])
-        rows["id"] = examples["id"].to_list()
-        rows["label"] = examples["label"].to_list()
-        pq.write_table(pa.table(rows, schema=SCHEMA), folder / f"{split}.parquet", compression="zstd")
-        lengths = np.array(rows["length"])
-        summary[split] = {
-            "examples": len(lengths),
-            "mean_length": round(float(lengths.mean()), 1) if len(lengths) else 0,
-        }
+        table = pa.table(
+            {
+                "id": examples["id"].to_list(),
+                "label": examples["label"].to_list(),
+                **{name: [row[name] for row in rows] for name in SCHEMA.names[2:]},
+            },
+            schema=SCHEMA,
+        )
+        pq.write_table(table, folder / f"{split}.parquet", compression="zstd")
+        summary[split] = {"examples": len(rows), "tokens": sum(row["length"] for row in rows)}
     return summary
+
+
+def sequence(pieces: Sequence[Encoding], windows: Sequence[tuple[int, int]], cls: int, sep: int) -> dict[str, Any]:
+    """One row of the table: the chosen window of every piece, between special tokens."""
+    ids, spans, boundaries = [cls], [(NO_OFFSET, NO_OFFSET)], []
+    for piece, (start, end) in zip(pieces, windows, strict=True):
+        ids += [*piece.ids[start:end], sep]
+        spans += [*piece.offsets[start:end], (NO_OFFSET, NO_OFFSET)]
+        boundaries.append(len(ids))
+    starts, ends = np.array(spans, dtype=np.int32).T
+    return {
+        "input_ids": np.array(ids, dtype=np.int32),
+        "starts": starts,
+        "ends": ends,
+        "length": len(ids),
+        "second_start": boundaries[0],
+    }
+
+
+def windows_of(pieces: Sequence[Encoding], max_length: int, hole: int | None) -> list[tuple[int, int]]:
+    """The part ``[start, end)`` of each piece that fits, special tokens counted; ``hole`` is the hole's token id."""
+    lengths = [len(piece.ids) for piece in pieces]
+    limit = max_length - 1 - len(pieces)
+    if hole is None:
+        return [(0, kept) for kept in shares(lengths, limit)]
+    return [around(pieces[0].ids.index(hole), lengths[0], limit)]
 
 
 def around(position: int, length: int, limit: int) -> tuple[int, int]:

@@ -54,9 +54,7 @@ def finish(frames: dict[str, pl.DataFrame], config: TaskConfig) -> dict[str, pl.
             pl.col("label").cast(pl.Int32),
             pl.exclude("label", *config.columns),
         )
-        frame = frame.unique("id", keep="first", maintain_order=True).join(
-            seen.to_frame(), on="id", how="anti"
-        )
+        frame = frame.unique("id", keep="first", maintain_order=True).join(seen.to_frame(), on="id", how="anti")
         seen = pl.concat([seen, frame["id"]])
         finished[part] = frame.sort("id").head(getattr(config.examples, part) or len(frame))
     return finished
@@ -78,9 +76,7 @@ def check(frames: dict[str, pl.DataFrame], config: TaskConfig) -> None:
             if owner.setdefault(group, part) != part:
                 raise CodekdError(f"{config.kind}: {group} has examples in {owner[group]} and in {part}")
     if strangers := {g for g in frames["unlabeled"]["group"].unique() if owner.get(g, "train") != "train"}:
-        raise CodekdError(
-            f"{config.kind}: unlabelled examples from {', '.join(sorted(strangers))}, not of train"
-        )
+        raise CodekdError(f"{config.kind}: unlabelled examples from {', '.join(sorted(strangers))}, not of train")
 
 
 def _check_packages(name: str, corpus: Path, split: dict[str, str]) -> None:

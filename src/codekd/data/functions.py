@@ -70,4 +70,5 @@ def own_statements(function: ast.AST) -> Iterator[ast.AST]:
 def _text(function: FUNCTION, lines: list[str]) -> str:
     first = min([function.lineno, *(decorator.lineno for decorator in function.decorator_list)])
     indentation = lines[function.lineno - 1][: function.col_offset]
-    return "\n".join(line.removeprefix(indentation) for line in lines[first - 1 : function.end_lineno])
+    text = "\n".join(line.removeprefix(indentation) for line in lines[first - 1 : function.end_lineno])
+    return text.rstrip("\\ ")  # a continued last line is an error where nothing follows

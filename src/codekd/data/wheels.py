@@ -25,9 +25,7 @@ PIP_DOWNLOAD = (
     *("-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps"),
     *("--only-binary=:all:", "--ignore-requires-python", "--require-hashes"),
 )
-MISMATCH = re.compile(
-    r"(?P<what>\S+==\S+|\S+\.whl).*?Expected sha256 +(?P<expected>\w+)\s+Got +(?P<found>\w+)", re.S
-)
+MISMATCH = re.compile(r"(?P<what>\S+==\S+|\S+\.whl).*?Expected sha256 +(?P<expected>\w+)\s+Got +(?P<found>\w+)", re.S)
 TEMPORARY = ".download-"
 
 
@@ -121,9 +119,7 @@ def _download(pins: Sequence[Pin], wheels: Path) -> None:
         found = {sha256(path.read_bytes()).hexdigest(): path for path in folder.glob("*.whl")}
         for pin in pins:
             if pin.sha256 not in found:
-                raise CodekdError(
-                    f"pip delivered no wheel with the pinned hash for {pin.name}=={pin.version}"
-                )
+                raise CodekdError(f"pip delivered no wheel with the pinned hash for {pin.name}=={pin.version}")
             found[pin.sha256].replace(wheels / pin.filename)
 
 
@@ -134,9 +130,7 @@ def _failure(stderr: str, pins: Sequence[Pin], wheels: Path) -> CodekdError:
     if mismatch := MISMATCH.search(stderr):
         return _wrong_hash(mismatch["what"], mismatch["expected"], mismatch["found"])
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    said = next(
-        (line for line in reversed(lines) if line.startswith("ERROR")), lines[-1] if lines else "nothing"
-    )
+    said = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1] if lines else "nothing")
     return CodekdError(
         f"pip could not download {', '.join(pin.filename for pin in pins)}: it said {said!r}. "
         f"Connect to a package index, or put files with these names into {wheels.resolve()}"

@@ -62,9 +62,7 @@ class Config(Method):
     @model_validator(mode="after")
     def _teacher_has_weight(self) -> Self:
         if self.beta == self.gamma == 0:
-            raise ValueError(
-                "beta and gamma are both 0: nothing is learned from the teacher; use kind ft instead"
-            )
+            raise ValueError("beta and gamma are both 0: nothing is learned from the teacher; use kind ft instead")
         return self
 
     def for_classes(self, classes: int) -> Self:

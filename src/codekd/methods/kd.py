@@ -36,9 +36,7 @@ class Config(Method):
 
     kind: Literal["kd"] = Field(default="kd", description="Knowledge distillation with soft targets.")
     temperature: float = Field(default=4.0, gt=0, description="T, which both logits are divided by.")
-    alpha: float = Field(
-        default=0.9, gt=0, le=1, description="Weight of the soft targets; the labels have the rest."
-    )
+    alpha: float = Field(default=0.9, gt=0, le=1, description="Weight of the soft targets; the labels have the rest.")
     scale_by_squared_temperature: bool = Field(
         default=True,
         description="Multiply the soft loss by T^2, so that its gradient keeps its size when T changes.",

@@ -66,8 +66,7 @@ class BiGRUForSequenceClassification(PreTrainedModel):
         hidden = config.hidden_size
         self.embedding = nn.Embedding(config.vocab_size, hidden, padding_idx=config.pad_token_id)
         self.layers = nn.ModuleList(
-            BiGRULayer(hidden if layer == 0 else 2 * hidden, hidden)
-            for layer in range(config.num_hidden_layers)
+            BiGRULayer(hidden if layer == 0 else 2 * hidden, hidden) for layer in range(config.num_hidden_layers)
         )
         self.dropout = nn.Dropout(config.dropout)
         self.head = ClassificationHead(2 * hidden, config.num_labels, config.dropout)
@@ -115,9 +114,7 @@ class BiGRUForSequenceClassification(PreTrainedModel):
         logits = self.head(pooled(batch_first[-1]))
         if not output_hidden_states:
             return ClassifierOutput(logits=logits)
-        return ClassifierOutput(
-            logits=logits, hidden_states=tuple(batch_first), pooled=tuple(map(pooled, batch_first))
-        )
+        return ClassifierOutput(logits=logits, hidden_states=tuple(batch_first), pooled=tuple(map(pooled, batch_first)))
 
 
 def reversal_of(lengths: Tensor, length: int) -> Tensor:

@@ -58,9 +58,7 @@ class EncoderForSequenceClassification(PreTrainedModel):
         super().__init__(config)
         check_pooling(config.pooling, POOLINGS, config.hole_token_id)
         self.encoder = without_pooler(AutoModel.from_config(config.encoder))
-        self.head = ClassificationHead(
-            config.encoder.hidden_size, config.num_labels, config.classifier_dropout
-        )
+        self.head = ClassificationHead(config.encoder.hidden_size, config.num_labels, config.classifier_dropout)
         # RoBERTa and ModernBERT tell the sides of a pair by the separator alone.
         self._has_segments = getattr(config.encoder, "type_vocab_size", 0) > 1
         self.post_init()
@@ -86,9 +84,7 @@ class EncoderForSequenceClassification(PreTrainedModel):
                 folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=float32
             )
         except (OSError, ValueError) as error:
-            raise CodekdError(
-                f"no encoder in safetensors format can be read from {folder}: {error}"
-            ) from error
+            raise CodekdError(f"no encoder in safetensors format can be read from {folder}: {error}") from error
         if pretrained.config.pad_token_id not in (None, vocabulary.pad_id):
             raise CodekdError(
                 f"the encoder in {folder} pads with token {pretrained.config.pad_token_id}, "

@@ -20,14 +20,10 @@ def check_pooling(how: str, allowed: tuple[str, ...], hole_token_id: int | None)
         raise CodekdError(f"pooling {how!r} is unknown to this model: choose one of {', '.join(allowed)}")
     if how == "hole" and hole_token_id is None:
         others = ", ".join(name for name in allowed if name != "hole")
-        raise CodekdError(
-            f"pooling 'hole' needs a tokenizer with the token __HOLE__: add it, or choose {others}"
-        )
+        raise CodekdError(f"pooling 'hole' needs a tokenizer with the token __HOLE__: add it, or choose {others}")
 
 
-def pool(
-    states: Tensor, input_ids: Tensor, attention_mask: Tensor, how: str, hole_token_id: int | None
-) -> Tensor:
+def pool(states: Tensor, input_ids: Tensor, attention_mask: Tensor, how: str, hole_token_id: int | None) -> Tensor:
     """One state per example, ``(batch, width)``, from ``states`` ``(batch, length, width)``.
 
     ``first`` is the state of the first token, ``mean`` the mean over the real tokens, ``hole`` the state at

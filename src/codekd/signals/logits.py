@@ -1,4 +1,4 @@
-"""The signal ``logits``: raw float32 logits ``(classes,)`` per example, never softmax, never divided by a temperature."""
+"""The signal ``logits``: raw float32 logits ``(classes,)``, never softmax, never divided by a temperature."""
 
 from typing import TYPE_CHECKING
 
@@ -12,4 +12,5 @@ HIDDEN_STATES = False
 
 def extract(output: "ClassifierOutput") -> "Tensor":
     """Logits ``(batch, classes)`` float32."""
+    assert output.logits is not None
     return output.logits.float()

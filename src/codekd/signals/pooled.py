@@ -1,4 +1,4 @@
-"""The signal ``pooled``: the pooled state of the embedding output and of every layer, float16 ``(layers + 1, width)``."""
+"""The signal ``pooled``: pooled states of the embedding output and every layer, float16 ``(layers + 1, width)``."""
 
 from typing import TYPE_CHECKING
 
@@ -14,4 +14,5 @@ def extract(output: "ClassifierOutput") -> "Tensor":
     """Pooled states ``(batch, layers + 1, width)`` float16."""
     import torch
 
+    assert output.pooled is not None
     return torch.stack(output.pooled, dim=1).half()

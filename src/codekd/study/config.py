@@ -1,9 +1,10 @@
 """The config file as typed models: what a user may write, and the study it stands for."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, field_validator
 
 from codekd.data.pins import Pin
 from codekd.study.base import Model
@@ -22,6 +23,13 @@ class Grid(Model):
     students: list[Name] = Field(min_length=1, description="Names of students.")
     methods: list[Name] = Field(min_length=1, description="Names of methods; `ft` is trained once for all teachers.")
     seeds: list[Seed] = Field(min_length=1, description="One cell a seed.")
+
+    @field_validator("*")
+    @classmethod
+    def _once(cls, values: list[str] | list[int]) -> list[str] | list[int]:
+        if twice := [value for value, count in Counter(values).items() if count > 1]:
+            raise ValueError(f"{twice[0]} stands there twice")
+        return values
 
 
 class Corpus(Model):

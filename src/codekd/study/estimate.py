@@ -8,7 +8,7 @@ from codekd.study import components
 from codekd.study.graph import MANIFEST, Graph, Node
 
 FLOPS_PER_SECOND = 1.0e11
-"""What training sustains on one CPU core with bf16 units (80 to 150 measured); cores without them reach a third of it."""
+"""What training sustains on one CPU core with bf16 units (80 to 150 measured); others reach a third of it."""
 
 TOKENS = 105
 """Mean length of a sequence of the embedded tasks, cut at 128."""
@@ -19,7 +19,15 @@ EXAMPLES = {"train": 8000, "valid": 1200, "test": 2500, "unlabeled": 16000}
 TEACHER_WEIGHTS = 10.6e6
 """Weights of MiniLM that every token goes through."""
 
-SECONDS = {"corpus": 45, "examples": 40, "floors": 15, "tokenizers": 10, "encoded": 15, "pretrained": 15, "report": 20}
+SECONDS = {
+    "corpus": 45,
+    "examples": 40,
+    "floors": 15,
+    "tokenizers": 10,
+    "encoded": 15,
+    "pretrained": 15,
+    "report": 20,
+}
 START = 10
 
 
@@ -38,7 +46,11 @@ def seconds(node: Node) -> float:
         return START + _forward(everything, TEACHER_WEIGHTS)
     epochs = node.spec["training"]["epochs"]
     if node.stage == "teachers":
-        return START + 3 * epochs * _forward(sizes["train"], TEACHER_WEIGHTS) + _forward(epochs * sizes["valid"], TEACHER_WEIGHTS)
+        return (
+            START
+            + 3 * epochs * _forward(sizes["train"], TEACHER_WEIGHTS)
+            + _forward(epochs * sizes["valid"], TEACHER_WEIGHTS)
+        )
     weights = components.parse("students", node.spec["architecture"]).weights_per_token()
     both = node.spec["method"]["transfer"] == "all"
     seen = epochs * (sizes["train"] + both * sizes["unlabeled"])

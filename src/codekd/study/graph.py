@@ -1,7 +1,7 @@
 """The graph of a study: one node per piece of work, named by its identity.
 
-A node's folder is ``results/<stage>/<coordinates>-<identity>``. The identity covers the values a node uses, the source it runs
-and its parents' identities, and nothing of the grid's size: another seed or student renames no node.
+A node's folder is ``results/<stage>/<coordinates>-<identity>``. The identity covers the values that a node uses, the
+source that it runs and its parents' identities, and nothing of the grid's size: another seed renames no node.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -109,4 +109,3 @@ def _composed(path: Path) -> yaml.Node | None:
         return yaml.compose(path.read_text(), Loader=yaml.SafeLoader)
     except (OSError, yaml.YAMLError):
         return None
-

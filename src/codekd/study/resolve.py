@@ -52,6 +52,9 @@ def load_study(config: Mapping[str, Any], files: Sequence[Path]) -> Study:
         for index, name in enumerate(getattr(file.grid, section)):
             if name not in known[section]:
                 problems.add_unknown(("grid", section, index), name, known[section])
+        for name, definition in getattr(file, section).items():
+            if "preset" in definition and definition["preset"] not in presets()[section]:
+                problems.add_unknown((section, name, "preset"), definition["preset"], presets()[section])
     for group, tasks in file.vocabularies.items():
         for index, name in enumerate(tasks):
             if name not in known["tasks"]:

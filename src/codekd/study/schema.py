@@ -5,8 +5,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from codekd.data.tasks.base import Limits
 from codekd.study import components
-from codekd.study.config import StudyFile
+from codekd.study.config import Corpus, Grid, StudyFile
 from codekd.study.resolve import TRAINED, presets
 from codekd.study.training import Training
 
@@ -24,7 +25,10 @@ def json_schema() -> dict[str, Any]:
         for kind in components.kinds(section):
             name = f"{section}.{kind}"
             partial = _partial(components.load(section, kind).Config, definitions)
-            partial["properties"]["preset"] = {"enum": sorted(presets()[section]), "description": "What this builds on."}
+            partial["properties"]["preset"] = {
+                "enum": sorted(presets()[section]),
+                "description": "What this builds on.",
+            }
             partial["properties"]["kind"] = {"const": kind}
             if section in TRAINED:
                 partial["properties"]["training"] = {"$ref": "#/$defs/Training"}
@@ -40,14 +44,32 @@ def json_schema() -> dict[str, Any]:
 
 def reference() -> str:
     """The config reference as Markdown."""
-    lines = [f"<!-- {NOTE} -->", "# Config reference", "", (StudyFile.__doc__ or ""), "", *_table(StudyFile)]
-    for model in (Training,):
-        lines += ["", "## Training numbers", "", model.__doc__ or "", "", *_table(model)]
+    lines = [f"<!-- {NOTE} -->", "# Config reference", "", StudyFile.__doc__ or "", "", *_table(StudyFile)]
+    sections: dict[str, type[BaseModel]] = {
+        "`grid`": Grid,
+        "`corpora`": Corpus,
+        "`training`": Training,
+        "`examples`": Limits,
+    }
+    for title, model in sections.items():
+        lines += ["", f"## {title}", "", model.__doc__ or "", "", *_table(model)]
     for section in components.PACKAGES:
-        lines += ["", f"## {section.capitalize()}", "", f"Presets: {', '.join(f'`{name}`' for name in presets()[section])}."]
+        lines += [
+            "",
+            f"## `{section}`",
+            "",
+            f"Presets: {', '.join(f'`{name}`' for name in presets()[section])}.",
+        ]
         for kind in components.kinds(section):
             module = components.load(section, kind)
-            lines += ["", f"### `kind: {kind}`", "", (module.__doc__ or "").strip(), "", *_table(module.Config)]
+            lines += [
+                "",
+                f"### `kind: {kind}`",
+                "",
+                (module.__doc__ or "").strip(),
+                "",
+                *_table(module.Config),
+            ]
     return "\n".join(lines) + "\n"
 
 
@@ -61,6 +83,8 @@ def _partial(model: type[BaseModel], definitions: dict[str, Any]) -> dict[str, A
 def _table(model: type[BaseModel]) -> list[str]:
     rows = ["| key | default | meaning |", "|---|---|---|"]
     for name, field in model.model_fields.items():
+        if name == "kind":
+            continue
         default = "required" if field.is_required() else f"`{_short(field.get_default(call_default_factory=True))}`"
         rows.append(f"| `{name}` | {default} | {field.description} |")
     return rows

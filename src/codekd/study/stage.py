@@ -1,4 +1,4 @@
-"""Run one node: check what was asked for, work in a scratch folder, move the files into place, write the manifest last."""
+"""Run one node: check what was asked for, work in a scratch folder, move the files into place, the manifest last."""
 
 import argparse
 import errno

@@ -29,7 +29,7 @@ def load(scratch: Path) -> tuple[dict[str, State], list[dict[str, Any]]] | None:
     parts: dict[str, State] = {}
     with safe_open(path, framework="pt") as file:
         history = json.loads(file.metadata()["history"])
-        for key in file.keys():
+        for key in file.keys():  # noqa: SIM118  (not a dict)
             part, _, name = key.partition("/")
             parts.setdefault(part, {})[name] = file.get_tensor(key)
     return parts, history

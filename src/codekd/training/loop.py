@@ -19,6 +19,7 @@ from codekd.models.device import Device
 from codekd.models.head import ClassifierOutput
 from codekd.models.inference import predict
 from codekd.models.vocabulary import Vocabulary
+from codekd.progress import track
 from codekd.study.training import Training
 from codekd.training import checkpoint
 
@@ -52,15 +53,19 @@ def fit(
 ) -> Fit:
     """Train a model and keep its best epoch by a metric on the validation split; of equals, the earlier.
 
-    The order of the examples and every dropout depend on ``seed`` and the epoch alone, so a run that is killed resumes from its
-    last epoch in ``scratch`` and ends with the same weights.
+    The order of the examples and every dropout depend on ``seed`` and the epoch alone, so a run that is killed
+    resumes from its last epoch in ``scratch`` and ends with the same weights.
 
     Raises:
         CodekdError: the loss stopped being finite.
     """
     model.to(device.device)
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=settings.learning_rate, eps=1e-8, weight_decay=settings.weight_decay, fused=True
+        model.parameters(),
+        lr=settings.learning_rate,
+        eps=1e-8,
+        weight_decay=settings.weight_decay,
+        fused=True,
     )
     plan = [_batches(train, settings, seed, epoch) for epoch in range(settings.epochs)]
     steps = sum(len(batches) for batches in plan)
@@ -81,7 +86,8 @@ def fit(
         done = sum(len(earlier) for earlier in plan[:epoch])
         total = 0.0
         model.train()
-        for index, rows in enumerate(batches):
+        shown = track(batches, description=f"{name}, epoch {epoch + 1}/{settings.epochs}", unit="batch")
+        for index, rows in enumerate(shown):
             for group in optimizer.param_groups:
                 group["lr"] = settings.learning_rate * schedule(done + index, steps, settings.warmup)
             batch = train.batch(rows, device.device)
@@ -118,7 +124,7 @@ def fit(
 
 
 def schedule(step: int, steps: int, warmup: float) -> float:
-    """Factor of the learning rate at a step: a linear rise over the share ``warmup`` of the steps, then a linear fall to 0."""
+    """Factor of the learning rate: a linear rise over the share ``warmup`` of the steps, then a linear fall to 0."""
     rise = warmup * steps
     if step < rise:
         return (step + 1) / (rise + 1)

@@ -43,7 +43,7 @@ def train_model(job: "Job", folder: Path, model: PreTrainedModel, loss: Loss, tr
         scratch=job.scratch,
         name=job.name,
     )
-    evaluated = {}
+    evaluated: dict[str, dict[str, dict[str, float]]] = {}
     for name, weights in (("last_scores", run.last), ("scores", run.best)):
         model.load_state_dict(weights)
         evaluated[name] = {}

@@ -23,9 +23,7 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
     architecture = components.parse("students", job.spec["architecture"])
     splits = TRANSFER[method.transfer]
     train = load_encoded(job.parents["encoded"], splits)
-    signals = {
-        name: read_signal(job.parents[f"signals/{name}"], splits, name, train.ids) for name in method.signals
-    }
+    signals = {name: read_signal(job.parents[f"signals/{name}"], splits, name, train.ids) for name in method.signals}
     train = replace(train, signals=signals)
     torch.manual_seed(job.spec["seed"])
     model = architecture.build(train.vocabulary, job.spec["classes"], job.spec["pooling"])

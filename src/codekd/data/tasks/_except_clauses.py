@@ -9,11 +9,10 @@ import polars as pl
 
 from codekd.data.functions import own_statements, parse
 from codekd.data.hashing import digest
+from codekd.data.hole import HOLE
 from codekd.data.tasks.exception import Config
 from codekd.data.tokens import code_tokens
 from codekd.progress import track
-
-HOLE = "__HOLE__"
 
 
 @dataclass(frozen=True)
@@ -62,9 +61,7 @@ def frames(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]
     for corpus in ("current", "previous"):
         functions = _functions_with_clauses(corpora[corpus])
         kept: set[tuple[str, str]] = set()
-        for package, qualname, code in track(
-            functions, description=f"except clauses, {corpus}", unit="function"
-        ):
+        for package, qualname, code in track(functions, description=f"except clauses, {corpus}", unit="function"):
             if (package, qualname) in renewed:
                 continue
             for clause in clauses_of(code):
@@ -81,10 +78,7 @@ def frames(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]
                 rows.append(row)
         renewed = kept
     table = pl.DataFrame(rows)
-    return {
-        part: table.filter(pl.col("part") == part).drop("part")
-        for part in ("train", "valid", "test", "unlabeled")
-    }
+    return {part: table.filter(pl.col("part") == part).drop("part") for part in ("train", "valid", "test", "unlabeled")}
 
 
 def _functions_with_clauses(corpus: Path) -> list[tuple[str, str, str]]:

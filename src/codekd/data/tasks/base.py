@@ -27,13 +27,9 @@ class TaskConfig(Model):
     columns: ClassVar[tuple[str, ...]] = ("code",)
     has_hole: ClassVar[bool] = False
 
-    kind: str = Field(
-        pattern=r"^[a-z][a-z0-9_]*$", description="Module in data/tasks that builds the examples."
-    )
+    kind: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Module in data/tasks that builds the examples.")
     examples: Limits = Field(Limits(), description="How many examples of each split are kept.")
-    classes: tuple[str, ...] = Field(
-        min_length=2, description="Names of the classes; a label is an index here."
-    )
+    classes: tuple[str, ...] = Field(min_length=2, description="Names of the classes; a label is an index here.")
     metric: Literal["accuracy", "f1", "macro_f1"] = Field(
         description="Chooses the best epoch; f1 is that of the second of two classes."
     )

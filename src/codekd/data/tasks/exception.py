@@ -31,9 +31,7 @@ class Config(TaskConfig):
     has_hole: ClassVar[bool] = True
 
     kind: Literal["exception"] = "exception"
-    classes: tuple[str, ...] = Field(
-        CLASSES, min_length=2, description="Exception types, by their last name."
-    )
+    classes: tuple[str, ...] = Field(CLASSES, min_length=2, description="Exception types, by their last name.")
     metric: Literal["accuracy", "f1", "macro_f1"] = Field("accuracy", description="Chooses the best epoch.")
     before: int = Field(400, gt=0, description="Characters of the function shown before the hole, at most.")
     after: int = Field(200, gt=0, description="Characters of the function shown after the hole, at most.")

@@ -42,8 +42,7 @@ class Architecture(Model):
         """
         if self.pooling == "hole" and not has_hole:
             raise CodekdError(
-                f"{self.kind}: pooling 'hole' on a task without __HOLE__: "
-                f"write 'auto' or {self.plain_pooling!r}"
+                f"{self.kind}: pooling 'hole' on a task without __HOLE__: write 'auto' or {self.plain_pooling!r}"
             )
         if self.pooling != "auto":
             return self.pooling

@@ -34,8 +34,7 @@ class Config(Architecture):
         if self.hidden % self.heads:
             fitting = [heads for heads in range(1, self.hidden // 8 + 1) if self.hidden % heads == 0] or [1]
             raise ValueError(
-                f"heads ({self.heads}) must divide hidden ({self.hidden}): "
-                f"{', '.join(map(str, fitting))} would fit"
+                f"heads ({self.heads}) must divide hidden ({self.hidden}): {', '.join(map(str, fitting))} would fit"
             )
         return self
 

@@ -52,7 +52,5 @@ def obtain(source: "Mapping[str, Any]", folder: Path) -> None:
             try:
                 content = archive.read(member)
             except KeyError:
-                raise CodekdError(
-                    f"{path} holds no {member}; check `folder` of the teacher that uses it."
-                ) from None
+                raise CodekdError(f"{path} holds no {member}; check `folder` of the teacher that uses it.") from None
             (folder / name).write_bytes(content)

@@ -1,8 +1,7 @@
-"""Learn a student vocabulary."""
-
-from codekd.data.bpe import run
+"""Train one student."""
 
 from codekd.study.stage import main
+from codekd.training.student import run
 
 if __name__ == "__main__":
     main(run)

@@ -1,8 +1,7 @@
-"""Train one student."""
-
-from codekd.training.student import run
+"""Fine-tune a teacher on a task."""
 
 from codekd.study.stage import main
+from codekd.training.teacher import run
 
 if __name__ == "__main__":
     main(run)

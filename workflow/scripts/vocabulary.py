@@ -1,7 +1,6 @@
-"""Fine-tune a teacher on a task."""
+"""Learn a student vocabulary."""
 
-from codekd.training.teacher import run
-
+from codekd.data.bpe import run
 from codekd.study.stage import main
 
 if __name__ == "__main__":

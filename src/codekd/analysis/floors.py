@@ -1,0 +1,99 @@
+"""Stage ``floors``: what word counts reach without understanding code; what a teacher adds is what there is to distil.
+
+Spec: ``{"metric", "classes", "columns", "has_hole"}``; parent: ``examples``. Leaves ``metrics.json`` and
+``predictions.parquet``. Nothing is chosen on the test split.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, f1_score
+
+from codekd.data.hole import HOLE
+from codekd.data.read import read_examples
+from codekd.data.tokens import code_tokens
+
+if TYPE_CHECKING:
+    from codekd.study.job import Job
+
+BEFORE, AFTER = 40, 20
+SPLITS = ("train", "valid", "test")
+
+Labels = NDArray[np.int32]
+
+
+def run(job: "Job", folder: Path) -> dict[str, Any]:
+    """Fit the floor of the task's input on train and write its scores and predictions."""
+    columns, classes = job.spec["columns"], job.spec["classes"]
+    frames = {split: read_examples(job.parents["examples"], split, columns, classes) for split in SPLITS}
+    predictions = pair_floor(frames) if len(columns) == 2 else text_floor(frames, job.spec["has_hole"])
+    scores = {
+        split: score(frames[split]["label"].to_numpy(), predicted, len(classes))
+        for split, predicted in predictions.items()
+    }
+    metrics = {"metric": job.spec["metric"], "scores": scores}
+    (folder / "metrics.json").write_text(json.dumps(metrics, indent=1), encoding="utf-8")
+    table = frames["test"].select("id", "label", pl.Series("prediction", predictions["test"], dtype=pl.Int32))
+    table.write_parquet(folder / "predictions.parquet")
+    return scores
+
+
+def text_floor(frames: dict[str, pl.DataFrame], has_hole: bool) -> dict[str, Labels]:
+    """Predictions ``(examples,)`` for valid and test of a linear model on TF-IDF of one to three tokens.
+
+    With a hole the tokens are 40 before and 20 after it, and the two sides are counted apart.
+    """
+    vectorizer = TfidfVectorizer(analyzer=near_hole if has_hole else ngrams, sublinear_tf=True, min_df=2)
+    model = LogisticRegression(C=10.0, max_iter=200)
+    model.fit(vectorizer.fit_transform(frames["train"]["code"]), frames["train"]["label"].to_numpy())
+    return {split: model.predict(vectorizer.transform(frames[split]["code"])) for split in ("valid", "test")}
+
+
+def pair_floor(frames: dict[str, pl.DataFrame]) -> dict[str, Labels]:
+    """Predictions ``(examples,)`` by the TF-IDF cosine of the pair, its threshold best for F1 on valid."""
+    vectorizer = TfidfVectorizer(analyzer=code_tokens, sublinear_tf=True)
+    vectorizer.fit(pl.concat([frames["train"]["code_a"], frames["train"]["code_b"]]))
+
+    def cosine(split: str) -> NDArray[np.float64]:
+        sides = (vectorizer.transform(frames[split][side]) for side in ("code_a", "code_b"))
+        return np.asarray(next(sides).multiply(next(sides)).sum(axis=1)).ravel()
+
+    valid = cosine("valid")
+    labels = frames["valid"]["label"].to_numpy()
+    threshold = max(np.unique(valid), key=lambda value: f1_score(labels, valid >= value))
+    return {
+        split: (values >= threshold).astype(np.int32) for split, values in [("valid", valid), ("test", cosine("test"))]
+    }
+
+
+def ngrams(code: str, longest: int = 3) -> list[str]:
+    """All runs of one to ``longest`` tokens."""
+    return _runs(code_tokens(code), longest)
+
+
+def near_hole(code: str, longest: int = 3) -> list[str]:
+    """Runs of tokens on each side of the hole, marked by side."""
+    before, _, after = code.partition(HOLE)
+    return [f"< {run}" for run in _runs(code_tokens(before)[-BEFORE:], longest)] + [
+        f"> {run}" for run in _runs(code_tokens(after)[:AFTER], longest)
+    ]
+
+
+def score(labels: Labels, predictions: Labels, classes: int) -> dict[str, float]:
+    """Accuracy, macro-F1 over the classes that occur, and for two classes F1 of the second."""
+    scores = {
+        "accuracy": float(accuracy_score(labels, predictions)),
+        "macro_f1": float(f1_score(labels, predictions, average="macro", zero_division=0.0)),
+    }
+    return scores | ({"f1": float(f1_score(labels, predictions))} if classes == 2 else {})
+
+
+def _runs(tokens: Sequence[str], longest: int) -> list[str]:
+    return [" ".join(tokens[i : i + n]) for n in range(1, longest + 1) for i in range(len(tokens) - n + 1)]

@@ -1,0 +1,150 @@
+"""Functions with and without an injected operator bug."""
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from codekd.data.bare import without_docstring
+from codekd.data.functions import parse
+from codekd.data.hashing import digest, number
+from codekd.data.tasks.defect import Config
+from codekd.progress import track
+
+FAMILIES: tuple[tuple[type[ast.AST], ...], ...] = (
+    (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod),
+    (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE),
+    (ast.Is, ast.IsNot),
+    (ast.In, ast.NotIn),
+    (ast.And, ast.Or),
+)
+FAMILY = {operator: family for family in FAMILIES for operator in family}
+ASYMMETRIC = (ast.Sub, ast.Div, ast.FloorDiv, ast.Mod, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.In, ast.NotIn)
+OPERATOR = re.compile(r"[-+*/%<>]|[=!]=|\b(?:is|in|and|or)\b")
+SOURCE_FACTOR = 4
+SCHEMA = {"code": pl.String, "label": pl.Int32, "group": pl.String, "kind": pl.String}
+
+Operation = ast.BinOp | ast.Compare | ast.BoolOp
+
+
+@dataclass(frozen=True)
+class Variants:
+    """A function in the layout of ``ast.unparse``, and what each kind of bug would make of it."""
+
+    clean: str
+    buggy: Mapping[str, str]
+
+
+def frames(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]) -> dict[str, pl.DataFrame]:
+    """See :func:`codekd.data.tasks.defect.build`."""
+    rows: dict[str, list[dict[str, str | int]]] = {"train": [], "valid": [], "test": [], "unlabeled": []}
+    functions = _short_functions(corpora["current"], SOURCE_FACTOR * config.max_characters)
+    taken: Counter[tuple[str, str]] = Counter()
+    seen: set[str] = set()
+    labelled_quota = config.per_package // len(config.bugs)
+    further_quota = config.unlabeled_per_package // len(config.bugs)
+    for package, code in track(functions, description="injecting bugs", unit="function"):
+        part = split[package]
+        quota = labelled_quota + (further_quota if part == "train" else 0)
+        open_kinds = [kind for kind in config.bugs if taken[package, kind] < quota]
+        if not open_kinds:
+            continue
+        variants = inject(code, open_kinds)
+        if not variants.buggy or variants.clean in seen or len(variants.clean) > config.max_characters:
+            continue
+        seen.add(variants.clean)
+        kind = next(kind for kind in open_kinds if kind in variants.buggy)
+        text = variants.buggy[kind] if number("label", variants.clean) % 2 else variants.clean
+        labelled = taken[package, kind] < labelled_quota
+        rows[part if labelled else "unlabeled"].append(
+            {
+                "code": text,
+                "label": int(text != variants.clean) if labelled else -1,
+                "group": package,
+                "kind": kind,
+            }
+        )
+        taken[package, kind] += 1
+    return {part: pl.DataFrame(found, SCHEMA) for part, found in rows.items()}
+
+
+def inject(code: str, bugs: Sequence[str]) -> Variants:
+    """The function without docstring, and with one bug of each kind for which it has a place.
+
+    The place is drawn by hash of the code among the operations of the function and of what is inside it. A bug
+    that changes the number of parentheses is none: they would give it away.
+    """
+    module = parse(code)
+    (function,) = module.body
+    assert isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+    without_docstring(function)
+    clean = ast.unparse(module)
+    operations = [node for node in ast.walk(function) if isinstance(node, Operation)]
+    operations.sort(key=lambda node: digest(clean, str(node.lineno), str(node.col_offset), ast.dump(node)))
+    buggy: dict[str, str] = {}
+    for kind in bugs:
+        for node in operations:
+            if (text := _unparsed_with_bug(module, node, kind, clean)) is not None:
+                buggy[kind] = text
+                break
+    return Variants(clean, buggy)
+
+
+def _unparsed_with_bug(module: ast.Module, node: Operation, kind: str, clean: str) -> str | None:
+    bug = _wrong_operator(node, clean) if kind == "operator" else _swapped_operands(node)
+    if bug is None:
+        return None
+    unchanged = {field: getattr(node, field) for field in bug}
+    _set(node, bug)
+    text = ast.unparse(module)
+    _set(node, unchanged)
+    return text if text != clean and text.count("(") == clean.count("(") else None
+
+
+def _wrong_operator(node: Operation, clean: str) -> dict[str, object] | None:
+    """The fields of the operation with another operator of the same family, drawn by hash."""
+    operator = node.ops[0] if isinstance(node, ast.Compare) else node.op
+    others = [other for other in FAMILY.get(type(operator), ()) if other is not type(operator)]
+    if not others or _formats(node):
+        return None
+    chosen = others[number("operator", clean) % len(others)]()
+    return {"ops": [chosen, *node.ops[1:]]} if isinstance(node, ast.Compare) else {"op": chosen}
+
+
+def _swapped_operands(node: Operation) -> dict[str, object] | None:
+    """The fields of the operation with its operands exchanged, where their order matters."""
+    if isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], ASYMMETRIC):
+        return {"left": node.comparators[0], "comparators": [node.left]}
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ASYMMETRIC) and not _formats(node):
+        return {"left": node.right, "right": node.left}
+    return None
+
+
+def _formats(node: Operation) -> bool:
+    """Whether this is string formatting or concatenation, where a bug is plain from the literal."""
+    return isinstance(node, ast.BinOp) and any(
+        isinstance(side, ast.JoinedStr) or (isinstance(side, ast.Constant) and isinstance(side.value, str | bytes))
+        for side in (node.left, node.right)
+    )
+
+
+def _set(node: Operation, fields: Mapping[str, object]) -> None:
+    for field, value in fields.items():
+        setattr(node, field, value)
+
+
+def _short_functions(corpus: Path, max_characters: int) -> Iterator[tuple[str, str]]:
+    """Package and source of outer functions that may have an operator, in an order drawn by hash."""
+    scan = pl.scan_parquet(corpus / "functions.parquet")
+    found = scan.filter(
+        ~pl.col("qualname").str.contains("<locals>", literal=True)
+        & (pl.col("code").str.len_chars() <= max_characters)
+        & pl.col("code").str.contains(OPERATOR.pattern)
+    )
+    rows = found.select("package", "path", "qualname", "code").collect().rows()
+    for package, _, _, code in sorted(rows, key=lambda row: digest(*row)):
+        yield package, code

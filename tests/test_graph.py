@@ -1,0 +1,155 @@
+"""What a change of the config makes again: the nodes that depend on it, and no other."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from codekd.study.graph import Graph
+from codekd.study.resolve import load_study
+
+ROOT = Path(__file__).parents[1]
+PATH = ROOT / "config" / "config.yaml"
+
+
+def edited(**changes):
+    """The default config with keys replaced, e.g. ``grid__seeds=[1, 2]``."""
+    config = copy.deepcopy(yaml.safe_load(PATH.read_text()))
+    for key, value in changes.items():
+        *sections, last = key.split("__")
+        place = config
+        for section in sections:
+            place = place.setdefault(section.replace("ONE", "roberta-1.5m"), {})
+        place[last] = value
+    return config
+
+
+def folders(config):
+    return set(Graph(load_study(config, [PATH])).by_folder)
+
+
+BEFORE = folders(edited())
+
+
+def made(**changes):
+    """Coordinates of the nodes that a change makes anew, as ``stage/coordinates``."""
+    return {folder.rpartition("-")[0] for folder in folders(edited(**changes)) - BEFORE}
+
+
+def cells(task="*", teacher="*", student="*", method="*", seed="seed1"):
+    """The default grid's cells that match."""
+    wanted = (task, teacher, student, method)
+    return {
+        f"students/{t}/{'none' if m == 'ft' else 'minilm'}/{s}/{m}/{seed}"
+        for t in ("exception", "clone", "defect")
+        for s in ("roberta-1.5m", "bigru-1.5m")
+        for m in ("ft", "kd", "dist")
+        if all(w in ("*", value) for w, value in zip(wanted, (t, "none" if m == "ft" else "minilm", s, m), strict=True))
+    }
+
+
+REPORT = {"report/embedded"}
+TRANSFER = {f"{stage}/{task}" for stage in ("examples", "floors") for task in ("exception",)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, set()),
+        ({"methods": {"dist": {"gamma": 2.0}}}, cells(method="dist") | REPORT),
+        ({"methods": {"dist": {"gamma": 1}}}, set()),
+        ({"methods": {"dist": {"gamma": "1.0"}}}, set()),
+        ({"methods": {"pseudo": {"transfer": "labelled"}}}, set()),
+        ({"grid__seeds": [1, 2]}, cells(seed="seed2") | REPORT),
+        ({"grid__methods": ["dist", "kd", "ft"]}, REPORT),
+        ({"grid__methods": ["ft", "kd"]}, REPORT),
+        ({"grid__tasks": ["exception"]}, REPORT),
+        ({"students__ONE__training": {"learning_rate": 1e-3}}, cells(student="roberta-1.5m") | REPORT),
+        ({"students__ONE__heads": 2}, cells(student="roberta-1.5m") | REPORT),
+        (
+            {"tasks__clone__metric": "accuracy"},
+            cells("clone") | REPORT | {"teachers/clone/minilm", "signals/clone/minilm/logits"} | {"floors/clone"},
+        ),
+        ({"name": "other"}, {"report/other"}),
+        ({"vocabularies": {"exceptions": ["exception"], "functions": ["clone", "defect"]}}, set()),
+    ],
+)
+def test_exactly_what_depends_on_a_change_is_made_again(changes, expected):
+    assert made(**changes) == expected
+
+
+def test_a_new_student_adds_its_cells_and_renames_nothing():
+    found = made(grid__students=["roberta-1.5m", "bigru-1.5m", "bigru-7m"])
+    new = {name for name in found if "bigru-7m" in name or "5000" in name}
+    assert found == new | REPORT
+    assert len([name for name in new if name.startswith("students/")]) == 9
+    assert BEFORE - folders(edited(grid__students=["roberta-1.5m", "bigru-1.5m", "bigru-7m"])) == {
+        folder for folder in BEFORE if folder.startswith("report/")
+    }
+
+
+def test_a_new_teacher_adds_its_nodes_and_ft_stays_as_it_is():
+    config = edited(
+        grid__teachers=["minilm", "other"],
+        teachers={"other": {"preset": "minilm", "training": {"epochs": 1}}},
+    )
+    new = {folder.rpartition("-")[0] for folder in folders(config) - BEFORE}
+    assert not [name for name in new if "/ft/" in name]
+    assert {name for name in new if name.startswith("teachers/")} == {
+        f"teachers/{task}/other" for task in ("exception", "clone", "defect")
+    }
+
+
+def test_a_smaller_train_split_changes_everything_after_it():
+    found = made(tasks__exception__examples={"train": 100})
+    assert {
+        "examples/exception",
+        "floors/exception",
+        "teachers/exception/minilm",
+        *cells("exception"),
+    } <= found
+    assert not [name for name in found if "/clone" in name or "/defect" in name]
+
+
+def test_a_grid_without_a_task_of_a_vocabulary_group_still_learns_the_same_vocabulary():
+    assert made(grid__tasks=["defect"]) == REPORT
+
+
+def test_two_classes_drop_the_term_of_dist_that_is_constant():
+    graph = Graph(load_study(edited(), [PATH]))
+    betas = {
+        node.coordinates[0]: node.spec["method"]["beta"]
+        for node in graph.stage("students")
+        if node.spec["method"]["kind"] == "dist"
+    }
+    assert betas == {"exception": 1.0, "clone": 0.0, "defect": 0.0}
+
+
+def test_parents_come_before_children_and_the_report_last():
+    seen = set()
+    for node in Graph(load_study(edited(), [PATH])):
+        assert {parent.identity for parent in node.parents.values()} <= seen
+        seen.add(node.identity)
+    assert node.stage == "report"
+
+
+def test_a_paper_sized_grid_has_a_node_a_cell():
+    config = edited(
+        grid__teachers=["minilm", "other"],
+        teachers={"other": {"preset": "minilm", "training": {"epochs": 1}}},
+        grid__students=[
+            "roberta-124m",
+            "roberta-30m",
+            "roberta-7m",
+            "roberta-1.5m",
+            "roberta-0.6m",
+            "bigru-30m",
+            "bigru-7m",
+            "bigru-1.5m",
+        ],
+        grid__methods=["ft", "pseudo", "kd", "dist", "kd-paper"],
+        grid__seeds=[1, 2, 3, 4, 5],
+    )
+    graph = Graph(load_study(config, [PATH]))
+    assert len(graph.stage("students")) == 3 * 8 * 5 * (2 * 4 + 1)

@@ -1,0 +1,259 @@
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import polars as pl
+import pytest
+from sklearn.metrics import f1_score
+from synthetic_study import STUDENTS, TASKS, write_study
+
+from codekd.analysis import report, style
+from codekd.errors import CodekdError
+from codekd.study.job import Job
+
+EXCEPTION = {"exception": TASKS["exception"]}
+CLONE = {"clone": TASKS["clone"]}
+
+
+def make(job: Job, root: Path) -> Path:
+    folder = root / "report" / "made-up-0123456789ab"
+    folder.mkdir(parents=True)
+    report.run(job, folder)
+    return folder
+
+
+def table(folder: Path, name: str) -> pl.DataFrame:
+    return pl.read_parquet(folder / "tables" / f"{name}.parquet")
+
+
+def text_of(folder: Path) -> str:
+    """What a reader sees of the page, spaces collapsed."""
+    page = (folder / "index.html").read_text()
+    page = re.sub(r"<(style|svg)\b.*?</\1>", " ", page, flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]+>", " ", page).split())
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, Path]:
+    root = tmp_path_factory.mktemp("results")
+    job = write_study(root)
+    return job, make(job, root)
+
+
+def test_every_table_is_written_twice_and_every_figure_twice(study):
+    _, folder = study
+    written = {str(path.relative_to(folder)) for path in folder.rglob("*.*")}
+    tables = {
+        f"tables/{name}.{end}"
+        for name in ("cells", "scores", "methods", "references", "types")
+        for end in ("csv", "parquet")
+    }
+    figures = {f"figures/{name}.{end}" for name in ("scores", "retention", "time") for end in ("png", "svg")}
+    assert written == tables | figures | {"index.html"}
+    for name in ("cells", "scores", "methods", "references", "types"):
+        assert pl.read_csv(folder / "tables" / f"{name}.csv").shape == table(folder, name).shape
+
+
+def test_cells_hold_what_metrics_json_holds(study):
+    job, folder = study
+    cells = table(folder, "cells")
+    assert len(cells) == len(job.spec["cells"])
+    row = cells.row(
+        by_predicate=(pl.col("task") == "clone")
+        & (pl.col("method") == "kd")
+        & (pl.col("seed") == 2)
+        & (pl.col("student") == "bigru-1.5m"),
+        named=True,
+    )
+    metrics = json.loads((job.parents["students/clone/minilm/bigru-1.5m/kd/2"] / "metrics.json").read_text())
+    assert row["test_f1"] == metrics["scores"]["test"]["f1"]
+    assert row["train_seconds"] == metrics["train_seconds"]
+
+
+def test_scores_compare_with_teacher_floor_and_plain_fine_tuning(study):
+    _, folder = study
+    own = (pl.col("task") == "exception") & (pl.col("student") == "bigru-1.5m")
+    cells, scores = table(folder, "cells").filter(own), table(folder, "scores").filter(own)
+    reached = {method: cells.filter(method=method)["test_accuracy"] for method in ("ft", "ckd")}
+    teacher, floor = table(folder, "references").filter(task="exception").sort("kind", descending=True)["score"]
+    row = scores.row(by_predicate=pl.col("method") == "ckd", named=True)
+    assert row["score"] == pytest.approx(reached["ckd"].mean())
+    assert row["std"] == pytest.approx(reached["ckd"].std())
+    assert (row["teacher_score"], row["floor"]) == (teacher, floor)
+    assert row["retention"] == pytest.approx(reached["ckd"].mean() / teacher)
+    assert row["difference"] == pytest.approx(reached["ckd"].mean() - reached["ft"].mean())
+    assert row["relative_seconds"] == pytest.approx(3 * 1.2 / 1.02)  # three times the examples, 1.18 a step
+    assert row["relative_seconds_per_example"] == pytest.approx(1.2 / 1.02)
+    assert row["share_of_teacher"] == STUDENTS["bigru-1.5m"] / 22_700_000
+    for name in ("score", "retention", "difference"):
+        assert row[f"{name}_low"] < row[name] < row[f"{name}_high"]
+
+
+def test_plain_fine_tuning_is_listed_under_every_teacher(tmp_path):
+    folder = make(write_study(tmp_path, EXCEPTION, teachers=("minilm", "codebert"), seeds=(1, 2)), tmp_path)
+    plain = table(folder, "scores").filter(method="ft", student="bigru-1.5m")
+    assert plain["teacher"].to_list() == ["minilm", "codebert"]
+    assert plain["score"].n_unique() == 1
+    assert plain["retention"].n_unique() == 2
+    assert "kd from codebert:" in text_of(folder)
+
+
+def test_methods_average_their_differences_over_students(study):
+    _, folder = study
+    row = table(folder, "methods").row(
+        by_predicate=(pl.col("task") == "defect") & (pl.col("method") == "kd"), named=True
+    )
+    each = table(folder, "scores").filter(task="defect", method="kd")
+    assert row["difference"] == pytest.approx(each["difference"].mean())
+    assert row["above"] == (each["difference_low"] > 0).sum()
+    assert row["students"] == 2
+
+
+def test_types_are_scored_among_all_negatives(study):
+    job, folder = study
+    examples = pl.read_parquet(job.parents["examples/clone"] / "test.parquet", columns=["id", "type"])
+    predictions = pl.read_parquet(job.parents["teachers/clone/minilm"] / "predictions.parquet")
+    among = predictions.join(examples, on="id").filter((pl.col("type") == "MT3") | (pl.col("label") == 0))
+    row = table(folder, "types").row(
+        by_predicate=(pl.col("method") == "teacher") & (pl.col("type") == "MT3"), named=True
+    )
+    assert row["f1"] == pytest.approx(f1_score(among["label"], among["prediction"]))
+    assert row["examples"] == among["label"].sum()
+    assert set(table(folder, "types")["task"]) == {"clone"}
+
+
+def test_the_page_states_the_findings_with_intervals(study):
+    _, folder = study
+    text = text_of(folder)
+    assert "3 tasks (exception, defect, clone), 1 teacher (minilm), 2 students" in text
+    assert "54 training runs" in text
+    assert re.search(
+        r"The teacher minilm reaches 73\.0 \[[\d.]+, [\d.]+\] % accuracy, \+15\.0 \[\+[\d., +]+\] points",
+        text,
+    )
+    assert re.search(r"Best retention: .* keeps 79\.8 \[[\d., ]+\] % of the score of minilm with 6\.2 %", text)
+    assert re.search(r"kd: \+2\.8 \[−[\d.]+, \+[\d.]+\] points against ft .* which is not distinguishable;", text)
+    assert "What is missing" not in text
+
+
+def test_the_page_is_well_formed_and_needs_nothing_else(study):
+    _, folder = study
+    page = (folder / "index.html").read_text()
+    ids: list[str] = []
+    open_tags: list[str] = []
+
+    class Checker(HTMLParser):
+        def handle_starttag(self, tag, attributes):
+            ids.extend(value for name, value in attributes if name == "id")
+            if tag not in ("meta", "br", "link"):
+                open_tags.append(tag)
+
+        def handle_endtag(self, tag):
+            assert open_tags.pop() == tag
+
+    Checker().feed(page)
+    assert not open_tags
+    assert len(ids) == len(set(ids))
+    assert "<script" not in page
+    assert not re.search(r'(src|href)="(https?:)?//', page)
+    for link in re.findall(r'<a href="([^"]+)"', page):
+        assert (folder / link).exists()
+
+
+def test_the_same_results_give_the_same_bytes(study, tmp_path):
+    job, folder = study
+    again = tmp_path / "again"
+    again.mkdir()
+    report.run(job, again)
+    for path in (path for path in folder.rglob("*.*") if path.is_file()):
+        assert (again / path.relative_to(folder)).read_bytes() == path.read_bytes(), path.name
+
+
+def test_names_are_text_and_never_markup(tmp_path):
+    name = "<b>&amp;$x"
+    job = write_study(
+        tmp_path,
+        EXCEPTION,
+        teachers=(name,),
+        students={"<i>$gru_{$": 10**6},
+        methods={"ft": 0.0, "<u>kd$": 0.1},
+    )
+    page = (make(job, tmp_path) / "index.html").read_text()
+    assert "&lt;b&gt;&amp;amp;$x" in page
+    assert "&lt;i&gt;$gru_{$" in page
+    assert not re.search(r"<(b|i|u)>", page)
+
+
+def test_a_study_without_anything_to_compare_says_what_is_missing(tmp_path):
+    job = write_study(tmp_path, EXCEPTION, teachers=(), methods={"ft": 0.0}, seeds=(1,), floors=False)
+    folder = make(job, tmp_path)
+    text = text_of(folder)
+    assert "exception: no floor" in text
+    assert "exception: no teacher" in text
+    assert "no method beside ft" in text
+    assert "students with a single seed" in text
+    assert "Best score: roberta-1.5m trained with ft" in text
+    assert table(folder, "scores")["retention"].null_count() == 2
+    assert table(folder, "types").is_empty()
+
+
+def test_a_study_without_plain_fine_tuning_has_no_differences(tmp_path):
+    folder = make(write_study(tmp_path, CLONE, methods={"kd": 0.1, "ckd": 0.2}), tmp_path)
+    assert "no plain fine-tuning (ft)" in text_of(folder)
+    assert table(folder, "scores")["difference"].null_count() == 4
+    assert table(folder, "scores")["retention"].null_count() == 0
+    assert table(folder, "methods").is_empty()
+
+
+def test_a_teacher_without_predictions_is_taken_as_exact(tmp_path):
+    folder = make(write_study(tmp_path, EXCEPTION, teacher_predictions=False), tmp_path)
+    assert "the teacher minilm left no predictions" in text_of(folder)
+    row = table(folder, "scores").row(0, named=True)
+    assert row["retention_low"] == pytest.approx(row["score_low"] / row["teacher_score"])
+
+
+def test_predictions_about_other_examples_are_refused(tmp_path):
+    job = write_study(tmp_path, EXCEPTION)
+    first, other = (
+        job.parents[f"students/exception/{key}/1"] for key in ("none/roberta-1.5m/ft", "minilm/bigru-1.5m/kd")
+    )
+    pl.read_parquet(other / "predictions.parquet").reverse().write_parquet(other / "predictions.parquet")
+    with pytest.raises(CodekdError, match="same order") as error:
+        make(job, tmp_path)
+    assert str(first) in str(error.value)
+    assert str(other) in str(error.value)
+
+
+def test_examples_without_the_predicted_ones_are_refused(tmp_path):
+    job = write_study(tmp_path, CLONE)
+    path = job.parents["examples/clone"] / "test.parquet"
+    pl.read_parquet(path).filter(pl.col("id") != "clone-7").write_parquet(path)
+    with pytest.raises(CodekdError, match=r"test\.parquet: lacks 1 of the examples .* clone-7"):
+        make(job, tmp_path)
+
+
+def test_a_score_that_the_predictions_do_not_have_is_refused(tmp_path):
+    job = write_study(tmp_path, EXCEPTION)
+    path = job.parents["teachers/exception/minilm"] / "metrics.json"
+    metrics = json.loads(path.read_text())
+    metrics["scores"]["test"]["accuracy"] += 0.01
+    path.write_text(json.dumps(metrics))
+    with pytest.raises(CodekdError, match=r"minilm-\w+: metrics.json states a test accuracy of 0.7400"):
+        make(job, tmp_path)
+
+
+def test_an_empty_grid_is_refused(tmp_path):
+    job = write_study(tmp_path, EXCEPTION)
+    with pytest.raises(CodekdError, match="no cells"):
+        make(replace(job, spec={**job.spec, "cells": []}), tmp_path)
+
+
+def test_a_method_looks_the_same_in_every_study():
+    assert style.look("kd") == style.look("kd") != style.look("ckd")
+    unknown = [style.look(f"method-{number}") for number in range(40)]
+    known = [style.look(name) for name in ("ft", "kd", "dist", "pkd", "ckd", "pseudo", "rkd", "sp", "crd", "dkd")]
+    assert len(set(known)) == len(known)
+    assert not {look.marker for look in unknown} & {look.marker for look in known}
+    assert len(set(unknown)) > 20

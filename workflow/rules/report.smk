@@ -1,0 +1,63 @@
+# Tables, figures and one page over all cells of the study.
+REPORT = "results/report/{study}-{identity}"
+CAPTIONS = "../report"
+FIGURES = {
+    "scores": "test scores",
+    "retention": "retention against parameters",
+    "time": "training time",
+}
+TABLES = {
+    "scores": "scores",
+    "methods": "methods against ft",
+    "references": "teachers and floors",
+    "types": "types of pairs",
+    "cells": "all cells",
+}
+
+
+localrules:
+    report,
+
+
+rule report:
+    input:
+        parents("report"),
+    output:
+        manifest=f"{REPORT}/manifest.json",
+        page=report(
+            f"{REPORT}/index.html",
+            caption=f"{CAPTIONS}/page.rst",
+            category="Report",
+            labels={"content": "the whole report"},
+        ),
+        figures=[
+            report(
+                f"{REPORT}/figures/{name}.svg",
+                caption=f"{CAPTIONS}/figure-{name}.rst",
+                category="Figures",
+                labels={"figure": title},
+            )
+            for name, title in FIGURES.items()
+        ],
+        tables=[
+            report(
+                f"{REPORT}/tables/{name}.csv",
+                caption=f"{CAPTIONS}/table-{name}.rst",
+                category="Tables",
+                labels={"table": title},
+            )
+            for name, title in TABLES.items()
+        ],
+    log:
+        "results/logs/report/{study}-{identity}.log",
+    benchmark:
+        "results/benchmarks/report/{study}-{identity}.jsonl"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    params:
+        job=job("report"),
+    message:
+        "write the report of {wildcards.study}"
+    script:
+        "../scripts/report.py"
