@@ -35,15 +35,9 @@ def tokenizer(tmp_path_factory):
 def write_examples(folder, columns):
     count = len(next(iter(columns.values())))
     for split in encode.SPLITS:
-        pl.DataFrame(
-            {
-                "id": [f"{split}{i}" for i in range(count)],
-                **columns,
-                "label": [i % 2 for i in range(count)],
-                "group": "g",
-            },
-            schema_overrides={"label": pl.Int32},
-        ).write_parquet(folder / f"{split}.parquet")
+        labels = [-1 if split == "unlabeled" else row % 2 for row in range(count)]
+        rows = {"id": [f"{split}{row}" for row in range(count)], **columns, "label": labels, "group": ["g"] * count}
+        pl.DataFrame(rows, schema_overrides={"label": pl.Int32}).write_parquet(folder / f"{split}.parquet")
 
 
 def encoded(tokenizer, tmp_path, columns, has_hole, max_length=32):

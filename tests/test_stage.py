@@ -115,7 +115,7 @@ def test_errors_become_one_message_and_exit_code_1(parent, tmp_path, caplog):
         raise CodekdError("train.parquet, row 3: no label")
 
     for stage, message in (
-        (full, "No space left on the device of"),
+        (full, "No space left on the disk of"),
         (wrong, "train.parquet, row 3: no label"),
     ):
         with pytest.raises(SystemExit) as exit_:

@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -26,7 +26,7 @@ def track(
     if sys.stderr.isatty():
         yield from tqdm(iterable, desc=description, total=total, unit=unit, leave=False)
         return
-    if total is None and hasattr(iterable, "__len__"):
+    if total is None and isinstance(iterable, Sized):
         total = len(iterable)
     start = last = time.monotonic()
     for done, item in enumerate(iterable, start=1):

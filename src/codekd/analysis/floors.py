@@ -1,4 +1,4 @@
-"""Stage ``floors``: what word counts reach without understanding code; what a teacher adds is what there is to distil.
+"""Stage ``floors``: what counting tokens reaches; what a teacher adds to it is what there is to distil.
 
 Spec: ``{"metric", "classes", "columns", "has_hole"}``; parent: ``examples``. Leaves ``metrics.json`` and
 ``predictions.parquet``. Nothing is chosen on the test split.
@@ -13,9 +13,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import f1_score
+from sklearn.svm import LinearSVC
 
+from codekd.analysis.metrics import scores
 from codekd.data.hole import HOLE
 from codekd.data.read import read_examples
 from codekd.data.tokens import code_tokens
@@ -34,24 +35,23 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
     columns, classes = job.spec["columns"], job.spec["classes"]
     frames = {split: read_examples(job.parents["examples"], split, columns, classes) for split in SPLITS}
     predictions = pair_floor(frames) if len(columns) == 2 else text_floor(frames, job.spec["has_hole"])
-    scores = {
-        split: score(frames[split]["label"].to_numpy(), predicted, len(classes))
-        for split, predicted in predictions.items()
+    results = {
+        split: scores(frames[split]["label"], predicted, len(classes)) for split, predicted in predictions.items()
     }
-    metrics = {"metric": job.spec["metric"], "scores": scores}
+    metrics = {"metric": job.spec["metric"], "scores": results}
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=1), encoding="utf-8")
     table = frames["test"].select("id", "label", pl.Series("prediction", predictions["test"], dtype=pl.Int32))
     table.write_parquet(folder / "predictions.parquet")
-    return scores
+    return results
 
 
 def text_floor(frames: dict[str, pl.DataFrame], has_hole: bool) -> dict[str, Labels]:
-    """Predictions ``(examples,)`` for valid and test of a linear model on TF-IDF of one to three tokens.
+    """Predictions ``(examples,)`` for valid and test of a linear machine on TF-IDF of one to three tokens.
 
     With a hole the tokens are 40 before and 20 after it, and the two sides are counted apart.
     """
     vectorizer = TfidfVectorizer(analyzer=near_hole if has_hole else ngrams, sublinear_tf=True, min_df=2)
-    model = LogisticRegression(C=10.0, max_iter=200)
+    model = LinearSVC(C=0.5, class_weight="balanced", random_state=0)
     model.fit(vectorizer.fit_transform(frames["train"]["code"]), frames["train"]["label"].to_numpy())
     return {split: model.predict(vectorizer.transform(frames[split]["code"])) for split in ("valid", "test")}
 
@@ -84,15 +84,6 @@ def near_hole(code: str, longest: int = 3) -> list[str]:
     return [f"< {run}" for run in _runs(code_tokens(before)[-BEFORE:], longest)] + [
         f"> {run}" for run in _runs(code_tokens(after)[:AFTER], longest)
     ]
-
-
-def score(labels: Labels, predictions: Labels, classes: int) -> dict[str, float]:
-    """Accuracy, macro-F1 over the classes that occur, and for two classes F1 of the second."""
-    scores = {
-        "accuracy": float(accuracy_score(labels, predictions)),
-        "macro_f1": float(f1_score(labels, predictions, average="macro", zero_division=0.0)),
-    }
-    return scores | ({"f1": float(f1_score(labels, predictions))} if classes == 2 else {})
 
 
 def _runs(tokens: Sequence[str], longest: int) -> list[str]:

@@ -7,11 +7,11 @@ from codekd.data.functions import parse
 
 MASKED_NAME = "function"
 
-Documented = TypeVar("Documented", ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+Documented = TypeVar("Documented", bound=ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
 
 
 def bare(code: str) -> str:
-    """The function in the layout of ``ast.unparse``; where it names itself, or is called by its name, that is masked."""
+    """The function in the layout of ``ast.unparse``; its name is masked, also where it is called by it."""
     module = parse(code)
     (function,) = module.body
     assert isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)

@@ -1,8 +1,8 @@
 """Stage ``examples``: a task's labelled splits and its unlabelled transfer set.
 
-Spec: ``{"task": {the task's config}, "split": {package: "train" | "valid" | "test"}}``; parents: ``corpus/NAME``
-for every corpus that the kind reads. Leaves ``train``, ``valid``, ``test`` and ``unlabeled`` as Parquet with
-the columns ``id``, the input's, ``label``, ``group`` and the kind's own.
+Spec: ``{"task": {the task's config}, "split": {package: "train" | "valid" | "test"}}``; parents:
+``corpus/NAME`` for every corpus that the kind reads. Leaves ``train``, ``valid``, ``test`` and ``unlabeled``
+as Parquet with the columns ``id``, the input's, ``label``, ``group`` and the kind's own.
 """
 
 import importlib
@@ -56,7 +56,8 @@ def finish(frames: dict[str, pl.DataFrame], config: TaskConfig) -> dict[str, pl.
         )
         frame = frame.unique("id", keep="first", maintain_order=True).join(seen.to_frame(), on="id", how="anti")
         seen = pl.concat([seen, frame["id"]])
-        finished[part] = frame.sort("id").head(getattr(config.examples, part) or len(frame))
+        limit: int | None = getattr(config.examples, part)
+        finished[part] = frame.sort("id").head(len(frame) if limit is None else limit)
     return finished
 
 

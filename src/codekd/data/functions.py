@@ -11,7 +11,7 @@ SCOPE = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 @dataclass(frozen=True)
 class Function:
-    """A function or method: its qualified name as Python gives it, and its source from the first decorator on.
+    """A function or method: its qualified name as Python gives it, and its source with decorators.
 
     The source is moved to the left margin, so that it parses on its own.
     """
@@ -60,7 +60,7 @@ def statements(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def own_statements(function: ast.AST) -> Iterator[ast.AST]:
-    """Statements and handlers of a function at any depth, in order, except those of inner functions or classes."""
+    """Statements and handlers of a function at any depth, in order, without inner functions and classes."""
     for child in statements(function):
         if not isinstance(child, SCOPE):
             yield child

@@ -53,8 +53,8 @@ def read_pins(path: Path) -> list[Pin]:
             pin = Pin.model_validate(match.groupdict() if match else {})
         except ValueError:
             raise CodekdError(
-                f"{path}, line {number}: {text!r} is not a pin; write name==version --hash=sha256:<64 hex digits>"
-                " with the name in lower case and hyphens"
+                f"{path}, line {number}: {text!r} is not a pin; write"
+                " name==version --hash=sha256:<64 hex digits> with the name in lower case and hyphens"
             ) from None
         if pin.name in pins:
             raise CodekdError(f"{path}, line {number}: {pin.name} is already pinned above; keep one version")

@@ -26,6 +26,7 @@ PIP_DOWNLOAD = (
     *("--only-binary=:all:", "--ignore-requires-python", "--require-hashes"),
 )
 MISMATCH = re.compile(r"(?P<what>\S+==\S+|\S+\.whl).*?Expected sha256 +(?P<expected>\w+)\s+Got +(?P<found>\w+)", re.S)
+OFFLINE = re.compile(r"Connection|Max retries|timed out|getaddrinfo")
 TEMPORARY = ".download-"
 
 
@@ -130,7 +131,8 @@ def _failure(stderr: str, pins: Sequence[Pin], wheels: Path) -> CodekdError:
     if mismatch := MISMATCH.search(stderr):
         return _wrong_hash(mismatch["what"], mismatch["expected"], mismatch["found"])
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    said = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1] if lines else "nothing")
+    telling = [line for line in lines if OFFLINE.search(line)] or [line for line in lines if line.startswith("ERROR")]
+    said = (telling or lines or ["nothing"])[-1]
     return CodekdError(
         f"pip could not download {', '.join(pin.filename for pin in pins)}: it said {said!r}. "
         f"Connect to a package index, or put files with these names into {wheels.resolve()}"

@@ -70,18 +70,28 @@ class EncoderForSequenceClassification(PreTrainedModel):
         num_labels: int,
         pooling: str,
         vocabulary: Vocabulary,
-        classifier_dropout: float = 0.0,
+        dropout: float | None = None,
     ) -> Self:
         """Pretrained weights from a local folder, a new head, rows for the tokens the tokenizer gained.
 
-        Only safetensors are read, no code of the folder is run and nothing is downloaded.
+        Only safetensors are read, no code of the folder is run and nothing is downloaded. ``dropout`` replaces all
+        dropout probabilities of the encoder's configuration; None keeps them and gives the head none.
 
         Raises:
             CodekdError: if the folder holds no such encoder, or one with another padding token.
         """
         try:
+            settings = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            for name, value in settings.to_dict().items():
+                if "dropout" in name and isinstance(value, float) and dropout is not None:
+                    setattr(settings, name, dropout)
             pretrained = AutoModel.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=float32
+                folder,
+                config=settings,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                dtype=float32,
             )
         except (OSError, ValueError) as error:
             raise CodekdError(f"no encoder in safetensors format can be read from {folder}: {error}") from error
@@ -103,7 +113,7 @@ class EncoderForSequenceClassification(PreTrainedModel):
                 num_labels=num_labels,
                 pooling=pooling,
                 hole_token_id=vocabulary.hole_id,
-                classifier_dropout=classifier_dropout,
+                classifier_dropout=dropout or 0.0,
             )
         )
         model.encoder.load_state_dict(without_pooler(pretrained).state_dict())

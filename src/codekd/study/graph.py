@@ -162,7 +162,7 @@ class Graph:
         teacher = self._study.teachers[name]
         pretrained = self._pretrained(name)
         encoded = self._encoded(task, name, pretrained, teacher.component.max_length)
-        spec = self._training_spec(task, teacher) | {"seed": 1}
+        spec = self._training_spec(task, teacher) | {"dropout": teacher.component.dropout, "seed": 1}
         parents = {"encoded": encoded, "pretrained": pretrained}
         return self._add("teachers", (task, name), spec, ["codekd.training.teacher"], parents)
 

@@ -46,10 +46,12 @@ def execute(run: Run, job: str, output: Path, log_file: Path | None = None) -> N
         run_node(run, json.loads(job), output)
     except CodekdError as error:
         log.error("%s", error)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        log.error("No space left on the device of %s; free some and run the same command again.", output.parent)
+    except Exception as error:
+        # Libraries report a full disk under classes of their own.
+        if os.strerror(errno.ENOSPC) not in str(error):
+            log.exception("%s failed", output.parent)
+        else:
+            log.error("No space left on the disk of %s; free some and run the same command again.", output.parent)
     else:
         return
     sys.exit(1)

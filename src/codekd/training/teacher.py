@@ -19,6 +19,6 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
     train = load_encoded(job.parents["encoded"], ["train"])
     torch.manual_seed(job.spec["seed"])
     model = EncoderForSequenceClassification.from_encoder(
-        job.parents["pretrained"], job.spec["classes"], job.spec["pooling"], train.vocabulary
+        job.parents["pretrained"], job.spec["classes"], job.spec["pooling"], train.vocabulary, job.spec["dropout"]
     )
     return train_model(job, folder, model, lambda output, batch: hard_label_loss(output.logits, batch.labels), train)

@@ -14,6 +14,8 @@ from codekd.data.tasks.exception import Config
 from codekd.data.tokens import code_tokens
 from codekd.progress import track
 
+SCHEMA = {name: pl.Int32 if name == "label" else pl.String for name in ("code", "label", "group", "type", "part")}
+
 
 @dataclass(frozen=True)
 class Clause:
@@ -23,13 +25,9 @@ class Clause:
     after: str
     type: str
 
-    def window(self, before: int, after: int) -> str:
-        """At most so many characters on each side of the hole, whole lines where a line end is near."""
-        return _last(self.before, before) + HOLE + _last(self.after[::-1], after)[::-1]
-
 
 def clauses_of(code: str) -> Iterator[Clause]:
-    """The ``except`` clauses of a function, those of inner functions left to these; a bare one has type ''."""
+    """The ``except`` clauses of a function without those of inner ones; a bare one has type ''."""
     lines = [line + "\n" for line in code.split("\n")]
     starts = [0]
     for line in lines:
@@ -55,7 +53,7 @@ def clauses_of(code: str) -> Iterator[Clause]:
 def frames(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]) -> dict[str, pl.DataFrame]:
     """See :func:`codekd.data.tasks.exception.build`."""
     labels = {name: label for label, name in enumerate(config.classes)}
-    rows: list[dict[str, str | int]] = []
+    rows: list[dict[str, object]] = []
     seen: set[str] = set()
     renewed: set[tuple[str, str]] = set()
     for corpus in ("current", "previous"):
@@ -69,15 +67,14 @@ def frames(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]
                 if label >= 0:
                     kept.add((package, qualname))
                 part = split[package] if label >= 0 else "unlabeled"
-                key = digest(*code_tokens(clause.before + HOLE + clause.after))
+                text = clause.before + HOLE + clause.after
+                key = digest(*code_tokens(text))
                 if key in seen or (part == "unlabeled" and split[package] != "train"):
                     continue
                 seen.add(key)
-                window = clause.window(config.before, config.after)
-                row = {"code": window, "label": label, "group": package, "type": clause.type, "part": part}
-                rows.append(row)
+                rows.append({"code": text, "label": label, "group": package, "type": clause.type, "part": part})
         renewed = kept
-    table = pl.DataFrame(rows)
+    table = pl.DataFrame(rows, SCHEMA)
     return {part: table.filter(pl.col("part") == part).drop("part") for part in ("train", "valid", "test", "unlabeled")}
 
 
@@ -91,12 +88,3 @@ def _type_name(node: ast.expr) -> str:
     if isinstance(node, ast.Attribute):
         return node.attr
     return node.id if isinstance(node, ast.Name) else ast.unparse(node)
-
-
-def _last(text: str, count: int) -> str:
-    """At most the last characters of a text, from the start of a line on if that leaves at least half of them."""
-    if len(text) <= count:
-        return text
-    text = text[-count:]
-    newline = text.find("\n") + 1
-    return text[newline:] if newline <= count // 2 else text

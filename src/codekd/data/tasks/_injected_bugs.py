@@ -109,7 +109,7 @@ def _wrong_operator(node: Operation, clean: str) -> dict[str, object] | None:
     """The fields of the operation with another operator of the same family, drawn by hash."""
     operator = node.ops[0] if isinstance(node, ast.Compare) else node.op
     others = [other for other in FAMILY.get(type(operator), ()) if other is not type(operator)]
-    if not others or _formats(node):
+    if not others:
         return None
     chosen = others[number("operator", clean) % len(others)]()
     return {"ops": [chosen, *node.ops[1:]]} if isinstance(node, ast.Compare) else {"op": chosen}
@@ -119,17 +119,9 @@ def _swapped_operands(node: Operation) -> dict[str, object] | None:
     """The fields of the operation with its operands exchanged, where their order matters."""
     if isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], ASYMMETRIC):
         return {"left": node.comparators[0], "comparators": [node.left]}
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ASYMMETRIC) and not _formats(node):
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ASYMMETRIC):
         return {"left": node.right, "right": node.left}
     return None
-
-
-def _formats(node: Operation) -> bool:
-    """Whether this is string formatting or concatenation, where a bug is plain from the literal."""
-    return isinstance(node, ast.BinOp) and any(
-        isinstance(side, ast.JoinedStr) or (isinstance(side, ast.Constant) and isinstance(side.value, str | bytes))
-        for side in (node.left, node.right)
-    )
 
 
 def _set(node: Operation, fields: Mapping[str, object]) -> None:

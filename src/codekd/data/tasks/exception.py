@@ -33,8 +33,6 @@ class Config(TaskConfig):
     kind: Literal["exception"] = "exception"
     classes: tuple[str, ...] = Field(CLASSES, min_length=2, description="Exception types, by their last name.")
     metric: Literal["accuracy", "f1", "macro_f1"] = Field("accuracy", description="Chooses the best epoch.")
-    before: int = Field(400, gt=0, description="Characters of the function shown before the hole, at most.")
-    after: int = Field(200, gt=0, description="Characters of the function shown after the hole, at most.")
 
 
 def build(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]) -> "dict[str, pl.DataFrame]":
@@ -42,8 +40,7 @@ def build(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str])
 
     An earlier release adds the functions that have no example in the current one. Functions that differ in
     comments or layout only are one example. Unlabelled are all other clauses of the training packages: bare
-    ones, tuples, other types. The input is a window: at the start of a function the hole is out of reach of a
-    short model in two cases of five.
+    ones, tuples, other types.
     """
     from codekd.data.tasks import _except_clauses
 

@@ -1,0 +1,195 @@
+"""The smoke study from the first wheel to the report, then what a second run does: nothing, whatever is touched."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+CHECKOUT = ("Snakefile", "config", "envs", "profiles", "src", "workflow")
+NOTHING = "Nothing to be done"
+
+
+class Checkout:
+    """A copy of the project in a folder of its own, with results of its own; downloads are shared."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        for name in CHECKOUT:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, folder / name)
+
+    def snakemake(self, *arguments, config="config/smoke.yaml", check=True):
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--configfile", config]
+        environment = os.environ | {"CODEKD_RESOURCES": str(ROOT / "resources"), "PYTHONPATH": "", "COLUMNS": "500"}
+        done = subprocess.run(
+            command,
+            check=False,
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert not check or done.returncode == 0, done.stdout[-5000:]
+        return done.stdout
+
+    def would_run(self, config="config/smoke.yaml"):
+        """Output folders of the jobs of a dry run, without their identities."""
+        out = self.snakemake("-n", "all", config=config)
+        return set(re.findall(r"output: results/(\S+)-[0-9a-f]{12}/", out))
+
+    def folders(self, pattern):
+        return sorted(path.parent for path in (self.folder / "results").glob(f"{pattern}/manifest.json"))
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    checkout = Checkout(tmp_path_factory.mktemp("checkout"))
+    checkout.log = checkout.snakemake("all")
+    return checkout
+
+
+def test_the_start_says_what_it_will_do_and_the_end_where_the_report_is(study):
+    assert re.search(r"smoke: 42 nodes to make \(.*18 students.*\): about \d+ min", study.log)
+    [report] = study.folders("report/*")
+    assert f"The report: {report.relative_to(study.folder)}/index.html" in study.log
+
+
+def test_every_cell_is_a_model_that_loads_and_predicts_what_it_wrote(study):
+    import numpy as np
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    from codekd.models import bigru, encoder  # noqa: F401  (registers the classes)
+    from codekd.data.batches import load_encoded
+    from codekd.models.device import Device
+    from codekd.models.inference import predict
+
+    cells = study.folders("students/*/*/*/*/*")
+    assert len(cells) == 18
+    by_identity = {
+        json.loads((path / "manifest.json").read_text())["identity"]: path for path in study.folders("encoded/*/*")
+    }
+    for cell in cells:
+        manifest = json.loads((cell / "manifest.json").read_text())
+        model = AutoModelForSequenceClassification.from_pretrained(cell, local_files_only=True)
+        assert len(AutoTokenizer.from_pretrained(cell)) == 500
+        assert model.num_parameters() == json.loads((cell / "metrics.json").read_text())["parameters"]
+        test = load_encoded(by_identity[manifest["parents"]["encoded"]], ["test"])
+        predictions = pl.read_parquet(cell / "predictions.parquet")
+        assert predictions["id"].to_list() == test.ids
+        logits = predict(model, test, Device(torch.device("cpu"), torch.float32))
+        np.testing.assert_allclose(np.array(predictions["logits"].to_list()), logits, atol=0.1)
+
+
+def test_signals_are_the_teachers_logits_for_every_example(study):
+    import numpy as np
+
+    from codekd.signals.format import read_signal
+
+    for teacher in study.folders("teachers/*/*"):
+        predictions = pl.read_parquet(teacher / "predictions.parquet")
+        [signal] = study.folders(f"signals/{teacher.parent.name}/*/*")
+        rows = read_signal(signal, ["test"], "logits", predictions["id"].to_list())
+        np.testing.assert_allclose(rows, np.array(predictions["logits"].to_list(), dtype=np.float32), atol=1e-5)
+
+
+def test_no_package_and_no_example_is_in_two_splits(study):
+    for folder in study.folders("examples/*"):
+        frames = {
+            split: pl.read_parquet(folder / f"{split}.parquet") for split in ("train", "valid", "test", "unlabeled")
+        }
+        groups = {split: set(frame["group"]) for split, frame in frames.items()}
+        assert not groups["train"] & groups["valid"]
+        assert not groups["train"] & groups["test"]
+        assert not groups["valid"] & groups["test"]
+        assert not groups["unlabeled"] & (groups["valid"] | groups["test"])
+        ids = pl.concat([frame["id"] for frame in frames.values()])
+        assert ids.n_unique() == len(ids)
+
+
+def test_the_report_is_one_page_that_holds_tables_and_figures(study):
+    [report] = study.folders("report/*")
+    page = (report / "index.html").read_text()
+    assert page.count("<svg") == 3
+    assert "roberta-1.5m" in page
+    assert not re.search(r'(src|href)="https?://', page)
+    assert len(pl.read_csv(report / "tables/cells.csv")) == 18
+
+
+def test_snakemakes_own_report_holds_the_results_with_captions(study):
+    study.snakemake("--report", "report.zip", "all")
+    assert (study.folder / "report.zip").stat().st_size > 100_000
+
+
+def test_a_second_run_has_nothing_to_do(study):
+    assert NOTHING in study.snakemake("all")
+
+
+def test_touching_everything_and_losing_snakemakes_memory_changes_nothing(study):
+    for path in study.folder.rglob("*"):
+        path.touch()
+    assert NOTHING in study.snakemake("all")
+    shutil.rmtree(study.folder / ".snakemake")
+    assert NOTHING in study.snakemake("all")
+    for path in sorted(study.folder.rglob("*"), reverse=True):
+        path.touch()
+    assert NOTHING in study.snakemake("all")
+
+
+def test_a_clone_with_the_results_copied_has_nothing_to_do(study, tmp_path):
+    clone = Checkout(tmp_path)
+    shutil.copytree(study.folder / "results", tmp_path / "results")
+    assert NOTHING in clone.snakemake("all")
+
+
+def test_comments_docstrings_and_formatting_change_nothing_code_does(study):
+    source = study.folder / "src/codekd/methods/dist.py"
+    before = source.read_text()
+    try:
+        source.write_text("# a comment\n" + before.replace('"""', '"""Another word. ', 1))
+        assert study.would_run() == set()
+        source.write_text(before + "\n\nSMALL = 1e-3\n")
+        assert study.would_run() == dist_cells() | {"report/smoke"}
+    finally:
+        source.write_text(before)
+    assert NOTHING in study.snakemake("all")
+
+
+def test_a_number_of_one_method_runs_its_cells_and_reverting_nothing(study):
+    config = study.folder / "config/smoke.yaml"
+    before = config.read_text()
+    try:
+        config.write_text(before + "\nmethods: {dist: {gamma: 2.0}}\n")
+        assert study.would_run() == dist_cells() | {"report/smoke"}
+        config.write_text(yaml.safe_dump(yaml.safe_load(before)))
+        assert study.would_run() == set(), "order and layout of the file do not count"
+    finally:
+        config.write_text(before)
+
+
+def dist_cells():
+    return {
+        f"students/{task}/minilm/{student}/dist/seed1"
+        for task in ("exception", "clone", "defect")
+        for student in ("roberta-1.5m", "bigru-1.5m")
+    }
+
+
+def test_a_bad_config_is_one_paragraph_and_exit_code_1(study):
+    path = study.folder / "config/bad.yaml"
+    path.write_text((study.folder / "config/smoke.yaml").read_text().replace("[ft, kd, dist]", "[ft, dits]"))
+    out = study.snakemake("-n", "all", config="config/bad.yaml", check=False)
+    assert "config/bad.yaml, line 8: grid.methods.1: there is no 'dits'; did you mean 'dist'?" in out
+    assert "Traceback" not in out

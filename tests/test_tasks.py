@@ -1,0 +1,246 @@
+"""The three tasks on real and on small written code."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from data_stages import SPLIT, run_stage, write_corpus
+
+from codekd.data.bare import MASKED_NAME, bare
+from codekd.data.examples import check, finish
+from codekd.data.hole import HOLE
+from codekd.data.read import read_examples
+from codekd.data.tasks import _clone_pairs, clone, defect, exception
+from codekd.data.tasks._clone_pairs import Clone, nearest_others
+from codekd.data.tasks._except_clauses import clauses_of
+from codekd.data.tasks._injected_bugs import inject
+from codekd.data.tokens import code_tokens
+from codekd.errors import CodekdError
+
+pytest_plugins = ["data_fixtures"]
+
+KINDS = {"exception": exception.Config, "clone": clone.Config, "defect": defect.Config}
+
+
+def examples(kind: str, folder: Path, corpora: dict[str, Path], **settings: Any) -> dict[str, pl.DataFrame]:
+    parents = {f"corpus/{name}": path for name, path in corpora.items()}
+    run_stage("codekd.data.examples", folder, {"task": {"kind": kind, **settings}, "split": SPLIT}, parents)
+    config = KINDS[kind]
+    return {
+        part: read_examples(folder, part, config.columns, config().classes)
+        for part in ("train", "valid", "test", "unlabeled")
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_real_examples_are_disjoint_and_the_same_every_time(
+    kind: str, corpora: dict[str, Path], tmp_path: Path
+) -> None:
+    settings = {"per_package": 40} if kind == "defect" else {}
+    frames = examples(kind, tmp_path / "first", corpora, **settings)
+    assert {part: set(frame["group"]) for part, frame in frames.items()} == {
+        "train": {"docker"},
+        "valid": {"traitlets"},
+        "test": {"redis"},
+        "unlabeled": {"docker"},
+    }
+    inputs = pl.concat([frame.select("id", *KINDS[kind].columns) for frame in frames.values()])
+    assert inputs["id"].is_unique().all()
+    assert inputs.select(KINDS[kind].columns).is_unique().all()
+    again = examples(kind, tmp_path / "again", corpora, **settings)
+    assert all(frame.equals(again[part]) for part, frame in frames.items())
+
+
+def test_a_limit_keeps_a_subset(corpora: dict[str, Path], tmp_path: Path) -> None:
+    everything = examples("exception", tmp_path / "all", corpora)
+    limited = examples("exception", tmp_path / "some", corpora, examples={"train": 5, "unlabeled": 0})
+    assert limited["train"]["id"].to_list() == everything["train"]["id"].to_list()[:5]
+    assert limited["unlabeled"].is_empty()
+    assert limited["test"].equals(everything["test"])
+
+
+def test_a_package_outside_the_split_is_named(corpora: dict[str, Path], tmp_path: Path) -> None:
+    split = {"docker": "train", "traitlets": "valid"}
+    parents = {f"corpus/{name}": path for name, path in corpora.items()}
+    with pytest.raises(CodekdError, match="leaves out redis of the corpus 'current'"):
+        run_stage("codekd.data.examples", tmp_path / "x", {"task": {"kind": "defect"}, "split": split}, parents)
+
+
+def test_an_input_of_two_splits_stays_in_the_first_and_labelled_go_before_unlabelled() -> None:
+    def frame(*codes: str, label: int = 0, group: str = "g") -> pl.DataFrame:
+        return pl.DataFrame({"code": codes, "label": label, "group": group})
+
+    config = exception.Config()
+    frames = finish(
+        {
+            "train": frame("a", "b", "b"),
+            "valid": frame("b", "c", group="v"),
+            "test": frame("a", "c", "d", group="t"),
+            "unlabeled": frame("d", "e", label=-1),
+        },
+        config,
+    )
+    assert {part: sorted(found["code"]) for part, found in frames.items()} == {
+        "train": ["a", "b"],
+        "valid": ["c"],
+        "test": ["d"],
+        "unlabeled": ["e"],
+    }
+    check(frames, config)
+    with pytest.raises(CodekdError, match="g has examples in train and in test"):
+        check(frames | {"test": frames["test"].with_columns(group=pl.lit("g"))}, config)
+    with pytest.raises(CodekdError, match=r"labels outside 0\.\.19"):
+        check(frames | {"test": frames["test"].with_columns(label=pl.lit(20))}, config)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"label": pl.lit(7, pl.Int32)}, r"test\.parquet, row 0: label is 7, but labels are 0 to 1 \(a, b\)"),
+        ({"label": pl.lit("1")}, r"column 'label' is String; write it as Int32"),
+        ({"id": pl.lit("same")}, r"row 0: id is 'same', but ids must be unique \(2 such rows\)"),
+        ({"code": pl.lit(None, pl.String)}, r"row 0: code is None"),
+    ],
+)
+def test_bad_examples_are_refused_where_they_stand(tmp_path: Path, change: dict[str, pl.Expr], message: str) -> None:
+    good = pl.DataFrame({"id": ["1", "2"], "code": ["x", "y"], "group": ["g", "g"]}).with_columns(
+        label=pl.Series([0, 1], dtype=pl.Int32)
+    )
+    good.write_parquet(tmp_path / "test.parquet")
+    assert read_examples(tmp_path, "test", ["code"], ["a", "b"]).equals(good)
+    good.with_columns(**change).write_parquet(tmp_path / "test.parquet")
+    with pytest.raises(CodekdError, match=message):
+        read_examples(tmp_path, "test", ["code"], ["a", "b"])
+
+
+def test_every_form_of_an_except_clause() -> None:
+    code = (
+        "def f():\n"
+        "    try: é = 'é'; g()\n"
+        "    except ValueError: pass\n"
+        "    except é.b.KeyError as e:\n"
+        "        def inner():\n"
+        "            try: pass\n"
+        "            except TypeError: pass\n"
+        "    except (OSError,\n"
+        "            IOError): pass\n"
+        "    except: pass\n"
+    )
+    clauses = list(clauses_of(code))
+    assert [clause.type for clause in clauses] == ["ValueError", "KeyError", "(OSError, IOError)", ""]
+    shown = [clause.before.rsplit("\n", 1)[-1] + HOLE + clause.after.split("\n", 1)[0] for clause in clauses]
+    assert shown == [
+        "    except __HOLE__: pass",
+        "    except __HOLE__ as e:",
+        "    except __HOLE__: pass",
+        "    except __HOLE__: pass",
+    ]
+
+
+def test_an_earlier_release_adds_only_what_the_current_one_has_lost(tmp_path: Path) -> None:
+    clause = "def {name}():\n    try: {body}\n    except {type}: pass\n"
+    both = {"b/m.py": clause.format(name="v", body="b", type="KeyError")}
+    both |= {"c/m.py": clause.format(name="t", body="c", type="KeyError")}
+    current = {"a/m.py": clause.format(name="kept", body="new()", type="KeyError")}
+    previous = {
+        "a/m.py": clause.format(name="kept", body="old()", type="KeyError")
+        + clause.format(name="lost", body="gone()", type="TypeError")
+        + clause.format(name="kept2", body="new()", type="MyError")
+    }
+    corpora = {
+        "current": write_corpus(tmp_path / "current", both | current),
+        "previous": write_corpus(tmp_path / "previous", previous),
+    }
+    frames = exception.build(exception.Config(), corpora, {"a": "train", "b": "valid", "c": "test"})
+    assert sorted(frames["train"]["code"].str.extract(r"try: (\w+)")) == ["gone", "new"]
+    assert frames["unlabeled"].rows() == [(frames["unlabeled"]["code"][0], -1, "a", "MyError")]
+
+
+def test_comments_and_layout_do_not_make_another_example() -> None:
+    assert code_tokens("f( 'a # b' ) # c") == code_tokens("f('a # b')") == ["f", "(", "'a # b'", ")"]
+
+
+def test_bare_code_shows_neither_name_nor_documentation_nor_types() -> None:
+    code = (
+        '@cached\ndef fit(self, x: int = 1) -> "A":\n    """Fit."""\n    y: int = super().fit(x)  # why\n    return y\n'
+    )
+    assert bare(code) == (f"def {MASKED_NAME}(self, x=1):\n    y = super().{MASKED_NAME}(x)\n    return y")
+    assert bare('def f():\n    """Only documented."""') == f"def {MASKED_NAME}():\n    pass"
+
+
+def test_functions_are_matched_by_path_or_if_moved_by_a_name_of_their_own(tmp_path: Path) -> None:
+    def f(name: str, body: int) -> str:
+        return f"def {name}():\n    return {body}\n"
+
+    previous = write_corpus(
+        tmp_path / "p",
+        {
+            "a/m.py": f("stays", 1) + f("moves", 2),
+            "a/n.py": f("twice", 3) + f("was_twice", 8),
+            "a/o.py": f("was_twice", 9),
+        },
+    )
+    current = write_corpus(
+        tmp_path / "c",
+        {
+            "a/m.py": f("stays", 4),
+            "a/new.py": f("moves", 5) + f("twice", 6) + f("was_twice", 10),
+            "a/x.py": f("twice", 7),
+        },
+    )
+    pairs = {qualname: (old[-1], new[-1]) for _, qualname, old, new in _clone_pairs.matched(previous, current)}
+    assert pairs == {"stays": ("1", "4"), "moves": ("2", "5")}
+
+
+def test_a_neighbour_has_another_name_and_other_code() -> None:
+    texts = {"a.f": "x = load(path)", "b.f": "x = load(path, 1)", "a.g": "x = load(path, 2)", "a.h": "print(None)"}
+    clones = [Clone("p", name, text, text, 0.5) for name, text in texts.items()]
+    assert nearest_others(clones, 1)[0] == [texts["a.g"]]
+
+
+def test_real_clones_have_types_and_no_names(corpora: dict[str, Path], tmp_path: Path) -> None:
+    frames = examples("clone", tmp_path / "x", corpora)
+    assert set(frames["train"].filter(pl.col("label") == 1)["type"]) == {"MT3", "WT3T4"}
+    assert set(frames["train"].filter(pl.col("label") == 0)["type"]) == {"negative"}
+    assert set(frames["unlabeled"]["type"]) == {"VST3", "ST3", "negative"}
+    for code in [*frames["test"]["code_a"], *frames["test"]["code_b"]]:
+        (function,) = ast.parse(code).body
+        assert isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        assert function.name == MASKED_NAME and not function.decorator_list
+        assert 6 <= len(code.split("\n")) <= 100
+
+
+def test_a_bug_is_one_other_operator_or_one_swap() -> None:
+    variants = inject('def f(a, b):\n    """Doc."""\n    return a - b\n', ("swapped", "operator"))
+    assert variants.clean == "def f(a, b):\n    return a - b"
+    assert variants.buggy["swapped"] == "def f(a, b):\n    return b - a"
+    wrong = variants.buggy["operator"].removeprefix("def f(a, b):\n    return a ").removesuffix(" b")
+    assert wrong in {"+", "*", "/", "//", "%"}
+
+
+def test_a_bug_that_adds_parentheses_is_none() -> None:
+    for name in "abcdefgh":
+        (swapped,) = inject(f"def {name}(x, y, z):\n    return x - y - z\n", ("swapped",)).buggy.values()
+        assert swapped == f"def {name}(x, y, z):\n    return y - x - z"
+
+
+def test_where_the_order_of_operands_does_not_matter_a_swap_is_no_bug() -> None:
+    assert inject("def f(a, b):\n    return a == b\n", ("swapped",)).buggy == {}
+
+
+def test_both_classes_of_real_defects_share_layout_and_functions(corpora: dict[str, Path], tmp_path: Path) -> None:
+    frames = examples("defect", tmp_path / "x", corpora, per_package=60, unlabeled_per_package=4)
+    labelled = pl.concat([frames[part] for part in ("train", "valid", "test")])
+    assert len(frames["train"]) == 60 and len(frames["unlabeled"]) == 4
+    assert all(code == ast.unparse(ast.parse(code)) and len(code) <= 510 for code in labelled["code"])
+    shape = labelled.group_by("label").agg(
+        pl.len(),
+        kinds=pl.col("kind").n_unique(),
+        parentheses=pl.col("code").str.count_matches(r"\(").mean(),
+        length=pl.col("code").str.len_chars().mean(),
+    )
+    assert shape["kinds"].to_list() == [2, 2]
+    for feature in ("len", "parentheses", "length"):
+        assert shape[feature].max() < 1.4 * shape[feature].min(), feature
