@@ -133,7 +133,10 @@ def test_the_page_states_the_findings_with_intervals(study):
         r"The teacher minilm reaches 73\.0 \[[\d.]+, [\d.]+\] % accuracy, \+15\.0 \[\+[\d., +]+\] points",
         text,
     )
-    assert re.search(r"Best retention: .* keeps 79\.8 \[[\d., ]+\] % of the score of minilm with 6\.2 %", text)
+    assert re.search(
+        r"The best student on the validation split, .*, keeps 79\.8 \[[\d., ]+\] % of the score of minilm with 6\.2 %",
+        text,
+    )
     assert re.search(r"kd: \+2\.8 \[−[\d.]+, \+[\d.]+\] points against ft .* which is not distinguishable;", text)
     assert "What is missing" not in text
 
@@ -194,7 +197,7 @@ def test_a_study_without_anything_to_compare_says_what_is_missing(tmp_path):
     assert "exception: no teacher" in text
     assert "no method beside ft" in text
     assert "students with a single seed" in text
-    assert "Best score: roberta-1.5m trained with ft" in text
+    assert "The best student on the validation split, roberta-1.5m trained with ft" in text
     assert table(folder, "scores")["retention"].null_count() == 2
     assert table(folder, "types").is_empty()
 

@@ -71,8 +71,8 @@ def test_every_cell_is_a_model_that_loads_and_predicts_what_it_wrote(study):
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    from codekd.models import bigru, encoder  # noqa: F401  (registers the classes)
     from codekd.data.batches import load_encoded
+    from codekd.models import bigru, encoder  # noqa: F401  (registers the classes)
     from codekd.models.device import Device
     from codekd.models.inference import predict
 

@@ -33,13 +33,14 @@ def findings(task: str, scores: pl.DataFrame, methods: pl.DataFrame, references:
     floor = references.filter(pl.col("kind") == "floor")["score"].to_list()
     teachers = references.filter(pl.col("kind") == "teacher").iter_rows(named=True)
     sentences = [_teacher(row, floor[0] if floor else None) for row in teachers]
-    kept = scores.drop_nulls("retention").sort("retention", descending=True, maintain_order=True)
+    # The best student is the best one on the validation split: chosen on test, its score would flatter it.
+    scores = scores.sort("valid_score", descending=True, maintain_order=True)
+    kept = scores.drop_nulls("retention")
     sentences += [
         _retention(row) for row in kept.unique("teacher", keep="first", maintain_order=True).iter_rows(named=True)
     ]
     if kept.is_empty():
-        best = scores.sort("score", descending=True, maintain_order=True)
-        sentences.append(_best(best.row(0, named=True)))
+        sentences.append(_best(scores.row(0, named=True)))
     several = scores["teacher"].n_unique() > 1
     return sentences + [_difference(row, several) for row in methods.iter_rows(named=True)]
 
@@ -84,7 +85,7 @@ def _teacher(row: Row, floor: float | None) -> str:
 
 def _retention(row: Row) -> str:
     return (
-        f"Best retention: {row['student']} trained with {row['method']} keeps "
+        f"The best student on the validation split, {row['student']} trained with {row['method']}, keeps "
         f"{estimate(row, 'retention', percent)} % of the score of {row['teacher']} with "
         f"{percent(row['share_of_teacher'])} % of the parameters ({size(row['parameters'])})."
     )
@@ -93,7 +94,9 @@ def _retention(row: Row) -> str:
 def _best(row: Row) -> str:
     metric = METRIC_NAMES.get(row["metric"], row["metric"])
     reached = f"{estimate(row, 'score', percent)} % {metric}"
-    return f"Best score: {row['student']} trained with {row['method']} reaches {reached}."
+    return (
+        f"The best student on the validation split, {row['student']} trained with {row['method']}, reaches {reached}."
+    )
 
 
 def _difference(row: Row, name_teacher: bool) -> str:
