@@ -260,3 +260,11 @@ def test_a_method_looks_the_same_in_every_study():
     assert len(set(known)) == len(known)
     assert not {look.marker for look in unknown} & {look.marker for look in known}
     assert len(set(unknown)) > 20
+
+
+def test_a_retention_without_an_interval_is_drawn_as_a_point(tmp_path):
+    """With three examples some resamples leave the teacher a score of zero."""
+    folder = make(write_study(tmp_path, examples=3), tmp_path)
+    table = pl.read_parquet(folder / "tables/scores.parquet")
+    assert table["retention"].is_not_null().any()
+    assert table.filter(pl.col("retention").is_not_null())["retention_low"].is_null().any()

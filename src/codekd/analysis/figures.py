@@ -36,7 +36,8 @@ def scores(table: pl.DataFrame) -> Figure:
         students = _student_axis(axes, rows)
         for row in rows.iter_rows(named=True):
             y = students[row["student"]] + _dodge(row["method"], methods)
-            axes.plot(_interval(row, "score"), [y, y], color=style.look(row["method"]).colour)
+            ends = _interval(row, "score")
+            axes.plot(ends, [y] * len(ends), color=style.look(row["method"]).colour)
             _point(axes, 100 * row["score"], y, row["method"])
         axes.margins(x=0.08)
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
@@ -58,7 +59,8 @@ def retention(table: pl.DataFrame) -> Figure:
         lanes, width = _parameter_axis(axes, rows)
         for row in rows.iter_rows(named=True):
             x = lanes[row["student"]] + width * _dodge(row["method"], methods)
-            axes.plot([x, x], _interval(row, "retention"), color=style.look(row["method"]).colour)
+            ends = _interval(row, "retention")
+            axes.plot([x] * len(ends), ends, color=style.look(row["method"]).colour)
             _point(axes, x, 100 * row["retention"], row["method"])
         axes.axhline(100, color=style.INK, linewidth=1)
         axes.set_ylabel("share of teacher's score, %")
@@ -139,6 +141,7 @@ def _dodge(method: str, methods: Sequence[str]) -> float:
 
 
 def _interval(row: dict[str, float], name: str) -> list[float]:
+    """Both ends in percent, or nothing where the table has no interval."""
     return [100 * (row[f"{name}_{end}"]) for end in ("low", "high") if row[f"{name}_{end}"] is not None]
 
 

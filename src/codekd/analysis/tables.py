@@ -163,7 +163,8 @@ def _scores_row(resampled: Resampled, teacher: str, group: Group) -> Row:
         best = task.score(run)
         row |= {"teacher_score": best, "share_of_teacher": parameters / run.metrics["parameters"]}
         if best > 0:
-            row |= _estimate("retention", score / best, drawn / resampled.teachers.get(teacher, best))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                row |= _estimate("retention", score / best, drawn / resampled.teachers.get(teacher, best))
     if reference := resampled.groups.get(plain := _plain(group)):
         row["relative_seconds"] = _seconds(own) / _seconds(reference)
         row["relative_seconds_per_example"] = _seconds_per_example(own) / _seconds_per_example(reference)
