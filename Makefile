@@ -33,7 +33,7 @@ test: setup ## Formatter, linters, type checker and the whole test suite.
 	$(VENV)/bin/snakefmt --check Snakefile workflow/rules
 	$(VENV)/bin/snakemake --lint
 	$(VENV)/bin/mypy
-	$(VENV)/bin/pytest -n 2
+	$(VENV)/bin/pytest -n 2 --dist loadfile
 
 format: setup ## Format everything.
 	$(VENV)/bin/ruff check --fix $(SOURCES)

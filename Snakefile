@@ -30,4 +30,4 @@ onstart:
 
 
 onsuccess:
-    print(f"The report: {RESULTS / GRAPH.report.folder / 'index.html'}")
+    print(outcome())

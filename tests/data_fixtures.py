@@ -8,11 +8,9 @@ from data_stages import pins, run_stage
 
 
 @pytest.fixture(scope="session")
-def resources(request: pytest.FixtureRequest) -> Path:
-    """``$CODEKD_RESOURCES``, or a folder that survives between runs of the tests."""
-    cache = request.config.cache
-    assert cache is not None
-    os.environ.setdefault("CODEKD_RESOURCES", str(cache.mkdir("codekd-resources")))
+def resources() -> Path:
+    """Where downloads are kept: as for a study, so that each is made once."""
+    os.environ.setdefault("CODEKD_RESOURCES", str(Path(__file__).parents[1] / "resources"))
     return Path(os.environ["CODEKD_RESOURCES"])
 
 

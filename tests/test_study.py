@@ -31,7 +31,8 @@ class Checkout:
 
     def snakemake(self, *arguments, config="config/smoke.yaml", check=True):
         command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--configfile", config]
-        environment = os.environ | {"CODEKD_RESOURCES": str(ROOT / "resources"), "PYTHONPATH": "", "COLUMNS": "500"}
+        resources = os.environ.get("CODEKD_RESOURCES", str(ROOT / "resources"))
+        environment = os.environ | {"CODEKD_RESOURCES": resources}
         done = subprocess.run(
             command,
             check=False,
@@ -45,9 +46,9 @@ class Checkout:
         return done.stdout
 
     def would_run(self, config="config/smoke.yaml"):
-        """Output folders of the jobs of a dry run, without their identities."""
+        """Folders that a dry run would write, without their identities."""
         out = self.snakemake("-n", "all", config=config)
-        return set(re.findall(r"output: results/(\S+)-[0-9a-f]{12}/", out))
+        return set(re.findall(r"Missing output files: results/(\S+)-[0-9a-f]{12}/", out))
 
     def folders(self, pattern):
         return sorted(path.parent for path in (self.folder / "results").glob(f"{pattern}/manifest.json"))

@@ -1,6 +1,7 @@
 """The three tasks on real and on small written code."""
 
 import ast
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -244,3 +245,17 @@ def test_both_classes_of_real_defects_share_layout_and_functions(corpora: dict[s
     assert shape["kinds"].to_list() == [2, 2]
     for feature in ("len", "parentheses", "length"):
         assert shape[feature].max() < 1.4 * shape[feature].min(), feature
+
+
+@pytest.mark.parametrize("kind", ["exception", "defect"])
+def test_a_transfer_package_gives_unlabelled_examples_only(kind: str, tmp_path: Path) -> None:
+    clause = "def f_{package}(x):\n    try: {package}()\n    except KeyError: return x - {package}\n"
+    corpora = {
+        "current": write_corpus(tmp_path / "current", {f"{p}/m.py": clause.format(package=p) for p in "abcd"}),
+        "previous": write_corpus(tmp_path / "previous", {"a/n.py": "def g(): pass\n"}),
+    }
+    task = importlib.import_module(f"codekd.data.tasks.{kind}")
+    frames = task.build(task.Config(), corpora, {"a": "train", "b": "valid", "c": "test", "d": "transfer"})
+    groups = {part: frame["group"].to_list() for part, frame in frames.items()}
+    assert groups == {"train": ["a"], "valid": ["b"], "test": ["c"], "unlabeled": ["d"]}
+    assert frames["unlabeled"]["label"].to_list() == [-1]

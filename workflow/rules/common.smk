@@ -96,3 +96,11 @@ def job(stage):
 def plan():
     """What this run is about to make, and about how long it takes."""
     return f"{GRAPH.report.coordinates[0]}: {estimate.describe(estimate.missing(GRAPH, RESULTS), workflow.cores)}"
+
+
+def outcome():
+    """Where the report is, or that it is still to be made."""
+    page = RESULTS / GRAPH.report.folder / "index.html"
+    return (
+        f"The report: {page}" if page.exists() else f"Not made yet: the report, {page}"
+    )

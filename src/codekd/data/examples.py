@@ -1,6 +1,6 @@
 """Stage ``examples``: a task's labelled splits and its unlabelled transfer set.
 
-Spec: ``{"task": {the task's config}, "split": {package: "train" | "valid" | "test"}}``; parents:
+Spec: ``{"task": {the task's config}, "split": {package: "train" | "valid" | "test" | "transfer"}}``; parents:
 ``corpus/NAME`` for every corpus that the kind reads. Leaves ``train``, ``valid``, ``test`` and ``unlabeled``
 as Parquet with the columns ``id``, the input's, ``label``, ``group`` and the kind's own.
 """
@@ -86,8 +86,8 @@ def _check_packages(name: str, corpus: Path, split: dict[str, str]) -> None:
         raise CodekdError(
             f"the split leaves out {', '.join(missing)} of the corpus {name!r}: add each as train, valid or test"
         )
-    if wrong := sorted({value for value in split.values() if value not in LABELLED}):
-        raise CodekdError(f"the split names {', '.join(wrong)}: write train, valid or test")
+    if wrong := sorted(set(split.values()) - {*LABELLED, "transfer"}):
+        raise CodekdError(f"the split names {', '.join(wrong)}: write train, valid, test or transfer")
 
 
 def _counts(frame: pl.DataFrame, config: TaskConfig) -> dict[str, Any]:

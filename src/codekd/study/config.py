@@ -35,8 +35,8 @@ class Grid(Model):
 class Corpus(Model):
     """A pinned list of wheels whose functions the tasks are made of."""
 
-    pins: str = Field(description="pip requirements file with hashes, relative to the config file.")
-    packages: list[str] | None = Field(None, min_length=1, description="Use only these packages of the list.")
+    pins: str | list[str] = Field(description="pip requirements files with hashes, relative to the config file.")
+    packages: list[str] | None = Field(None, min_length=1, description="Use only these packages of the lists.")
 
 
 class StudyFile(Model):
@@ -45,7 +45,10 @@ class StudyFile(Model):
     name: Name = Field(description="Name of the study; its report is filed under it.")
     grid: Grid = Field(description="What is combined with what.")
     corpora: dict[Name, Corpus] = Field(description="Sources of code, by the names under which tasks read them.")
-    split: str = Field(description="JSON file that puts each package into train, valid or test, relative likewise.")
+    split: str = Field(
+        description="JSON file that puts each package into train, valid, test or transfer, relative likewise; "
+        "transfer packages give unlabelled examples only."
+    )
     vocabularies: dict[Name, list[Name]] = Field(
         default={"functions": ["defect", "clone"], "exceptions": ["exception"]},
         description="Groups of tasks that share a student vocabulary, learnt from their train code.",

@@ -16,7 +16,7 @@ from codekd.study.config import Corpus, Study, StudyFile, Trained
 from codekd.study.problems import Place, Problems
 from codekd.study.training import Training
 
-SPLITS = ("train", "valid", "test")
+SPLITS = ("train", "valid", "test", "transfer")
 TRAINED = ("teachers", "students")
 
 
@@ -118,8 +118,9 @@ def _merged(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, A
 
 
 def _pins(name: str, folder: Path, corpus: Corpus, problems: Problems) -> list[Pin]:
+    files = [corpus.pins] if isinstance(corpus.pins, str) else corpus.pins
     try:
-        pins = read_pins(folder / corpus.pins)
+        pins = [pin for file in files for pin in read_pins(folder / file)]
     except CodekdError as error:
         problems.add(("corpora", name, "pins"), str(error))
         return []

@@ -52,11 +52,11 @@ def frames(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]
     for package, found in by_package.items():
         found.sort(key=lambda clone: digest(clone.earlier, clone.current))
         labelled = [clone for clone in found if clone.similarity < config.similarity_below]
-        chosen = set(labelled[: config.per_package])
+        chosen = set(labelled[: config.per_package]) if split[package] != "transfer" else set()
         for clone, neighbours in zip(found, nearest_others(found, config.negatives), strict=True):
             if clone in chosen:
                 rows[split[package]].extend(_rows(clone, neighbours))
-            elif split[package] == "train":
+            elif split[package] in ("train", "transfer"):
                 rows["unlabeled"].extend(row | {"label": -1} for row in _rows(clone, neighbours))
     return {part: pl.DataFrame(found, SCHEMA) for part, found in rows.items()}
 

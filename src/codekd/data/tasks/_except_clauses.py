@@ -63,13 +63,13 @@ def frames(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]
             if (package, qualname) in renewed:
                 continue
             for clause in clauses_of(code):
-                label = labels.get(clause.type, -1)
+                label = labels.get(clause.type, -1) if split[package] != "transfer" else -1
                 if label >= 0:
                     kept.add((package, qualname))
                 part = split[package] if label >= 0 else "unlabeled"
                 text = clause.before + HOLE + clause.after
                 key = digest(*code_tokens(text))
-                if key in seen or (part == "unlabeled" and split[package] != "train"):
+                if key in seen or (part == "unlabeled" and split[package] not in ("train", "transfer")):
                     continue
                 seen.add(key)
                 rows.append({"code": text, "label": label, "group": package, "type": clause.type, "part": part})

@@ -45,11 +45,12 @@ def frames(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]
     functions = _short_functions(corpora["current"], SOURCE_FACTOR * config.max_characters)
     taken: Counter[tuple[str, str]] = Counter()
     seen: set[str] = set()
-    labelled_quota = config.per_package // len(config.bugs)
+    quotas = {part: config.per_package // len(config.bugs) for part in ("train", "valid", "test")}
     further_quota = config.unlabeled_per_package // len(config.bugs)
     for package, code in track(functions, description="injecting bugs", unit="function"):
         part = split[package]
-        quota = labelled_quota + (further_quota if part == "train" else 0)
+        labelled_quota = quotas.get(part, 0)
+        quota = labelled_quota + (further_quota if part in ("train", "transfer") else 0)
         open_kinds = [kind for kind in config.bugs if taken[package, kind] < quota]
         if not open_kinds:
             continue
