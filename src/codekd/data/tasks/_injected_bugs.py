@@ -17,9 +17,7 @@ from codekd.progress import track
 
 FAMILIES: tuple[tuple[type[ast.AST], ...], ...] = (
     (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod),
-    (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE),
-    (ast.Is, ast.IsNot),
-    (ast.In, ast.NotIn),
+    (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Is, ast.IsNot, ast.In, ast.NotIn),
     (ast.And, ast.Or),
 )
 FAMILY = {operator: family for family in FAMILIES for operator in family}
