@@ -50,7 +50,6 @@ def cells(task="*", teacher="*", student="*", method="*", seed="seed1"):
 
 
 REPORT = {"report/embedded"}
-TRANSFER = {f"{stage}/{task}" for stage in ("examples", "floors") for task in ("exception",)}
 
 
 @pytest.mark.parametrize(
@@ -92,7 +91,7 @@ def test_a_new_student_adds_its_cells_and_renames_nothing():
 def test_a_new_teacher_adds_its_nodes_and_ft_stays_as_it_is():
     config = edited(
         grid__teachers=["minilm", "other"],
-        teachers={"other": {"preset": "minilm", "training": {"epochs": 1}}},
+        teachers__other={"preset": "minilm", "training": {"epochs": 1}},
     )
     new = {folder.rpartition("-")[0] for folder in folders(config) - BEFORE}
     assert not [name for name in new if "/ft/" in name]
@@ -137,7 +136,7 @@ def test_parents_come_before_children_and_the_report_last():
 def test_a_paper_sized_grid_has_a_node_a_cell():
     config = edited(
         grid__teachers=["minilm", "other"],
-        teachers={"other": {"preset": "minilm", "training": {"epochs": 1}}},
+        teachers__other={"preset": "minilm", "training": {"epochs": 1}},
         grid__students=[
             "roberta-124m",
             "roberta-30m",
