@@ -34,6 +34,7 @@ rule teacher:
         "results/logs/teachers/{task}/{teacher}-{identity}.log",
     benchmark:
         "results/benchmarks/teachers/{task}/{teacher}-{identity}.jsonl"
+    priority: 1
     conda:
         ENVIRONMENT
     threads: 1
@@ -54,6 +55,7 @@ rule signal:
         "results/logs/signals/{task}/{teacher}/{signal}-{identity}.log",
     benchmark:
         "results/benchmarks/signals/{task}/{teacher}/{signal}-{identity}.jsonl"
+    priority: 1
     conda:
         ENVIRONMENT
     threads: 1
