@@ -29,5 +29,9 @@ onstart:
     print(plan())
 
 
+onerror:
+    print(failures())
+
+
 onsuccess:
     print(outcome())

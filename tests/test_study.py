@@ -194,3 +194,19 @@ def test_a_bad_config_is_one_paragraph_and_exit_code_1(study):
     out = study.snakemake("-n", "all", config="config/bad.yaml", check=False)
     assert "config/bad.yaml, line 8: grid.methods.1: there is no 'dits'; did you mean 'dist'?" in out
     assert "Traceback" not in out
+
+
+def test_a_stage_that_fails_is_named_at_the_end_and_leaves_nothing_half_written(study):
+    [signal] = study.folders("signals/clone/*/*")
+    [cell] = study.folders("students/clone/minilm/bigru-1.5m/kd/*")
+    shard, content = signal / "unlabeled-00000.parquet", (signal / "unlabeled-00000.parquet").read_bytes()
+    shard.unlink()
+    shutil.rmtree(cell)
+    out = study.snakemake("all", check=False)
+    assert "What failed or was stopped:\nstudents clone/minilm/bigru-1.5m/kd/seed1 (results/logs/" in out
+    assert re.search(r"lacks 96 of 192 examples, \w+ first; delete it and run again", out)
+    assert not (cell / "manifest.json").exists()
+    assert not list(cell.glob("*"))
+    shard.write_bytes(content)
+    study.snakemake("all")
+    assert NOTHING in study.snakemake("all")

@@ -1,6 +1,7 @@
 # The study's graph, and the functions that rules look their nodes up with. Nothing heavy is imported here.
 import os
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
@@ -18,6 +19,7 @@ envvars:
 
 
 RESULTS = Path("results")
+STARTED = time.time()
 ENVIRONMENT = "../../envs/environment.yaml"
 
 # What jobs inherit: the interpreter that runs Snakemake (an environment made by --sdm comes before it), the source of this
@@ -96,6 +98,26 @@ def job(stage):
 def plan():
     """What this run is about to make, and about how long it takes."""
     return f"{GRAPH.report.coordinates[0]}: {estimate.describe(estimate.missing(GRAPH, RESULTS), workflow.cores)}"
+
+
+def failures():
+    """What the stages that failed in this run said last; Snakemake's own account of it is long."""
+    said = []
+    for node in estimate.missing(GRAPH, RESULTS):
+        log = RESULTS / "logs" / f"{node.folder}.log"
+        if (
+            log.exists()
+            and log.stat().st_mtime >= STARTED
+            and (text := log.read_text().strip())
+        ):
+            said.append(
+                f"{node.stage} {'/'.join(node.coordinates)} ({log}):\n  {text.splitlines()[-1]}"
+            )
+    return (
+        "\n".join(["What failed or was stopped:", *said])
+        if said
+        else "No stage left a message."
+    )
 
 
 def outcome():

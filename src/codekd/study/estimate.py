@@ -19,16 +19,14 @@ EXAMPLES = {"train": 8000, "valid": 1200, "test": 2500, "unlabeled": 16000}
 TEACHER_WEIGHTS = 10.6e6
 """Weights of MiniLM that every token goes through."""
 
-SECONDS = {
-    "corpus": 45,
-    "examples": 40,
-    "floors": 15,
-    "tokenizers": 10,
-    "encoded": 15,
-    "pretrained": 15,
-    "report": 20,
-}
-START = 10
+SECONDS = {"floors": 5, "tokenizers": 5, "encoded": 8, "pretrained": 10, "report": 8}
+"""Of whole stages."""
+
+SECONDS_PER_WHEEL = 0.6
+"""Of reading a wheel, and again of making examples of it."""
+
+START = 8
+"""Seconds until a process has imported torch and transformers."""
 
 
 def missing(graph: Graph, results: Path) -> list[Node]:
@@ -40,6 +38,10 @@ def seconds(node: Node) -> float:
     """Time of one core for a node."""
     if node.stage in SECONDS:
         return SECONDS[node.stage]
+    if node.stage == "corpus":
+        return SECONDS_PER_WHEEL * len(node.spec["wheels"])
+    if node.stage == "examples":
+        return sum(map(seconds, node.parents.values()))
     sizes = _sizes(node)
     everything = sum(sizes.values())
     if node.stage == "signals":
