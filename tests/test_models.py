@@ -24,7 +24,8 @@ LENGTHS = [7, 4, 1]
 
 ROBERTA = roberta.Config(kind="roberta", vocabulary_size=300, max_length=32, layers=2, hidden=16, heads=4)
 BIGRU = bigru.Config(kind="bigru", vocabulary_size=300, layers=2, hidden=6)
-FAMILIES = [(ROBERTA, how) for how in ("first", "mean", "hole")] + [(BIGRU, how) for how in ("final", "mean", "hole")]
+FAMILIES = [(ROBERTA, how) for how in ("first", "mean", "hole", "pair")]
+FAMILIES += [(BIGRU, how) for how in ("final", "mean", "hole", "pair")]
 
 
 def student(architecture: roberta.Config | bigru.Config, pooling: str, seed: int = 0) -> PreTrainedModel:
@@ -32,15 +33,17 @@ def student(architecture: roberta.Config | bigru.Config, pooling: str, seed: int
     return architecture.build(VOCABULARY, classes=5, pooling=pooling).eval()
 
 
-def batch(extra_padding: int = 0) -> tuple[Tensor, Tensor]:
-    """Random ids with a hole in the second place, as far as the lengths go, and their mask."""
+def batch(extra_padding: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """Random ids with a hole in the second place, as far as the lengths go, their mask and the sides of a pair."""
     generator = torch.Generator().manual_seed(0)
     input_ids = torch.randint(4, VOCABULARY.size, (len(LENGTHS), max(LENGTHS)), generator=generator)
     input_ids[:, 1] = VOCABULARY.hole_id
     mask = (torch.arange(max(LENGTHS)) < torch.tensor(LENGTHS).unsqueeze(1)).long()
     padded = input_ids.masked_fill(mask == 0, VOCABULARY.pad_id)
+    sides = mask * (torch.arange(max(LENGTHS)) >= 3)
     extra = (0, extra_padding)
-    return nn.functional.pad(padded, extra, value=VOCABULARY.pad_id), nn.functional.pad(mask, extra)
+    pad = nn.functional.pad
+    return pad(padded, extra, value=VOCABULARY.pad_id), pad(mask, extra), pad(sides, extra)
 
 
 def same_weights(first: nn.Module, second: nn.Module) -> bool:
@@ -58,18 +61,19 @@ def test_preset_has_the_size_of_its_name(name: str) -> None:
     definition = components.parse("students", sizes)
     vocabulary = Vocabulary(size=definition.vocabulary_size, pad_id=1, mask_id=2, hole_id=3)
     with torch.device("meta"):
-        model = definition.build(vocabulary, classes=20, pooling=definition.pooling_for(has_hole=True))
+        model = definition.build(vocabulary, classes=20, pooling=definition.pooling_for("hole"))
     millions = float(name.rpartition("-")[2].removesuffix("m"))
     assert model.num_parameters() == pytest.approx(millions * 1e6, rel=0.1)
 
 
 def test_pooling_follows_the_task() -> None:
-    assert ROBERTA.pooling_for(has_hole=True) == BIGRU.pooling_for(has_hole=True) == "hole"
-    assert ROBERTA.pooling_for(has_hole=False) == "first"
-    assert BIGRU.pooling_for(has_hole=False) == "final"
-    assert BIGRU.model_copy(update={"pooling": "mean"}).pooling_for(has_hole=True) == "mean"
+    assert ROBERTA.pooling_for("hole") == BIGRU.pooling_for("hole") == "hole"
+    assert ROBERTA.pooling_for("code") == "first"
+    assert BIGRU.pooling_for("code") == "final"
+    assert ROBERTA.pooling_for("pair") == BIGRU.pooling_for("pair") == "pair"
+    assert BIGRU.model_copy(update={"pooling": "mean"}).pooling_for("hole") == "mean"
     with pytest.raises(CodekdError, match="write 'auto' or 'final'"):
-        BIGRU.model_copy(update={"pooling": "hole"}).pooling_for(has_hole=False)
+        BIGRU.model_copy(update={"pooling": "hole"}).pooling_for("code")
 
 
 def test_heads_that_do_not_fit_are_answered_with_those_that_do() -> None:
@@ -107,6 +111,15 @@ def test_pooling() -> None:
     assert pool(states, input_ids, mask, "hole", 3).tolist() == [[2, 3], [6, 7]]
 
 
+def test_pooling_of_a_pair_compares_the_means_of_its_sides() -> None:
+    states = torch.tensor([[[1.0, 2], [3, 4], [5, 0], [9, 9]]])
+    mask, sides = torch.tensor([[1, 1, 1, 0]]), torch.tensor([[0, 0, 1, 0]])
+    ids = torch.zeros(1, 4, dtype=torch.int64)
+    assert pool(states, ids, mask, "pair", token_type_ids=sides).tolist() == [[3, 3, 10, 0]]
+    with pytest.raises(CodekdError, match="needs token_type_ids"):
+        pool(states, ids, mask, "pair")
+
+
 # Both families
 
 
@@ -140,15 +153,16 @@ def test_saved_and_loaded_model_is_the_same(
 @pytest.mark.parametrize(("architecture", "pooling"), FAMILIES)
 def test_states_of_every_layer(architecture: roberta.Config | bigru.Config, pooling: str) -> None:
     model = student(architecture, pooling)
-    input_ids, mask = batch()
-    outputs = model(input_ids, mask, output_hidden_states=True)
+    input_ids, mask, sides = batch()
+    outputs = model(input_ids, mask, sides, output_hidden_states=True)
     width = 2 * architecture.hidden if architecture is BIGRU else architecture.hidden
     widths = [architecture.hidden, width, width]
     assert [states.shape for states in outputs.hidden_states] == [(*input_ids.shape, width) for width in widths]
-    assert [states.shape for states in outputs.pooled] == [(len(LENGTHS), width) for width in widths]
+    sized = 2 if pooling == "pair" else 1
+    assert [states.shape for states in outputs.pooled] == [(len(LENGTHS), sized * width) for width in widths]
     assert torch.equal(model.head(outputs.pooled[-1]), outputs.logits)
-    assert torch.equal(model(input_ids, mask).logits, outputs.logits)
-    assert model(input_ids, mask).hidden_states is None
+    assert torch.equal(model(input_ids, mask, sides).logits, outputs.logits)
+    assert model(input_ids, mask, sides).hidden_states is None
 
 
 # BiGRU
@@ -166,7 +180,7 @@ def test_bigru_equals_a_packed_bidirectional_gru() -> None:
             for name, weights in gru.state_dict().items()
         }
     )
-    input_ids, mask = batch()
+    input_ids, mask, _ = batch()
     packed = nn.utils.rnn.pack_padded_sequence(model.embedding(input_ids), torch.tensor(LENGTHS), batch_first=True)
     states, final = packed_gru(packed)
     states, _ = nn.utils.rnn.pad_packed_sequence(states, batch_first=True)
@@ -198,7 +212,7 @@ def test_pretrained_encoder_keeps_its_weights_and_gains_a_token(bert: Path, tmp_
     assert model.encoder.config._attn_implementation == "sdpa"
     assert not any("pooler" in name for name in model.state_dict())
 
-    input_ids, mask = batch()
+    input_ids, mask, _ = batch()
     known = input_ids.clamp(max=298)
     states = model(known, mask, output_hidden_states=True).hidden_states
     torch.testing.assert_close(states, original(known, mask, output_hidden_states=True).hidden_states)

@@ -55,7 +55,7 @@ def cross_entropy(output, batch):
 
 def fit(scratch, student="roberta", loss=cross_entropy, seed=1, settings=SETTINGS):
     torch.manual_seed(seed)
-    model = STUDENTS[student].build(VOCABULARY, 2, STUDENTS[student].pooling_for(False))
+    model = STUDENTS[student].build(VOCABULARY, 2, STUDENTS[student].pooling_for("code"))
     device = choose_device(model)
     scratch.mkdir(exist_ok=True)
     arguments = {"seed": seed, "metric": "accuracy", "device": device, "scratch": scratch, "name": "test"}

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
 from codekd.models.head import ClassificationHead, ClassifierOutput
-from codekd.models.pooling import check_pooling, pool, state_at
+from codekd.models.pooling import check_pooling, pool, pooled_width, state_at
 
-POOLINGS = ("final", "mean", "hole")
+POOLINGS = ("final", "mean", "hole", "pair")
 
 
 class BiGRUConfig(PreTrainedConfig):
@@ -21,7 +21,8 @@ class BiGRUConfig(PreTrainedConfig):
         hidden_size: units per direction, and width of the embedding.
         num_hidden_layers: number of bidirectional layers.
         dropout: dropout probability after the embedding, between layers and in the head.
-        pooling: ``final`` (forward state at the last token, backward one at the first), ``mean`` or ``hole``.
+        pooling: ``final`` (forward state at the last token, backward one at the first), ``mean``, ``hole`` or
+            ``pair``, see :func:`codekd.models.pooling.pool`.
         hole_token_id: id of ``__HOLE__``, None if the tokenizer has none.
     """
 
@@ -69,7 +70,9 @@ class BiGRUForSequenceClassification(PreTrainedModel):
             BiGRULayer(hidden if layer == 0 else 2 * hidden, hidden) for layer in range(config.num_hidden_layers)
         )
         self.dropout = nn.Dropout(config.dropout)
-        self.head = ClassificationHead(2 * hidden, config.num_labels, config.dropout)
+        self.head = ClassificationHead(
+            pooled_width(2 * hidden, config.pooling), 2 * hidden, config.num_labels, config.dropout
+        )
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -92,7 +95,7 @@ class BiGRUForSequenceClassification(PreTrainedModel):
     ) -> ClassifierOutput:
         """Logits of right-padded ``input_ids`` ``(batch, length)``; states are zero at padding.
 
-        ``token_type_ids`` are accepted, as every classifier accepts them, and have no effect.
+        ``token_type_ids`` matter to the pooling ``pair`` alone.
         """
         lengths = attention_mask.sum(1)
         reversal = reversal_of(lengths, input_ids.shape[1])
@@ -109,7 +112,7 @@ class BiGRUForSequenceClassification(PreTrainedModel):
                 return final_states(layer_states, lengths)
             # The embedding output has no directions, hence no final states.
             how = "mean" if how == "final" else how
-            return pool(layer_states, input_ids, attention_mask, how, self.config.hole_token_id)
+            return pool(layer_states, input_ids, attention_mask, how, self.config.hole_token_id, token_type_ids)
 
         logits = self.head(pooled(batch_first[-1]))
         if not output_hidden_states:

@@ -16,10 +16,10 @@ from transformers import (
 
 from codekd.errors import CodekdError
 from codekd.models.head import ClassificationHead, ClassifierOutput
-from codekd.models.pooling import check_pooling, pool
+from codekd.models.pooling import check_pooling, pool, pooled_width
 from codekd.models.vocabulary import Vocabulary
 
-POOLINGS = ("first", "mean", "hole")
+POOLINGS = ("first", "mean", "hole", "pair")
 
 
 class EncoderConfig(PreTrainedConfig):
@@ -27,7 +27,7 @@ class EncoderConfig(PreTrainedConfig):
 
     Attributes:
         encoder: configuration of any encoder known to transformers (a mapping needs its ``model_type``).
-        pooling: ``first``, ``mean`` or ``hole``, see :func:`codekd.models.pooling.pool`.
+        pooling: ``first``, ``mean``, ``hole`` or ``pair``, see :func:`codekd.models.pooling.pool`.
         hole_token_id: id of ``__HOLE__``, None if the tokenizer has none.
         classifier_dropout: dropout probability in the head.
     """
@@ -58,7 +58,10 @@ class EncoderForSequenceClassification(PreTrainedModel):
         super().__init__(config)
         check_pooling(config.pooling, POOLINGS, config.hole_token_id)
         self.encoder = without_pooler(AutoModel.from_config(config.encoder))
-        self.head = ClassificationHead(config.encoder.hidden_size, config.num_labels, config.classifier_dropout)
+        width = config.encoder.hidden_size
+        self.head = ClassificationHead(
+            pooled_width(width, config.pooling), width, config.num_labels, config.classifier_dropout
+        )
         # RoBERTa and ModernBERT tell the sides of a pair by the separator alone.
         self._has_segments = getattr(config.encoder, "type_vocab_size", 0) > 1
         self.post_init()
@@ -144,7 +147,8 @@ class EncoderForSequenceClassification(PreTrainedModel):
         )
 
         def pooled(states: Tensor) -> Tensor:
-            return pool(states, input_ids, attention_mask, self.config.pooling, self.config.hole_token_id)
+            how, hole = self.config.pooling, self.config.hole_token_id
+            return pool(states, input_ids, attention_mask, how, hole, token_type_ids)
 
         logits = self.head(pooled(outputs.last_hidden_state))
         if not output_hidden_states:

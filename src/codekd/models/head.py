@@ -13,7 +13,7 @@ class ClassifierOutput(ModelOutput):
     Attributes:
         logits: ``(batch, classes)``, raw.
         hidden_states: embedding output + one per layer, each ``(batch, length, width)``.
-        pooled: the same tuple, each ``(batch, width)``, pooled as the classifier pools.
+        pooled: the same tuple, each ``(batch, pooled_width)``, pooled as the classifier pools.
     """
 
     logits: Tensor
@@ -24,15 +24,15 @@ class ClassifierOutput(ModelOutput):
 class ClassificationHead(nn.Module):
     """Dense, tanh, projection, with dropout before each, as in ``RobertaClassificationHead``.
 
-    From pooled states ``(batch, width)`` to logits ``(batch, classes)``.
+    From pooled states ``(batch, pooled_width)`` over ``(batch, width)`` to logits ``(batch, classes)``.
     """
 
-    def __init__(self, width: int, classes: int, dropout: float) -> None:
+    def __init__(self, pooled_width: int, width: int, classes: int, dropout: float) -> None:
         super().__init__()
-        self.dense = nn.Linear(width, width)
+        self.dense = nn.Linear(pooled_width, width)
         self.dropout = nn.Dropout(dropout)
         self.out_proj = nn.Linear(width, classes)
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """Logits ``(batch, classes)`` of ``pooled`` ``(batch, width)``."""
+        """Logits ``(batch, classes)`` of ``pooled`` ``(batch, pooled_width)``."""
         return self.out_proj(self.dropout(self.dense(self.dropout(pooled)).tanh()))

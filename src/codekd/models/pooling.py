@@ -1,13 +1,8 @@
 """From the states of a sequence to one vector."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from torch import Tensor, cat
 
 from codekd.errors import CodekdError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def check_pooling(how: str, allowed: tuple[str, ...], hole_token_id: int | None) -> None:
@@ -23,22 +18,49 @@ def check_pooling(how: str, allowed: tuple[str, ...], hole_token_id: int | None)
         raise CodekdError(f"pooling 'hole' needs a tokenizer with the token __HOLE__: add it, or choose {others}")
 
 
-def pool(states: Tensor, input_ids: Tensor, attention_mask: Tensor, how: str, hole_token_id: int | None) -> Tensor:
-    """One state per example, ``(batch, width)``, from ``states`` ``(batch, length, width)``.
+def pool(
+    states: Tensor,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    how: str,
+    hole_token_id: int | None = None,
+    token_type_ids: Tensor | None = None,
+) -> Tensor:
+    """One vector per example from ``states`` ``(batch, length, width)``: ``(batch, pooled_width(width, how))``.
 
-    ``first`` is the state of the first token, ``mean`` the mean over the real tokens, ``hole`` the state at
-    the first ``__HOLE__``; an example without a hole falls back to ``first``. ``input_ids`` and
-    ``attention_mask`` are ``(batch, length)``, padded on the right.
+    ``first`` is the state of the first token, ``mean`` the mean over the real tokens, ``hole`` the state at the
+    first ``__HOLE__``; an example without a hole falls back to ``first``. ``pair`` compares the means ``u`` and
+    ``v`` of the two sides of a pair, which ``token_type_ids`` tell apart, as ``[|u - v|, u v]`` (after Reimers and
+    Gurevych 2019, arXiv 1908.10084, without the sides themselves: it does not matter which comes first).
+    ``input_ids``, ``attention_mask`` and ``token_type_ids`` are ``(batch, length)``, padded on the right.
+
+    Raises:
+        CodekdError: ``pair`` without ``token_type_ids``.
     """
     if how == "mean":
-        mask = attention_mask.unsqueeze(-1).to(states.dtype)
-        return (states * mask).sum(1) / mask.sum(1).clamp(min=1)
-    if how == "hole" and hole_token_id is not None:
+        return _mean(states, attention_mask)
+    if how == "hole":
+        assert hole_token_id is not None, "models refuse it by check_pooling"
         # argmax gives the first of equal values: the first hole, or position 0 where there is none.
-        return state_at(states, (input_ids == hole_token_id).int().argmax(1))
+        return state_at(states, input_ids.eq(hole_token_id).int().argmax(1))
+    if how == "pair":
+        if token_type_ids is None:
+            raise CodekdError("pooling 'pair' needs token_type_ids: 0 for the first side of a pair, 1 for the second")
+        first, second = (_mean(states, attention_mask * (token_type_ids == side)) for side in (0, 1))
+        return cat([(first - second).abs(), first * second], dim=-1)
     return states[:, 0]
 
 
+def pooled_width(width: int, how: str) -> int:
+    """The width of what ``pool`` makes of states of a width."""
+    return 2 * width if how == "pair" else width
+
+
 def state_at(states: Tensor, positions: Tensor) -> Tensor:
-    """States ``(batch, width)`` at one position ``(batch,)`` per example of ``(batch, length, width)``."""
+    """States ``(batch, width)`` at one position ``(batch,)`` per example of ``states`` ``(batch, length, width)``."""
     return states.take_along_dim(positions[:, None, None], dim=1).squeeze(1)
+
+
+def _mean(states: Tensor, mask: Tensor) -> Tensor:
+    weights = mask.unsqueeze(-1).to(states.dtype)
+    return (states * weights).sum(1) / weights.sum(1).clamp(min=1)

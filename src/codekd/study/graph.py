@@ -171,7 +171,7 @@ class Graph:
         return {
             "classes": len(config.classes),
             "metric": config.metric,
-            "pooling": trained.component.pooling_for(config.has_hole),
+            "pooling": trained.component.pooling_for(config.shape),
             "training": trained.training.model_dump(),
         }
 

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from codekd.study.base import Model
+from codekd.study.pooling import Shape
 
 
 class Limits(Model):
@@ -33,3 +34,10 @@ class TaskConfig(Model):
     metric: Literal["accuracy", "f1", "macro_f1"] = Field(
         description="Chooses the best epoch; f1 is that of the second of two classes."
     )
+
+    @property
+    def shape(self) -> Shape:
+        """What an example is, for those who pool its states."""
+        if len(self.columns) == 2:
+            return "pair"
+        return "hole" if self.has_hole else "code"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from codekd.errors import CodekdError
 from codekd.study.base import Model
+from codekd.study.pooling import Shape, resolve_pooling
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -20,7 +20,7 @@ class Architecture(Model):
     """Sizes of a student; ``build`` makes one of them."""
 
     plain_pooling: ClassVar[str]
-    """What ``auto`` means on a task without a hole."""
+    """What ``auto`` means for a single piece of code without a hole."""
 
     kind: str = Field(description="Module in codekd.models.architectures.")
     vocabulary_size: int = Field(ge=300, description="Size of the byte-level BPE trained for this student.")
@@ -34,19 +34,13 @@ class Architecture(Model):
     )
     pooling: str = Field(default="auto", description="Which state is classified.")
 
-    def pooling_for(self, has_hole: bool) -> str:
-        """The pooling on a task whose examples have a ``__HOLE__``, or have none.
+    def pooling_for(self, shape: Shape) -> str:
+        """The pooling on a task whose examples have this shape.
 
         Raises:
-            CodekdError: if the hole is asked for where there is none.
+            CodekdError: the pooling is for another shape.
         """
-        if self.pooling == "hole" and not has_hole:
-            raise CodekdError(
-                f"{self.kind}: pooling 'hole' on a task without __HOLE__: write 'auto' or {self.plain_pooling!r}"
-            )
-        if self.pooling != "auto":
-            return self.pooling
-        return "hole" if has_hole else self.plain_pooling
+        return resolve_pooling(self.kind, self.pooling, shape, self.plain_pooling)
 
     @abstractmethod
     def weights_per_token(self) -> int:

@@ -19,10 +19,10 @@ class Config(Architecture):
 
     plain_pooling: ClassVar[str] = "final"
 
-    pooling: Literal["auto", "final", "mean", "hole"] = Field(
+    pooling: Literal["auto", "final", "mean", "hole", "pair"] = Field(
         default="auto",
-        description="Which state is classified: the final one of each direction, the mean, or that at "
-        "__HOLE__; auto is hole where the task has one, otherwise final.",
+        description="Which state is classified: the final one of each direction, the mean, that at __HOLE__, or the "
+        "two sides of a pair compared; auto is hole or pair where the task has one, otherwise final.",
     )
 
     def weights_per_token(self) -> int:

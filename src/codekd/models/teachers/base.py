@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from codekd.study.base import Model
+from codekd.study.pooling import Shape, resolve_pooling
 
 
 class Teacher(Model):
@@ -15,13 +16,14 @@ class Teacher(Model):
     dropout: float | None = Field(
         None, ge=0, lt=1, description="Dropout while fine-tuning; null keeps the encoder's own. On CPU 0 is faster."
     )
-    pooling: Literal["auto", "first", "mean", "hole"] = Field(
-        "auto",
-        description="State that is classified; auto: at the hole where the task has one, otherwise the mean.",
+    pooling: Literal["auto", "first", "mean", "hole", "pair"] = Field(
+        "auto", description="State that is classified; auto is hole or pair where the task has one, otherwise the mean."
     )
 
-    def pooling_for(self, has_hole: bool) -> str:
-        """The pooling used on a task."""
-        if self.pooling != "auto":
-            return self.pooling
-        return "hole" if has_hole else "mean"
+    def pooling_for(self, shape: Shape) -> str:
+        """The pooling on a task whose examples have this shape.
+
+        Raises:
+            CodekdError: the pooling is for another shape.
+        """
+        return resolve_pooling(self.kind, self.pooling, shape, "mean")
