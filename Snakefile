@@ -22,7 +22,7 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
-        ancient(manifest(GRAPH.report)),
+        ancient([manifest(node) for node in [*GRAPH.stage("students"), GRAPH.report]]),
 
 
 onstart:
