@@ -58,7 +58,7 @@ def same_weights(first: nn.Module, second: nn.Module) -> bool:
 def test_preset_has_the_size_of_its_name(name: str) -> None:
     # The rest of a preset is for the training loop.
     sizes = {key: value for key, value in PRESETS[name].items() if key != "training"}
-    definition = components.parse("students", sizes)
+    definition = components.parse("students", sizes | {"max_length": 96})
     vocabulary = Vocabulary(size=definition.vocabulary_size, pad_id=1, mask_id=2, hole_id=3)
     with torch.device("meta"):
         model = definition.build(vocabulary, classes=20, pooling=definition.pooling_for("hole"))

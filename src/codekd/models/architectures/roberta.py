@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from codekd.models.vocabulary import Vocabulary
 
 
+POSITIONS = 512
+"""Position embeddings at least, so that a student has the size of its name at any ``max_length``."""
+
+
 class Config(Architecture):
     """Sizes of a RoBERTa student."""
 
@@ -57,7 +61,7 @@ class Config(Architecture):
             hidden_dropout_prob=self.dropout,
             attention_probs_dropout_prob=self.dropout,
             # RoBERTa counts positions from the padding token's id on.
-            max_position_embeddings=self.max_length + vocabulary.pad_id + 1,
+            max_position_embeddings=max(self.max_length, POSITIONS) + vocabulary.pad_id + 1,
             type_vocab_size=1,
             pad_token_id=vocabulary.pad_id,
             bos_token_id=None,
