@@ -13,7 +13,6 @@ from torch import Tensor
 
 from codekd.models.vocabulary import Vocabulary, read_vocabulary
 
-UNLABELLED = -1
 WINDOW = 50
 
 Rows = NDArray[np.int64]

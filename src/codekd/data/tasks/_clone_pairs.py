@@ -11,6 +11,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from codekd.data.bare import bare
 from codekd.data.hashing import digest
+from codekd.data.tasks.base import GIVES_UNLABELLED
 from codekd.data.tasks.clone import Config
 from codekd.data.tokens import code_tokens
 from codekd.progress import track
@@ -56,7 +57,7 @@ def frames(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]
         for clone, neighbours in zip(found, nearest_others(found, config.negatives), strict=True):
             if clone in chosen:
                 rows[split[package]].extend(_rows(clone, neighbours))
-            elif split[package] in ("train", "transfer"):
+            elif split[package] in GIVES_UNLABELLED:
                 rows["unlabeled"].extend(row | {"label": -1} for row in _rows(clone, neighbours))
     return {part: pl.DataFrame(found, SCHEMA) for part, found in rows.items()}
 

@@ -10,6 +10,7 @@ import polars as pl
 from codekd.data.functions import own_statements, parse
 from codekd.data.hashing import digest
 from codekd.data.hole import HOLE
+from codekd.data.tasks.base import GIVES_UNLABELLED
 from codekd.data.tasks.exception import Config
 from codekd.data.tokens import code_tokens
 from codekd.progress import track
@@ -69,7 +70,7 @@ def frames(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]
                 part = split[package] if label >= 0 else "unlabeled"
                 text = clause.before + HOLE + clause.after
                 key = digest(*code_tokens(text))
-                if key in seen or (part == "unlabeled" and split[package] not in ("train", "transfer")):
+                if key in seen or (part == "unlabeled" and split[package] not in GIVES_UNLABELLED):
                     continue
                 seen.add(key)
                 rows.append({"code": text, "label": label, "group": package, "type": clause.type, "part": part})

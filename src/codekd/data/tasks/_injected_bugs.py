@@ -12,6 +12,7 @@ import polars as pl
 from codekd.data.bare import without_docstring
 from codekd.data.functions import parse
 from codekd.data.hashing import digest, number
+from codekd.data.tasks.base import GIVES_UNLABELLED
 from codekd.data.tasks.defect import Config
 from codekd.progress import track
 
@@ -48,7 +49,7 @@ def frames(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]
     for package, code in track(functions, description="injecting bugs", unit="function"):
         part = split[package]
         labelled_quota = quotas.get(part, 0)
-        quota = labelled_quota + (further_quota if part in ("train", "transfer") else 0)
+        quota = labelled_quota + (further_quota if part in GIVES_UNLABELLED else 0)
         open_kinds = [kind for kind in config.bugs if taken[package, kind] < quota]
         if not open_kinds:
             continue

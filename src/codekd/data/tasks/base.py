@@ -7,6 +7,9 @@ from pydantic import Field
 from codekd.study.base import Model
 from codekd.study.pooling import Shape
 
+GIVES_UNLABELLED = ("train", "transfer")
+"""Parts of the split whose packages give unlabelled examples."""
+
 
 class Limits(Model):
     """How many examples of each split are kept; a smaller limit keeps a subset of what a larger one keeps."""
