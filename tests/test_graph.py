@@ -111,6 +111,19 @@ def test_a_smaller_train_split_changes_everything_after_it():
     assert not [name for name in found if "/clone" in name or "/defect" in name]
 
 
+def test_a_shorter_window_encodes_anew_what_stays_the_same_examples():
+    found = made(tasks__exception__max_length=64)
+    assert found == cells("exception") | REPORT | {
+        "encoded/exception/minilm-64",
+        "encoded/exception/bpe2000-64",
+        "teachers/exception/minilm",
+        "signals/exception/minilm/logits",
+    }
+    assert not {
+        name for name in made(tasks__exception__max_length=10_000) if name.startswith("encoded/") and "10000" in name
+    }
+
+
 def test_a_grid_without_a_task_of_a_vocabulary_group_still_learns_the_same_vocabulary():
     assert made(grid__tasks=["defect"]) == REPORT
 

@@ -68,7 +68,7 @@ def test_a_grid_with_the_readmes_method_student_task_and_teacher_is_planned(exte
         "graph = Graph(load_study(yaml.safe_load(path.read_text()), [path]));"
         "print([' '.join(node.coordinates) for node in graph.stage('students')])"
     )
-    assert python(extended, script).strip() == "['testcode minilm-long bigru-3m mse seed1']"
+    assert python(extended, script).strip() == "['testcode minilm-slow bigru-3m mse seed1']"
 
 
 def test_the_readmes_method_has_a_gradient(extended):

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import polars as pl
 
+from codekd.data.labels import UNLABELLED
 from codekd.errors import CodekdError
-
-UNLABELLED = -1
 
 
 def read_examples(

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field
 
+from codekd.data.labels import UNLABELLED
 from codekd.study.base import Model
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from codekd.models.head import ClassifierOutput
-
-UNLABELLED = -1
 
 
 class Method(Model):

@@ -7,11 +7,11 @@ from pathlib import Path
 from codekd.study import components
 from codekd.study.graph import MANIFEST, Graph, Node
 
-FLOPS_PER_SECOND = 1.0e11
-"""What training sustains on one CPU core with bf16 units (80 to 150 measured); others reach a third of it."""
+FLOPS_PER_SECOND = 1.4e11
+"""What training sustains on one CPU core with bf16 units; others reach a third of it."""
 
-TOKENS = 105
-"""Mean length of a sequence of the embedded tasks, cut at 128."""
+TOKENS = 110
+"""Mean length of a sequence of the embedded tasks, where the window is long enough."""
 
 EXAMPLES = {"train": 8000, "valid": 1200, "test": 2500, "unlabeled": 16000}
 """Sizes of the embedded tasks, where the config sets no limit."""
@@ -43,20 +43,20 @@ def seconds(node: Node) -> float:
     if node.stage == "examples":
         return sum(map(seconds, node.parents.values()))
     sizes = _sizes(node)
-    everything = sum(sizes.values())
+    tokens = min(TOKENS, node.parents["encoded"].spec["max_length"])
     if node.stage == "signals":
-        return START + _forward(everything, TEACHER_WEIGHTS)
+        return START + _forward(sum(sizes.values()) * tokens, TEACHER_WEIGHTS)
     epochs = node.spec["training"]["epochs"]
     if node.stage == "teachers":
         return (
             START
-            + 3 * epochs * _forward(sizes["train"], TEACHER_WEIGHTS)
-            + _forward(epochs * sizes["valid"], TEACHER_WEIGHTS)
+            + 3 * epochs * _forward(sizes["train"] * tokens, TEACHER_WEIGHTS)
+            + _forward(epochs * sizes["valid"] * tokens, TEACHER_WEIGHTS)
         )
     weights = components.parse("students", node.spec["architecture"]).weights_per_token()
     both = node.spec["method"]["transfer"] == "all"
     seen = epochs * (sizes["train"] + both * sizes["unlabeled"])
-    return START + 3 * _forward(seen, weights) + _forward(epochs * sizes["valid"], weights)
+    return START + 3 * _forward(seen * tokens, weights) + _forward(epochs * sizes["valid"] * tokens, weights)
 
 
 def describe(nodes: Sequence[Node], cores: int) -> str:
@@ -68,8 +68,8 @@ def describe(nodes: Sequence[Node], cores: int) -> str:
     return f"{len(nodes)} nodes to make ({what}): about {length} on {cores} CPU cores that have bf16 units."
 
 
-def _forward(examples: int, weights: float) -> float:
-    return 2 * examples * TOKENS * weights / FLOPS_PER_SECOND
+def _forward(tokens: int, weights: float) -> float:
+    return 2 * tokens * weights / FLOPS_PER_SECOND
 
 
 def _sizes(node: Node) -> dict[str, int]:

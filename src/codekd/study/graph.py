@@ -116,7 +116,7 @@ class Graph:
         corpora = {f"corpus/{name}": self._corpus(name, task) for name in config.corpora}
         packages = {pin.name for name in config.corpora for pin in self._study.corpora[name]}
         split = {package: part for package, part in self._study.split.items() if package in packages}
-        spec = {"task": config.model_dump(mode="json", exclude={"metric"}), "split": split}
+        spec = {"task": config.model_dump(mode="json", exclude={"metric", "max_length"}), "split": split}
         entries = ["codekd.data.examples", components.module_name("tasks", config.kind)]
         return self._add("examples", (task,), spec, entries, corpora)
 
@@ -146,6 +146,8 @@ class Graph:
 
     def _encoded(self, task: str, name: str, tokenizer: Node, max_length: int) -> Node:
         """A task's examples as sequences of a tokenizer, which lies in a tokenizer's or a teacher's folder."""
+        if limit := self._study.tasks[task].max_length:
+            max_length = min(max_length, limit)
         spec = {"max_length": max_length, **self._task_spec(task)}
         del spec["metric"]
         parents = {"examples": self._examples(task), "tokenizer": tokenizer}

@@ -80,22 +80,25 @@ def _resolve(section: str, name: str, file: StudyFile, problems: Problems) -> An
         kinds = ", ".join(components.kinds(section))
         problems.add(place, f"a new definition needs `preset: NAME` or `kind:` (one of {kinds})")
         return None
-    training = definition.pop("training", {}) if section in TRAINED else {}
-    model: Any = Training
     try:
-        if section in TRAINED:
-            place = (section, name, "training")
-            settings = Training.model_validate(training)
-            place = (section, name)
         model = components.load(section, definition["kind"]).Config
-        component = model.model_validate(definition)
     except CodekdError as error:
-        problems.add((section, name, "kind"), str(error))
+        problems.add((*place, "kind"), str(error))
+        return None
+    if section not in TRAINED:
+        return _validated(model, definition, place, problems)
+    settings = _validated(Training, definition.pop("training", {}), (*place, "training"), problems)
+    component = _validated(model, definition, place, problems)
+    return Trained(component, settings) if component and settings else None
+
+
+def _validated(model: Any, values: Any, place: Place, problems: Problems) -> Any:
+    """``values`` as the pydantic ``model``, or None after noting what is wrong with them."""
+    try:
+        return model.model_validate(values)
     except ValidationError as error:
         problems.add_validation(place, error, model)
-    else:
-        return Trained(component, settings) if section in TRAINED else component
-    return None
+        return None
 
 
 def _definition(section: str, name: str, file: StudyFile) -> dict[str, Any]:

@@ -12,7 +12,7 @@ class Teacher(Model):
     """A pretrained encoder that is fine-tuned on each task."""
 
     kind: str = Field(description="Where the pretrained encoder comes from.")
-    max_length: int = Field(128, ge=16, description="Longest input in tokens; longer code is cut.")
+    max_length: int = Field(512, ge=16, description="Longest input in tokens; longer code is cut.")
     dropout: float | None = Field(
         None, ge=0, lt=1, description="Dropout while fine-tuning; null keeps the encoder's own. On CPU 0 is faster."
     )

@@ -1,0 +1,3 @@
+"""What stands where a label is not known."""
+
+UNLABELLED = -1
