@@ -1,0 +1,186 @@
+"""Lexemes and the syntax tree over them: units of code that are the same for every tokenizer."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import tree_sitter
+from numpy.typing import NDArray
+
+from codekd.errors import CodekdError
+
+ATOMIC = frozenset({"string_content", "string_fragment"})
+"""Nodes that are one lexeme although the grammar gives them children (the escapes in a string)."""
+
+PLAIN = re.compile(
+    r"""[^\W\d]\w*                                        # names
+    | \d(?:[\w.]|(?<=[eEpP])[+-])*                        # numbers
+    | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*'           # strings on one line
+    | ->|=>|::|\+\+|--|&&|\|\||<<=?|>>=?|[-+*/%&|^=!<>]=  # operators of two characters and more
+    | [^\w\s]""",
+    re.VERBOSE,
+)
+
+Ints = NDArray[np.int32]
+Gap = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Syntax:
+    """The lexemes of a piece of code in order, and a tree over them in preorder.
+
+    Lexeme i has the characters ``starts[i]:ends[i]``. Node n has the lexemes ``first[n]:last[n]`` and the parent
+    ``parent[n]``, -1 for the root; leaves are nodes of one lexeme. No node spans the same lexemes as its parent.
+    """
+
+    starts: Ints
+    ends: Ints
+    first: Ints
+    last: Ints
+    parent: Ints
+
+
+def parse(code: str, language: str) -> Syntax:
+    """The lexemes and the tree of a piece of code, which need not be free of errors.
+
+    Leaves of the tree-sitter grammar are lexemes; what it skips, and any other language, is cut by a plain lexer.
+
+    Args:
+        code: any text.
+        language: ``python``, ``c``, ``java`` or ``plain``.
+
+    Raises:
+        CodekdError: the language is unknown.
+    """
+    builder = _Builder(code)
+    if language == "plain":
+        builder.enter()
+        builder.fill(len(builder.source))
+        builder.leave()
+    else:
+        _walk(_parser(language).parse(builder.source), builder)
+    return builder.finish()
+
+
+@cache
+def _parser(language: str) -> tree_sitter.Parser:
+    if language == "python":
+        import tree_sitter_python as grammar
+    elif language == "c":
+        import tree_sitter_c as grammar  # type: ignore[no-redef]
+    elif language == "java":
+        import tree_sitter_java as grammar  # type: ignore[no-redef]
+    else:
+        raise CodekdError(f"no grammar for the language {language!r}: choose python, c, java or plain")
+    return tree_sitter.Parser(tree_sitter.Language(grammar.language()))
+
+
+def _walk(tree: tree_sitter.Tree, builder: "_Builder") -> None:
+    """Depth first without recursion: code nests deeper than Python's stack."""
+    cursor = tree.walk()
+    depth = 0
+    while True:
+        node = cursor.node
+        assert node is not None
+        if node.type not in ATOMIC and cursor.goto_first_child():
+            builder.enter()
+            depth += 1
+            continue
+        builder.leaf(node.start_byte, node.end_byte)
+        while depth and not cursor.goto_next_sibling():
+            cursor.goto_parent()
+            depth -= 1
+            if depth == 0:
+                builder.fill(len(builder.source))
+            builder.leave()
+        if depth == 0:
+            return
+
+
+class _Builder:
+    """Collects leaves and nodes in the order in which a walk meets them; positions are bytes until the end."""
+
+    def __init__(self, code: str) -> None:
+        self.source = code.encode(errors="replace")
+        self._code = code
+        self._spans: list[Gap] = []
+        self._first: list[int] = []
+        self._last: list[int] = []
+        self._parent: list[int] = []
+        self._open: list[int] = []
+        self._position = 0
+
+    def enter(self) -> None:
+        self._parent.append(self._open[-1] if self._open else -1)
+        self._open.append(len(self._first))
+        self._first.append(len(self._spans))
+        self._last.append(-1)
+
+    def leave(self) -> None:
+        self._last[self._open.pop()] = len(self._spans)
+
+    def leaf(self, start: int, end: int) -> None:
+        self.fill(start)
+        start = max(start, self._position)
+        if self.source[start:end].strip():
+            self._add(start, end)
+
+    def fill(self, end: int) -> None:
+        """Cut what lies between the last leaf and ``end`` with the plain lexer."""
+        if self.source[self._position : end].strip():
+            for start, stop in list(_plain(self.source, self._position, end)):
+                self._add(start, stop)
+        self._position = max(self._position, end)
+
+    def _add(self, start: int, end: int) -> None:
+        self.enter()
+        self._spans.append((start, end))
+        self.leave()
+        self._position = end
+
+    def finish(self) -> Syntax:
+        spans = np.array(self._spans, dtype=np.int32).reshape(-1, 2)
+        if len(self.source) != len(self._code):
+            spans = _characters(self.source)[spans]
+        first, last, parent = _without_chains(self._first, self._last, self._parent)
+        return Syntax(spans[:, 0], spans[:, 1], first, last, parent)
+
+
+def _plain(source: bytes, start: int, end: int) -> Iterator[Gap]:
+    """Byte spans of a plain lexer's tokens in ``source[start:end]``."""
+    text = source[start:end].decode(errors="replace")
+    if len(text) == end - start:
+        yield from ((start + match.start(), start + match.end()) for match in PLAIN.finditer(text))
+        return
+    offsets = np.cumsum([0, *(len(character.encode()) for character in text)]) + start
+    for match in PLAIN.finditer(text):
+        yield int(offsets[match.start()]), min(end, int(offsets[match.end()]))
+
+
+def _characters(source: bytes) -> Ints:
+    """How many characters begin before each byte of UTF-8, and before the end."""
+    begins = (np.frombuffer(source, dtype=np.uint8) & 0xC0) != 0x80
+    return np.concatenate([begins.cumsum() - begins, [begins.sum()]]).astype(np.int32)
+
+
+def _without_chains(first: list[int], last: list[int], parent: list[int]) -> tuple[Ints, Ints, Ints]:
+    """Leave out nodes without lexemes and nodes with the lexemes of their parent."""
+    kept: list[int] = []
+    became: list[int] = []
+    ancestors: list[int] = []
+    for node, above in enumerate(parent):
+        ancestor = became[above] if above >= 0 else -1
+        same = ancestor >= 0 and (first[node], last[node]) == (first[kept[ancestor]], last[kept[ancestor]])
+        if same or first[node] == last[node]:
+            became.append(ancestor)
+            continue
+        became.append(len(kept))
+        kept.append(node)
+        ancestors.append(ancestor)
+    return (
+        np.array(first, dtype=np.int32)[kept],
+        np.array(last, dtype=np.int32)[kept],
+        np.array(ancestors, dtype=np.int32),
+    )
