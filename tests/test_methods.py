@@ -3,12 +3,14 @@ import subprocess
 import sys
 from importlib.resources import files
 from statistics import fmean
+from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
 from pydantic import ValidationError
 from torch import Tensor
+from torch.nn import Module
 
 from codekd.errors import CodekdError
 from codekd.methods import dist, ft, kd, pseudo
@@ -31,7 +33,8 @@ LABELS = torch.tensor([0, -1, 3, 2, -1, 0])
 
 def loss(method: Method, student: Tensor = STUDENT, teacher: Tensor = TEACHER, labels: Tensor = LABELS) -> Tensor:
     signals = {"logits": teacher} if method.signals else {}
-    return method.loss(ClassifierOutput(logits=student), labels, signals)
+    batch = SimpleNamespace(labels=labels, teacher=signals)
+    return method.loss(ClassifierOutput(logits=student), batch, Module())
 
 
 # The formulas, written with loops

@@ -75,7 +75,8 @@ def test_the_readmes_method_has_a_gradient(extended):
     script = (
         "import torch; from types import SimpleNamespace; from codekd.methods.mse import Config;"
         "logits = torch.zeros(2, 3, requires_grad=True);"
-        "loss = Config().loss(SimpleNamespace(logits=logits), None, {'logits': torch.ones(2, 3)});"
+        "batch = SimpleNamespace(teacher={'logits': torch.ones(2, 3)});"
+        "loss = Config().loss(SimpleNamespace(logits=logits), batch, None);"
         "loss.backward(); print(loss.item(), logits.grad.tolist()[0][0])"
     )
     loss, gradient = map(float, python(extended, script).split())

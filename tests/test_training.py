@@ -49,17 +49,24 @@ def make_examples(count, seed):
 TRAIN, VALID = make_examples(200, 0), make_examples(80, 1)
 
 
-def cross_entropy(output, batch):
+def cross_entropy(output, batch, parts):
     return hard_label_loss(output.logits, batch.labels)
 
 
-def fit(scratch, student="roberta", loss=cross_entropy, seed=1, settings=SETTINGS):
+def with_a_projection(output, batch, parts):
+    """A loss with a layer of its own, which reads the student's states."""
+    aim = torch.nn.functional.one_hot(batch.labels, 2).float()
+    return cross_entropy(output, batch, parts) + (parts(output.pooled[-1].float()) - aim).square().mean()
+
+
+def fit(scratch, student="roberta", loss=cross_entropy, seed=1, settings=SETTINGS, parts=None):
     torch.manual_seed(seed)
     model = STUDENTS[student].build(VOCABULARY, 2, STUDENTS[student].pooling_for("code"))
     device = choose_device(model)
     scratch.mkdir(exist_ok=True)
     arguments = {"seed": seed, "metric": "accuracy", "device": device, "scratch": scratch, "name": "test"}
-    return loop.fit(model, loss, TRAIN, VALID, settings, **arguments), model, device
+    objective = loop.Objective(loss, parts or torch.nn.Module(), states=parts is not None)
+    return loop.fit(model, objective, TRAIN, VALID, settings, **arguments), model, device
 
 
 def equal(first, second):
@@ -82,28 +89,32 @@ def test_it_learns_and_the_same_seed_gives_the_same_bytes(student, tmp_path):
 
 @pytest.mark.parametrize("epoch", [1, 2])
 def test_a_killed_run_resumes_and_ends_with_the_same_weights(epoch, tmp_path):
-    undisturbed, *_ = fit(tmp_path / "a")
+    def projection():
+        torch.manual_seed(7)
+        return torch.nn.Linear(32, 2)
+
+    undisturbed, *_ = fit(tmp_path / "a", loss=with_a_projection, parts=projection())
 
     steps = iter(range(10**6))
 
-    def killed(output, batch):
+    def killed(output, batch, parts):
         if next(steps) == epoch * 13 + 5:
             raise KeyboardInterrupt
-        return cross_entropy(output, batch)
+        return with_a_projection(output, batch, parts)
 
     with pytest.raises(KeyboardInterrupt):
-        fit(tmp_path / "b", loss=killed)
+        fit(tmp_path / "b", loss=killed, parts=projection())
     _, history = checkpoint.load(tmp_path / "b")
     assert len(history) == epoch
-    resumed, *_ = fit(tmp_path / "b")
+    resumed, *_ = fit(tmp_path / "b", loss=with_a_projection, parts=projection())
     assert equal(undisturbed.last, resumed.last)
     assert equal(undisturbed.best, resumed.best)
     assert [row["loss"] for row in undisturbed.history] == [row["loss"] for row in resumed.history]
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_examples(tmp_path):
-    def diverging(output, batch):
-        return cross_entropy(output, batch) / 0
+    def diverging(output, batch, parts):
+        return cross_entropy(output, batch, parts) / 0
 
     with pytest.raises(CodekdError, match=r"the loss is inf at step 0 .*example\d+.* Lower the learning rate"):
         fit(tmp_path / "a", loss=diverging)

@@ -1,9 +1,10 @@
-"""What every method is: a loss, and the names of the signals that it needs of the teacher."""
+"""What every method is: a loss, the signals that it needs of the teacher, and layers of its own where it has some."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field
@@ -13,8 +14,23 @@ from codekd.study.base import Model
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
+    from codekd.data.batches import Batch
     from codekd.models.head import ClassifierOutput
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What the layers of a method are shaped by.
+
+    ``student`` holds the widths of the student's pooled states, of the embedding output and every layer; ``teacher``
+    maps each signal to the shape of its rows; ``examples`` counts the transfer set.
+    """
+
+    student: tuple[int, ...]
+    teacher: Mapping[str, tuple[int, ...]]
+    examples: int
 
 
 class Method(Model):
@@ -22,6 +38,9 @@ class Method(Model):
 
     signals: ClassVar[tuple[str, ...]] = ()
     """What the loss reads of the teacher, e.g. ``("logits",)``."""
+
+    student_states: ClassVar[bool] = False
+    """Whether the loss reads the student's states and not its logits alone."""
 
     kind: str = Field(description="Module in codekd.methods.")
     transfer: Literal["labelled", "all"] = Field(
@@ -40,12 +59,22 @@ class Method(Model):
         """
         return self
 
+    def parts(self, sizes: Sizes) -> Module:
+        """Layers that are trained with the student and thrown away after it, such as projections; none by default.
+
+        Raises:
+            CodekdError: the student and the teacher do not go together.
+        """
+        from torch.nn import Module
+
+        return Module()
+
     @abstractmethod
-    def loss(self, outputs: ClassifierOutput, labels: Tensor, teacher: Mapping[str, Tensor]) -> Tensor:
+    def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
         """The scalar to minimise on one batch.
 
-        ``outputs`` are the student's, with logits ``(batch, classes)``; ``labels`` are ``(batch,)`` int64, -1
-        where there is none; ``teacher`` maps each name in ``signals`` to the rows of this batch.
+        ``outputs`` are the student's, with logits ``(batch, classes)``; ``batch.labels`` are ``(batch,)`` int64, -1
+        where there is none; ``batch.teacher`` maps each name in ``signals`` to the rows of this batch.
         """
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -12,7 +11,9 @@ from codekd.methods.base import Method, at_least_float32, hard_label_loss
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
+    from codekd.data.batches import Batch
     from codekd.models.head import ClassifierOutput
 
 
@@ -80,8 +81,8 @@ class Config(Method):
             raise CodekdError("dist with gamma 0 teaches nothing on two classes: give gamma a weight")
         return self.model_copy(update={"beta": 0.0})
 
-    def loss(self, outputs: ClassifierOutput, labels: Tensor, teacher: Mapping[str, Tensor]) -> Tensor:
+    def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
         """The weighted sum of the three terms."""
-        between_classes, across_batch = dist_losses(outputs.logits, teacher["logits"], self.temperature)
-        hard = hard_label_loss(outputs.logits, labels)
+        between_classes, across_batch = dist_losses(outputs.logits, batch.teacher["logits"], self.temperature)
+        hard = hard_label_loss(outputs.logits, batch.labels)
         return self.label_weight * hard + self.beta * between_classes + self.gamma * across_batch

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -11,7 +10,9 @@ from codekd.methods.base import Method, hard_label_loss
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
+    from codekd.data.batches import Batch
     from codekd.models.head import ClassifierOutput
 
 
@@ -23,6 +24,6 @@ class Config(Method):
         default="labelled", description="Without a teacher only labelled examples teach anything."
     )
 
-    def loss(self, outputs: ClassifierOutput, labels: Tensor, teacher: Mapping[str, Tensor]) -> Tensor:
+    def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
         """Mean cross-entropy over the labelled examples."""
-        return hard_label_loss(outputs.logits, labels)
+        return hard_label_loss(outputs.logits, batch.labels)

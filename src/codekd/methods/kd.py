@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -11,7 +10,9 @@ from codekd.methods.base import Method, at_least_float32, hard_label_loss
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
+    from codekd.data.batches import Batch
     from codekd.models.head import ClassifierOutput
 
 
@@ -42,8 +43,8 @@ class Config(Method):
         description="Multiply the soft loss by T^2, so that its gradient keeps its size when T changes.",
     )
 
-    def loss(self, outputs: ClassifierOutput, labels: Tensor, teacher: Mapping[str, Tensor]) -> Tensor:
+    def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
         """The weighted sum of the soft and the hard loss."""
-        soft = soft_target_loss(outputs.logits, teacher["logits"], self.temperature)
+        soft = soft_target_loss(outputs.logits, batch.teacher["logits"], self.temperature)
         scale = self.temperature**2 if self.scale_by_squared_temperature else 1.0
-        return self.alpha * scale * soft + (1 - self.alpha) * hard_label_loss(outputs.logits, labels)
+        return self.alpha * scale * soft + (1 - self.alpha) * hard_label_loss(outputs.logits, batch.labels)

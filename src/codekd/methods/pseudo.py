@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -11,7 +10,9 @@ from codekd.methods.base import Method, hard_label_loss
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
+    from codekd.data.batches import Batch
     from codekd.models.head import ClassifierOutput
 
 
@@ -30,6 +31,6 @@ class Config(Method):
 
     kind: Literal["pseudo"] = Field(default="pseudo", description="Hard labels from the teacher.")
 
-    def loss(self, outputs: ClassifierOutput, labels: Tensor, teacher: Mapping[str, Tensor]) -> Tensor:
+    def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
         """Mean cross-entropy with the teacher's predictions over the batch."""
-        return pseudo_label_loss(outputs.logits, teacher["logits"])
+        return pseudo_label_loss(outputs.logits, batch.teacher["logits"])

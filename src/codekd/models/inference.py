@@ -51,3 +51,11 @@ def predict(model: PreTrainedModel, data: Encoded, device: Device) -> NDArray[np
     for rows, values in outputs(model, data, device, lambda output: output.logits.float()):
         logits[rows] = values
     return logits
+
+
+@torch.inference_mode()
+def pooled_widths(model: PreTrainedModel, data: Encoded) -> tuple[int, ...]:
+    """Widths of the pooled states of a model on the CPU, of its embedding output and every layer."""
+    batch = data.batch(np.arange(1), torch.device("cpu"))
+    output = model(batch.input_ids, batch.attention_mask, batch.token_type_ids, output_hidden_states=True)
+    return tuple(states.shape[-1] for states in output.pooled)

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,20 @@ from codekd.progress import track
 from codekd.study.training import Training
 from codekd.training import checkpoint
 
-Loss = Callable[[ClassifierOutput, Batch], Tensor]
+Loss = Callable[[ClassifierOutput, Batch, torch.nn.Module], Tensor]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is minimised: ``loss(outputs, batch, parts)``, with ``parts`` trained beside the model.
+
+    ``states`` says whether the loss reads the model's states and not its logits alone.
+    """
+
+    loss: Loss
+    parts: torch.nn.Module = field(default_factory=torch.nn.Module)
+    states: bool = False
+
 
 log = logging.getLogger("codekd")
 
@@ -40,7 +53,7 @@ class Fit:
 
 def fit(
     model: PreTrainedModel,
-    loss: Loss,
+    objective: Objective,
     train: Encoded,
     valid: Encoded,
     settings: Training,
@@ -59,9 +72,9 @@ def fit(
     Raises:
         CodekdError: the loss stopped being finite.
     """
-    model.to(device.device)
+    trained = torch.nn.ModuleDict({"model": model, "parts": objective.parts}).to(device.device)
     optimizer = torch.optim.AdamW(
-        model.parameters(),
+        trained.parameters(),
         lr=settings.learning_rate,
         eps=1e-8,
         weight_decay=settings.weight_decay,
@@ -74,6 +87,7 @@ def fit(
     if resumed := checkpoint.load(scratch):
         parts, history = resumed
         model.load_state_dict(parts["model"])
+        objective.parts.load_state_dict(parts.get("parts", {}))
         checkpoint.restore_optimizer(optimizer, parts["optimizer"])
         best = parts["best"]
         log.info("%s: resumed after epoch %d", name, len(history))
@@ -85,13 +99,13 @@ def fit(
         started = time.perf_counter()
         done = sum(len(earlier) for earlier in plan[:epoch])
         total = 0.0
-        model.train()
+        trained.train()
         shown = track(batches, description=f"{name}, epoch {epoch + 1}/{settings.epochs}", unit="batch")
         for index, rows in enumerate(shown):
             for group in optimizer.param_groups:
                 group["lr"] = settings.learning_rate * schedule(done + index, steps, settings.warmup)
             batch = train.batch(rows, device.device)
-            value = _step(model, loss, batch, optimizer, settings, train.vocabulary, device)
+            value = _step(trained, objective, batch, optimizer, settings, train.vocabulary, device)
             if not np.isfinite(value):
                 ids = ", ".join(train.ids[row] for row in rows)
                 raise CodekdError(
@@ -107,7 +121,12 @@ def fit(
         history.append(row)
         if best_epoch(history, metric) == epoch + 1:
             best = _weights(model)
-        states = {"model": _weights(model), "optimizer": checkpoint.optimizer_state(optimizer), "best": best}
+        states = {
+            "model": _weights(model),
+            "parts": _weights(objective.parts),
+            "optimizer": checkpoint.optimizer_state(optimizer),
+            "best": best,
+        }
         checkpoint.save(scratch, states, history)
         log.info(
             "%s: epoch %d/%d, loss %.4f, valid %s %.4f, %.0f examples/s, about %.0f s left",
@@ -142,8 +161,8 @@ def _batches(train: Encoded, settings: Training, seed: int, epoch: int) -> list[
 
 
 def _step(
-    model: PreTrainedModel,
-    loss: Loss,
+    trained: torch.nn.ModuleDict,
+    objective: Objective,
     batch: Batch,
     optimizer: torch.optim.Optimizer,
     settings: Training,
@@ -151,20 +170,21 @@ def _step(
     device: Device,
 ) -> float:
     with device.autocast():
-        output = model(
+        output = trained["model"](
             input_ids=drop_words(batch, settings.word_dropout, vocabulary),
             attention_mask=batch.attention_mask,
             token_type_ids=batch.token_type_ids,
+            output_hidden_states=objective.states,
         )
-    value = loss(output, batch)
+    value = objective.loss(output, batch, objective.parts)
     optimizer.zero_grad(set_to_none=True)
     value.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+    torch.nn.utils.clip_grad_norm_(trained.parameters(), settings.clip)
     optimizer.step()
     return value.item()
 
 
-def _weights(model: PreTrainedModel) -> checkpoint.State:
+def _weights(model: torch.nn.Module) -> checkpoint.State:
     return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
 
 

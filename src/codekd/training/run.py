@@ -14,13 +14,15 @@ from codekd.models.device import choose_device
 from codekd.models.inference import predict
 from codekd.models.vocabulary import TOKENIZER_FILES
 from codekd.study.training import Training
-from codekd.training.loop import Loss, fit
+from codekd.training.loop import Objective, fit
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
 
 
-def train_model(job: "Job", folder: Path, model: PreTrainedModel, loss: Loss, train: Encoded) -> dict[str, Any]:
+def train_model(
+    job: "Job", folder: Path, model: PreTrainedModel, objective: Objective, train: Encoded
+) -> dict[str, Any]:
     """Fit a model and write it as a Hugging Face folder with its metrics, history and test predictions.
 
     The best epoch is chosen on the validation split; the test split is looked at once, after that.
@@ -33,7 +35,7 @@ def train_model(job: "Job", folder: Path, model: PreTrainedModel, loss: Loss, tr
     settings = Training.model_validate(job.spec["training"])
     run = fit(
         model,
-        loss,
+        objective,
         train,
         valid,
         settings,

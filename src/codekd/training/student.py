@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from codekd.data.batches import load_encoded
+from codekd.methods.base import Sizes
+from codekd.models.inference import pooled_widths
 from codekd.signals.format import read_signal
 from codekd.study import components
+from codekd.training.loop import Objective
 from codekd.training.run import train_model
 
 if TYPE_CHECKING:
@@ -27,6 +30,10 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
     train = replace(train, signals=signals)
     torch.manual_seed(job.spec["seed"])
     model = architecture.build(train.vocabulary, job.spec["classes"], job.spec["pooling"])
-    return train_model(
-        job, folder, model, lambda output, batch: method.loss(output, batch.labels, batch.teacher), train
+    sizes = Sizes(
+        student=pooled_widths(model, train),
+        teacher={name: values.shape[1:] for name, values in signals.items()},
+        examples=len(train),
     )
+    objective = Objective(method.loss, method.parts(sizes), method.student_states)
+    return train_model(job, folder, model, objective, train)

@@ -8,6 +8,7 @@ import torch
 from codekd.data.batches import load_encoded
 from codekd.methods.base import hard_label_loss
 from codekd.models.encoder import EncoderForSequenceClassification
+from codekd.training.loop import Objective
 from codekd.training.run import train_model
 
 if TYPE_CHECKING:
@@ -21,4 +22,5 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
     model = EncoderForSequenceClassification.from_encoder(
         job.parents["pretrained"], job.spec["classes"], job.spec["pooling"], train.vocabulary, job.spec["dropout"]
     )
-    return train_model(job, folder, model, lambda output, batch: hard_label_loss(output.logits, batch.labels), train)
+    objective = Objective(lambda outputs, batch, _: hard_label_loss(outputs.logits, batch.labels))
+    return train_model(job, folder, model, objective, train)
