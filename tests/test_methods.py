@@ -4,7 +4,9 @@ import sys
 from importlib.resources import files
 from statistics import fmean
 from types import SimpleNamespace
+from typing import Any
 
+import naive_losses
 import pytest
 import torch
 import yaml
@@ -13,8 +15,8 @@ from torch import Tensor
 from torch.nn import Module
 
 from codekd.errors import CodekdError
-from codekd.methods import dist, ft, kd, pseudo
-from codekd.methods.base import Method, hard_label_loss
+from codekd.methods import dist, dkd, fitnets, ft, kd, lskd, pkd, pkt, pseudo, rkd, sp
+from codekd.methods.base import Method, Sizes, hard_label_loss
 from codekd.models.head import ClassifierOutput
 from codekd.study import components
 
@@ -29,12 +31,33 @@ def logits(seed: int, examples: int = 6, classes: int = 4, dtype: torch.dtype = 
 
 STUDENT, TEACHER = logits(0), logits(1)
 LABELS = torch.tensor([0, -1, 3, 2, -1, 0])
+STUDENT_WIDTHS, TEACHER_WIDTHS = (5, 5, 6), (7,) * 5
+
+
+def inputs(
+    method: Method, student: Tensor = STUDENT, teacher: Tensor = TEACHER, labels: Tensor = LABELS
+) -> tuple[ClassifierOutput, Any]:
+    """A student's outputs and a batch."""
+    signals = {"logits": teacher, "pooled": torch.stack(states_of(teacher, TEACHER_WIDTHS), dim=1)}
+    batch = SimpleNamespace(labels=labels, teacher={name: signals[name] for name in method.signals})
+    return ClassifierOutput(logits=student, pooled=states_of(student, STUDENT_WIDTHS)), batch
 
 
 def loss(method: Method, student: Tensor = STUDENT, teacher: Tensor = TEACHER, labels: Tensor = LABELS) -> Tensor:
-    signals = {"logits": teacher} if method.signals else {}
-    batch = SimpleNamespace(labels=labels, teacher=signals)
-    return method.loss(ClassifierOutput(logits=student), batch, Module())
+    return method.loss(*inputs(method, student, teacher, labels), parts_of(method).to(student.dtype))
+
+
+def states_of(values: Tensor, widths: tuple[int, ...]) -> tuple[Tensor, ...]:
+    """Made-up pooled states that depend on the logits, one tensor a layer."""
+    generator = torch.Generator().manual_seed(5)
+    maps = (torch.randn(values.shape[1], width, dtype=torch.float64, generator=generator) for width in widths)
+    return tuple(values @ one.to(values.dtype) for one in maps)
+
+
+def parts_of(method: Method) -> Module:
+    torch.manual_seed(6)
+    shapes = {"logits": (4,), "pooled": (len(TEACHER_WIDTHS), TEACHER_WIDTHS[0])}
+    return method.parts(Sizes(STUDENT_WIDTHS, {name: shapes[name] for name in method.signals}, examples=6)).double()
 
 
 # The formulas, written with loops
@@ -87,6 +110,36 @@ def naive_dist(temperature: float, label_weight: float, beta: float, gamma: floa
     return label_weight * naive_ft() + beta * between_classes(student, teacher) + gamma * across_batch
 
 
+S, T = STUDENT.numpy(), TEACHER.numpy()
+S_STATES, T_STATES = [
+    [states.numpy() for states in states_of(values, widths)]
+    for values, widths in ((STUDENT, STUDENT_WIDTHS), (TEACHER, TEACHER_WIDTHS))
+]
+TARGETS = [label if label >= 0 else int(row.argmax()) for label, row in zip(LABELS.tolist(), T, strict=True)]
+
+
+def naive_dkd(temperature: float, alpha: float, beta: float) -> float:
+    target, others = naive_losses.dkd(S, T, TARGETS, temperature)
+    return naive_ft() + temperature**2 * (alpha * target + beta * others)
+
+
+def naive_pkd(method: pkd.Config) -> float:
+    maps = [part.weight.detach().numpy() for part in parts_of(method)]
+    states = naive_losses.pkd(S_STATES, T_STATES, [2], maps)
+    return naive_kd(method.temperature, method.alpha, method.temperature**2) + method.beta * states
+
+
+def naive_fitnets(method: fitnets.Config) -> float:
+    part = parts_of(method)
+    hint = naive_losses.fitnets(S_STATES[1], T_STATES[2], part.weight.detach().numpy(), part.bias.detach().numpy())
+    return naive_kd(method.temperature, method.alpha, method.temperature**2) + method.beta * hint
+
+
+def naive_rkd(distance: float, angle: float) -> float:
+    last = S_STATES[-1], T_STATES[-1]
+    return naive_ft() + distance * naive_losses.rkd_distance(*last) + angle * naive_losses.rkd_angle(*last)
+
+
 @pytest.mark.parametrize(
     ("method", "expected"),
     [
@@ -99,11 +152,44 @@ def naive_dist(temperature: float, label_weight: float, beta: float, gamma: floa
             naive_dist(2.0, 0.5, beta=3.0, gamma=2.0),
         ),
         (components.parse("methods", PRESETS["dist-paper"]), naive_dist(10.0, 0.0, beta=1.0, gamma=1.0)),
+        (dkd.Config(temperature=3.0, alpha=0.5, beta=6.0), naive_dkd(3.0, 0.5, beta=6.0)),
+        (lskd.Config(temperature=3.0, beta=5.0), 0.1 * naive_ft() + 5 * 9 * naive_losses.lskd(S, T, 3.0)),
+        (pkd.Config(temperature=3.0, beta=50.0), naive_pkd(pkd.Config(temperature=3.0, beta=50.0))),
+        (fitnets.Config(alpha=0.5), naive_fitnets(fitnets.Config(alpha=0.5))),
+        (rkd.Config(distance_weight=2.0, angle_weight=3.0), naive_rkd(2.0, 3.0)),
+        (sp.Config(beta=10.0), naive_ft() + 10 * naive_losses.sp(S_STATES[-1], T_STATES[-1])),
+        (pkt.Config(beta=10.0), naive_ft() + 10 * naive_losses.pkt(S_STATES[-1], T_STATES[-1])),
     ],
-    ids=["ft", "pseudo", "kd", "kd-paper", "dist", "dist-paper"],
+    ids=lambda value: value.kind if isinstance(value, Method) else "",
 )
 def test_loss_is_that_of_the_formula(method: Method, expected: float) -> None:
-    assert loss(method).item() == pytest.approx(expected, rel=1e-12)
+    assert loss(method).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_student_that_is_deeper_than_its_teacher_cannot_learn_layer_by_layer() -> None:
+    sizes = Sizes((5,) * 6, {"logits": (4,), "pooled": (4, 7)}, examples=6)
+    for method in (pkd.Config(), fitnets.Config()):
+        with pytest.raises(CodekdError, match=r"student of 5 layers .* teacher of 3: choose a shallower student"):
+            method.parts(sizes)
+
+
+def test_pkd_needs_a_layer_before_the_last() -> None:
+    with pytest.raises(CodekdError, match="a student of one layer has none, use kd"):
+        pkd.Config().parts(Sizes((5, 5), {"logits": (4,), "pooled": (4, 7)}, examples=6))
+
+
+def test_a_state_of_the_teachers_width_needs_no_map() -> None:
+    parts = pkd.Config().parts(Sizes((5, 7, 7), {"logits": (4,), "pooled": (5, 7)}, examples=6))
+    assert not list(parts.parameters())
+
+
+def test_what_is_void_on_two_classes_is_left_out_or_refused() -> None:
+    assert dkd.Config().for_classes(2).beta == 0
+    with pytest.raises(CodekdError, match="dkd with alpha 0 teaches nothing on two classes"):
+        dkd.Config(alpha=0).for_classes(2)
+    with pytest.raises(CodekdError, match="lskd on two classes keeps only the sign"):
+        lskd.Config().for_classes(2)
+    assert lskd.Config().for_classes(3) == lskd.Config()
 
 
 # Every method, as its preset
@@ -137,13 +223,15 @@ def test_loss_and_gradient_are_finite(name: str, student: Tensor, teacher: Tenso
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_loss_is_float32_under_autocast(name: str) -> None:
+def test_loss_of_half_precision_outputs_is_computed_in_float32(name: str) -> None:
     method = components.parse("methods", PRESETS[name])
-    student, teacher = STUDENT.bfloat16(), TEACHER.float()
-    with torch.autocast("cpu", torch.bfloat16):
-        value = loss(method, student, teacher)
+    (outputs, batch), (_, exact) = inputs(method, teacher=TEACHER.float()), inputs(method)
+    half = [states.bfloat16() for states in outputs.pooled]
+    value = method.loss(ClassifierOutput(logits=STUDENT.bfloat16(), pooled=half), batch, parts_of(method).float())
+    wide = ClassifierOutput(logits=STUDENT.bfloat16().double(), pooled=[states.double() for states in half])
+    expected = method.loss(wide, exact, parts_of(method))
     assert value.dtype == torch.float32
-    assert value.item() == pytest.approx(loss(method, student.double(), teacher.double()).item(), rel=1e-5)
+    assert value.item() == pytest.approx(expected.item(), rel=1e-4)
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -1,0 +1,75 @@
+"""Patient knowledge distillation: intermediate pooled states (Sun et al. 2019)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from codekd.errors import CodekdError
+from codekd.methods import kd
+from codekd.methods._layers import pooled_states, teacher_layers
+from codekd.methods.base import Sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+    from torch.nn import Module
+
+    from codekd.data.batches import Batch
+    from codekd.models.head import ClassifierOutput
+
+
+def patience_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+    """Mean squared difference of states scaled to length 1, over layers, examples and elements.
+
+    Both hold a tensor ``(batch, width)`` a layer.
+
+    Source: Sun et al., "Patient Knowledge Distillation for BERT Model Compression", EMNLP 2019, arXiv 1908.09355,
+    equation 7, there a sum over elements.
+    """
+    from torch import stack
+    from torch.nn.functional import mse_loss, normalize
+
+    return stack(
+        [mse_loss(normalize(s, dim=-1), normalize(t, dim=-1)) for s, t in zip(student, teacher, strict=True)]
+    ).mean()
+
+
+class Config(kd.Config):
+    """``kd + beta mean_l MSE(h_s / |h_s|, W h_t / |W h_t|)`` over the student's layers but the last.
+
+    A layer learns from the teacher's by uniform skip. W maps the teacher down and is learned where widths differ, as in
+    arXiv 2508.15423; states are pooled as the classifiers pool.
+    """
+
+    signals: ClassVar[tuple[str, ...]] = ("logits", "pooled")
+    student_states: ClassVar[bool] = True
+
+    kind: Literal["pkd"] = Field(default="pkd", description="Patient knowledge distillation.")  # type: ignore[assignment]
+    beta: float = Field(default=100.0, gt=0, description="Weight of the states.")
+
+    def parts(self, sizes: Sizes) -> Module:
+        """One W a layer.
+
+        Raises:
+            CodekdError: the student has one layer, or more than the teacher.
+        """
+        from torch.nn import Identity, Linear, ModuleList
+
+        depth, (states, width) = len(sizes.student) - 1, sizes.teacher["pooled"]
+        teacher_layers(depth, states - 1)
+        if depth < 2:
+            raise CodekdError("pkd matches every layer but the last: a student of one layer has none, use kd")
+        return ModuleList(
+            Identity() if sizes.student[layer] == width else Linear(width, sizes.student[layer], bias=False)
+            for layer in range(1, depth)
+        )
+
+    def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
+        """The loss of ``kd`` and that of the states."""
+        student, teacher = pooled_states(outputs, batch)
+        layers = teacher_layers(len(student) - 1, len(teacher) - 1)[:-1]
+        mapped = [part(teacher[layer]) for part, layer in zip(parts.children(), layers, strict=True)]
+        return super().loss(outputs, batch, parts) + self.beta * patience_loss(student[1:-1], mapped)
