@@ -1,6 +1,6 @@
 """Losses on states and logits as their papers write them, with loops over float64 arrays."""
 
-from itertools import permutations
+from itertools import combinations, permutations
 
 import numpy as np
 from numpy.linalg import norm
@@ -80,3 +80,37 @@ def pkt(student, teacher):
             rows.append(row / row.sum())
         total += kl(rows[1], rows[0])
     return total / len(student) ** 2
+
+
+def cosine(first, second):
+    return first @ second / (norm(first) * norm(second))
+
+
+def ckd(student, teacher, present, window):
+    """WR and LTR; states are ``(layers, sequences, units, width)``, ``present`` is ``(sequences, units)``."""
+    near, angles, across, turning = [], [], [], []
+    layers, sequences, units, _ = student.shape
+
+    def difference(of, *places):
+        return (of(*(student[place] for place in places)) - of(*(teacher[place] for place in places))) ** 2
+
+    def angle(centre, first, second):
+        return cosine(first - centre, second - centre)
+
+    for sequence in range(sequences):
+        there = [unit for unit in range(units) if present[sequence, unit]]
+        for layer in range(layers):
+            for centre in there:
+                around = [unit for unit in there if 0 < abs(unit - centre) <= window]
+                near += [difference(cosine, (layer, sequence, centre), (layer, sequence, unit)) for unit in around]
+                angles += [
+                    difference(angle, *((layer, sequence, unit) for unit in (centre, first, second)))
+                    for first, second in combinations(around, 2)
+                ]
+        for unit in there:
+            places = [(layer, sequence, unit) for layer in range(layers)]
+            across += [difference(cosine, *pair) for pair in combinations(places, 2)]
+            for centre in places:
+                rest = [place for place in places if place != centre]
+                turning += [difference(angle, centre, *pair) for pair in combinations(rest, 2)]
+    return np.mean(near) + np.mean(angles), np.mean(across) + (np.mean(turning) if turning else 0)

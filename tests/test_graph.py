@@ -88,6 +88,18 @@ def test_a_new_student_adds_its_cells_and_renames_nothing():
     }
 
 
+def test_a_method_on_relations_adds_one_capture_for_students_of_the_same_depth():
+    students = ("roberta-1.5m", "bigru-1.5m")
+    expected = REPORT.copy()
+    for task in ("exception", "clone", "defect"):
+        expected |= {f"students/{task}/minilm/{student}/ckd/seed1" for student in students}
+        expected |= {f"syntax/{task}", f"signals/{task}/minilm/relations-lexeme-w10-l2"}
+    assert made(grid__methods=["ft", "kd", "dist", "ckd"]) == expected
+    by_token = made(grid__methods=["ckd"], methods={"ckd": {"units": "token"}})
+    assert not {name for name in by_token if name.startswith("syntax/")}
+    assert "signals/clone/minilm/relations-token-w10-l2" in by_token
+
+
 def test_a_new_teacher_adds_its_nodes_and_ft_stays_as_it_is():
     config = edited(
         grid__teachers=["minilm", "other"],

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import naive_losses
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -14,8 +15,9 @@ from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import Module
 
+from codekd.data.units import UnitBatch
 from codekd.errors import CodekdError
-from codekd.methods import dist, dkd, fitnets, ft, kd, lskd, pkd, pkt, pseudo, rkd, sp
+from codekd.methods import ckd, dist, dkd, fitnets, ft, kd, lskd, pkd, pkt, pseudo, rkd, sp
 from codekd.methods.base import Method, Sizes, hard_label_loss
 from codekd.models.head import ClassifierOutput
 from codekd.study import components
@@ -32,15 +34,37 @@ def logits(seed: int, examples: int = 6, classes: int = 4, dtype: torch.dtype = 
 STUDENT, TEACHER = logits(0), logits(1)
 LABELS = torch.tensor([0, -1, 3, 2, -1, 0])
 STUDENT_WIDTHS, TEACHER_WIDTHS = (5, 5, 6), (7,) * 5
+# Units of nine tokens: the first two make one, the others are one each, the last is in none; some are missing.
+WEIGHTS = torch.eye(9)[1:8].repeat(6, 1, 1)
+WEIGHTS[:, 0, :2] = 0.5
+WEIGHTS[1, 5:] = 0
+WEIGHTS[2, 3] = 0
 
 
 def inputs(
     method: Method, student: Tensor = STUDENT, teacher: Tensor = TEACHER, labels: Tensor = LABELS
 ) -> tuple[ClassifierOutput, Any]:
     """A student's outputs and a batch."""
+    units = UnitBatch(WEIGHTS[: len(student)], torch.arange(len(student)), WEIGHTS[: len(student)].sum(-1) > 0)
     signals = {"logits": teacher, "pooled": torch.stack(states_of(teacher, TEACHER_WIDTHS), dim=1)}
-    batch = SimpleNamespace(labels=labels, teacher={name: signals[name] for name in method.signals})
-    return ClassifierOutput(logits=student, pooled=states_of(student, STUDENT_WIDTHS)), batch
+    if isinstance(method, ckd.Config):
+        hidden = ClassifierOutput(logits=teacher, hidden_states=tokens_of(teacher, TEACHER_WIDTHS))
+        signals["relations"] = method.requests(2)[1].extract(hidden, SimpleNamespace(units=units))
+    teaching = {name: signals[name] for name in method.signals}
+    outputs = ClassifierOutput(
+        logits=student,
+        pooled=states_of(student, STUDENT_WIDTHS),
+        hidden_states=tokens_of(student, (5, 6, 6)),
+    )
+    return outputs, SimpleNamespace(labels=labels, teacher=teaching, units=units)
+
+
+def tokens_of(values: Tensor, widths: tuple[int, ...]) -> tuple[Tensor, ...]:
+    """Made-up states ``(batch, 9, width)`` of nine tokens."""
+    generator = torch.Generator().manual_seed(8)
+    noise = [torch.randn(len(values), 9, width, dtype=torch.float64, generator=generator) for width in widths]
+    pooled = states_of(values, widths)
+    return tuple((one.to(values.dtype) * states[:, None]) for one, states in zip(noise, pooled, strict=True))
 
 
 def loss(method: Method, student: Tensor = STUDENT, teacher: Tensor = TEACHER, labels: Tensor = LABELS) -> Tensor:
@@ -56,7 +80,7 @@ def states_of(values: Tensor, widths: tuple[int, ...]) -> tuple[Tensor, ...]:
 
 def parts_of(method: Method) -> Module:
     torch.manual_seed(6)
-    shapes = {"logits": (4,), "pooled": (len(TEACHER_WIDTHS), TEACHER_WIDTHS[0])}
+    shapes = {"logits": (4,), "pooled": (len(TEACHER_WIDTHS), TEACHER_WIDTHS[0]), "relations": (62,)}
     return method.parts(Sizes(STUDENT_WIDTHS, {name: shapes[name] for name in method.signals}, examples=6)).double()
 
 
@@ -166,6 +190,37 @@ def test_loss_is_that_of_the_formula(method: Method, expected: float) -> None:
     assert loss(method).item() == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize(("window", "layers"), [(2, 2), (3, 3)])
+def test_relations_are_those_of_the_formula(window: int, layers: int) -> None:
+    method = ckd.Config(window=window)
+    units = UnitBatch(WEIGHTS, torch.arange(6), WEIGHTS.sum(-1) > 0)
+    teacher = tokens_of(TEACHER, (7,) * (2 * layers + 1))
+    student = tokens_of(STUDENT, (5,) + (6,) * layers)
+    captured = method.requests(layers)[1].extract(
+        ClassifierOutput(logits=TEACHER, hidden_states=teacher), SimpleNamespace(units=units)
+    )
+    batch = SimpleNamespace(labels=LABELS, teacher={"relations": captured}, units=units)
+    computed = method.relation_losses(ClassifierOutput(logits=STUDENT, hidden_states=student), batch)
+
+    def states(hidden: tuple[Tensor, ...]) -> Any:
+        return np.einsum("but,lbth->lbuh", WEIGHTS.double().numpy(), np.stack([one.numpy() for one in hidden]))
+
+    expected = naive_losses.ckd(states(student[1:]), states(teacher[2::2]), units.mask.numpy(), window)
+    assert [loss.item() for loss in computed] == pytest.approx(expected, rel=1e-3)
+
+
+def test_units_that_are_missing_have_no_influence() -> None:
+    method = ckd.Config(window=2)
+    outputs, batch = inputs(method)
+    changed = [states.clone() for states in outputs.hidden_states]
+    for states in changed:
+        states[1, 6:] += 3.0  # tokens of missing units, and of none
+        states[:, 8] -= 2.0
+    other = ClassifierOutput(logits=outputs.logits, hidden_states=changed)
+    first, second = (method.relation_losses(one, batch) for one in (outputs, other))
+    torch.testing.assert_close(first, second, rtol=1e-9, atol=0)
+
+
 def test_a_student_that_is_deeper_than_its_teacher_cannot_learn_layer_by_layer() -> None:
     sizes = Sizes((5,) * 6, {"logits": (4,), "pooled": (4, 7)}, examples=6)
     for method in (pkd.Config(), fitnets.Config()):
@@ -226,9 +281,15 @@ def test_loss_and_gradient_are_finite(name: str, student: Tensor, teacher: Tenso
 def test_loss_of_half_precision_outputs_is_computed_in_float32(name: str) -> None:
     method = components.parse("methods", PRESETS[name])
     (outputs, batch), (_, exact) = inputs(method, teacher=TEACHER.float()), inputs(method)
-    half = [states.bfloat16() for states in outputs.pooled]
-    value = method.loss(ClassifierOutput(logits=STUDENT.bfloat16(), pooled=half), batch, parts_of(method).float())
-    wide = ClassifierOutput(logits=STUDENT.bfloat16().double(), pooled=[states.double() for states in half])
+    half, wide = (
+        ClassifierOutput(
+            logits=outputs.logits.bfloat16().to(dtype),
+            pooled=[states.bfloat16().to(dtype) for states in outputs.pooled],
+            hidden_states=[states.bfloat16().to(dtype) for states in outputs.hidden_states],
+        )
+        for dtype in (torch.bfloat16, torch.float64)
+    )
+    value = method.loss(half, batch, parts_of(method).float())
     expected = method.loss(wide, exact, parts_of(method))
     assert value.dtype == torch.float32
     assert value.item() == pytest.approx(expected.item(), rel=1e-4)

@@ -103,7 +103,7 @@ def test_signals_are_the_teachers_logits_for_every_example(study):
         predictions = pl.read_parquet(teacher / "predictions.parquet")
         [signal] = study.folders(f"signals/{teacher.parent.name}/*/*")
         rows = read_signal(signal, ["test"], "logits", predictions["id"].to_list())
-        np.testing.assert_allclose(rows, np.array(predictions["logits"].to_list(), dtype=np.float32), atol=1e-5)
+        np.testing.assert_allclose(rows.values, np.array(predictions["logits"].to_list(), dtype=np.float32), atol=1e-5)
 
 
 def test_no_package_and_no_example_is_in_two_splits(study):

@@ -45,6 +45,26 @@ rule examples:
         "python -P $SCRIPTS/examples.py --job {params.job:q} --output {output:q} --log {log:q}"
 
 
+rule syntax:
+    input:
+        parents("syntax"),
+    output:
+        "results/syntax/{task}-{identity}/manifest.json",
+    log:
+        "results/logs/syntax/{task}-{identity}.log",
+    benchmark:
+        "results/benchmarks/syntax/{task}-{identity}.jsonl"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    params:
+        job=job("syntax"),
+    message:
+        "find the lexemes of {wildcards.task}"
+    shell:
+        "python -P $SCRIPTS/syntax.py --job {params.job:q} --output {output:q} --log {log:q}"
+
+
 rule floor:
     input:
         parents("floors"),

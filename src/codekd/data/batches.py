@@ -11,6 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from codekd.data.rows import Captured
+from codekd.data.syntax import read_syntax
+from codekd.data.units import UnitBatch, Units, lexeme_units, token_units
 from codekd.models.vocabulary import Vocabulary, read_vocabulary
 
 WINDOW = 50
@@ -22,7 +25,8 @@ Rows = NDArray[np.int64]
 class Batch:
     """Right-padded sequences: ``input_ids``, ``attention_mask`` and ``token_type_ids`` are ``(batch, length)`` int64.
 
-    ``labels`` ``(batch,)`` are -1 where there is none; ``teacher`` maps a signal's name to its rows of this batch.
+    ``labels`` ``(batch,)`` are -1 where there is none; ``teacher`` maps a signal's kind to its rows of this batch;
+    ``units`` are those of the student's sequences that the teacher shows too, where a signal has rows by unit.
     """
 
     input_ids: Tensor
@@ -30,13 +34,14 @@ class Batch:
     token_type_ids: Tensor
     labels: Tensor
     teacher: Mapping[str, Tensor]
+    units: UnitBatch | None
 
 
 @dataclass(frozen=True)
 class Encoded:
     """Resident examples: all sequences end to end in ``tokens``, that of row i at ``offsets[i]:offsets[i + 1]``.
 
-    ``signals`` maps a signal's name to an array with one row an example.
+    ``signals`` maps a signal's kind to what was captured; ``units`` are needed where that is by unit.
     """
 
     ids: list[str]
@@ -45,7 +50,8 @@ class Encoded:
     offsets: NDArray[np.int64]
     second_start: NDArray[np.int32]
     vocabulary: Vocabulary
-    signals: Mapping[str, NDArray[np.generic]]
+    signals: Mapping[str, Captured]
+    units: Units | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -68,7 +74,8 @@ class Encoded:
             attention_mask=torch.from_numpy(mask.astype(np.int64)).to(device),
             token_type_ids=torch.from_numpy(segments.astype(np.int64)).to(device),
             labels=torch.from_numpy(self.labels[rows]).to(device),
-            teacher={name: torch.from_numpy(values[rows]).to(device) for name, values in self.signals.items()},
+            teacher={kind: signal.batch(rows, self.units, device) for kind, signal in self.signals.items()},
+            units=self.units.batch(rows, mask.shape[1], device) if self.units else None,
         )
 
 
@@ -86,6 +93,19 @@ def load_encoded(folder: Path, splits: Sequence[str]) -> Encoded:
         second_start=table["second_start"].to_numpy(),
         vocabulary=read_vocabulary(folder),
         signals={},
+    )
+
+
+def load_units(data: Encoded, encoded: Path, splits: Sequence[str], syntax: Path | None) -> Units:
+    """The lexemes of the examples in ``syntax`` as units, or their tokens where that is None."""
+    if syntax is None:
+        return token_units(data.lengths)
+    table = pa.concat_tables(
+        [pq.read_table(encoded / f"{split}.parquet", columns=["starts", "ends"]) for split in splits]
+    )
+    starts, ends = (table[name].combine_chunks().flatten().to_numpy().astype(np.int64) for name in ("starts", "ends"))
+    return lexeme_units(
+        read_syntax(syntax, splits, data.ids), starts, ends, data.offsets, data.second_start.astype(np.int64)
     )
 
 

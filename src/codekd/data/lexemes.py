@@ -1,15 +1,23 @@
-"""Lexemes and the syntax tree over them: units of code that are the same for every tokenizer."""
+"""Stage ``syntax``: lexemes and the tree over them, units of code that are the same for every tokenizer."""
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tree_sitter
-from numpy.typing import NDArray
 
+from codekd.data.read import read_examples
+from codekd.data.syntax import Ints, Syntax, write_syntax
 from codekd.errors import CodekdError
+from codekd.progress import track
+
+if TYPE_CHECKING:
+    from codekd.study.job import Job
+
+SPLITS = ("train", "valid", "test", "unlabeled")
 
 ATOMIC = frozenset({"string_content", "string_fragment"})
 """Nodes that are one lexeme although the grammar gives them children (the escapes in a string)."""
@@ -23,23 +31,25 @@ PLAIN = re.compile(
     re.VERBOSE,
 )
 
-Ints = NDArray[np.int32]
 Gap = tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Syntax:
-    """The lexemes of a piece of code in order, and a tree over them in preorder.
-
-    Lexeme i has the characters ``starts[i]:ends[i]``. Node n has the lexemes ``first[n]:last[n]`` and the parent
-    ``parent[n]``, -1 for the root; leaves are nodes of one lexeme. No node spans the same lexemes as its parent.
-    """
-
-    starts: Ints
-    ends: Ints
-    first: Ints
-    last: Ints
-    parent: Ints
+def run(job: "Job", folder: Path) -> dict[str, Any]:
+    """Write the syntax of every piece of code of a task."""
+    summary: dict[str, Any] = {}
+    for split in SPLITS:
+        examples = read_examples(job.parents["examples"], split, job.spec["columns"])
+        parsed = {
+            column: [
+                parse(code, job.spec["language"])
+                for code in track(examples[column].to_list(), description=f"{job.name}, {split}", unit="example")
+            ]
+            for column in job.spec["columns"]
+        }
+        write_syntax(folder / f"{split}.parquet", examples["id"].to_list(), parsed)
+        lexemes = sum(len(syntax.starts) for pieces in parsed.values() for syntax in pieces)
+        summary[split] = {"examples": len(examples), "lexemes": lexemes}
+    return summary
 
 
 def parse(code: str, language: str) -> Syntax:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from codekd.data.lexemes import Syntax
+from codekd.data.syntax import Syntax
 
 Ints = NDArray[np.int64]
 
@@ -30,11 +30,11 @@ class UnitBatch:
     mask: Tensor
 
     def states(self, hidden: Tensor) -> Tensor:
-        """States ``(sequences, units, width)`` of the units from token states ``(batch, length, width)``, float32."""
-        hidden = hidden.float()
+        """States ``(sequences, units, width)``, at least float32, of token states ``(batch, length, width)``."""
+        hidden = hidden.to(torch.promote_types(hidden.dtype, self.weights.dtype))
         if len(self.example) != len(hidden):
             hidden = hidden[self.example]
-        return self.weights @ hidden
+        return self.weights.to(hidden.dtype) @ hidden
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import Field
 
 from codekd.data.labels import UNLABELLED
+from codekd.signals.base import Signal
 from codekd.study.base import Model
 
 if TYPE_CHECKING:
@@ -58,6 +59,10 @@ class Method(Model):
             CodekdError: with the reason, if nothing of the method remains.
         """
         return self
+
+    def requests(self, layers: int) -> tuple[Signal, ...]:
+        """The signals with their settings, for a student of so many layers."""
+        return tuple(Signal(kind=kind) for kind in self.signals)
 
     def parts(self, sizes: Sizes) -> Module:
         """Layers that are trained with the student and thrown away after it, such as projections; none by default.

@@ -8,8 +8,9 @@ from pydantic import Field
 
 from codekd.errors import CodekdError
 from codekd.methods import kd
-from codekd.methods._layers import pooled_states, teacher_layers
+from codekd.methods._states import pooled_states
 from codekd.methods.base import Sizes
+from codekd.models.layers import teacher_layers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

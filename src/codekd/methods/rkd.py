@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from codekd.methods._layers import pooled_states
+from codekd.methods._states import pooled_states
 from codekd.methods.base import Method, hard_label_loss
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from codekd.data.batches import Encoded, Rows, sorted_batches
+from codekd.data.batches import Batch, Encoded, Rows, sorted_batches
 from codekd.models.device import Device
 from codekd.models.head import ClassifierOutput
 
@@ -21,7 +21,7 @@ def outputs(
     model: PreTrainedModel,
     data: Encoded,
     device: Device,
-    extract: Callable[[ClassifierOutput], Tensor],
+    extract: Callable[[ClassifierOutput, Batch], Tensor],
     hidden_states: bool = False,
     rows: Rows | None = None,
 ) -> Iterator[tuple[Rows, NDArray[np.generic]]]:
@@ -41,14 +41,14 @@ def outputs(
                 token_type_ids=batch.token_type_ids,
                 output_hidden_states=hidden_states,
             )
-        yield rows[chosen], extract(output).cpu().numpy()
+        yield rows[chosen], extract(output, batch).cpu().numpy()
     model.train(was_training)
 
 
 def predict(model: PreTrainedModel, data: Encoded, device: Device) -> NDArray[np.float32]:
     """Raw logits ``(examples, classes)`` in the order of ``data``."""
     logits = np.empty((len(data), model.config.num_labels), dtype=np.float32)
-    for rows, values in outputs(model, data, device, lambda output: output.logits.float()):
+    for rows, values in outputs(model, data, device, lambda output, _: output.logits.float()):
         logits[rows] = values
     return logits
 

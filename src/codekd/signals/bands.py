@@ -34,6 +34,48 @@ def band(states: Tensor, window: int) -> tuple[Tensor, Tensor]:
     return (euclidean.clamp(min=0) + TINY**2).sqrt(), 1 - _diagonals(directions @ directions.mT, window)
 
 
+def unit_bands(states: Tensor, window: int) -> tuple[Tensor, Tensor]:
+    """The bands of all layers side by side, ``(sequences, layers 2 window, units)`` and half as many.
+
+    ``states`` is ``(layers, sequences, units, width)``.
+    """
+    layers, sequences, units, _ = states.shape
+    bands = band(states.flatten(0, 1), window)
+    euclidean, cosine = (one.view(layers, sequences, -1, units).transpose(0, 1).flatten(1, 2) for one in bands)
+    return euclidean, cosine
+
+
+def layer_distances(states: Tensor) -> tuple[Tensor, Tensor]:
+    """Euclidean and cosine distances between every two layers at a unit: twice ``(sequences, pairs, units)``.
+
+    ``states`` is ``(layers, sequences, units, width)``; pairs are in lexicographic order.
+    """
+    first, second = torch.triu_indices(len(states), len(states), 1)
+    euclidean = ((states[first] - states[second]).square().sum(-1) + TINY**2).sqrt()
+    directions = normalize(states, dim=-1)
+    cosine = 1 - (directions[first] * directions[second]).sum(-1)
+    return euclidean.transpose(0, 1), cosine.transpose(0, 1)
+
+
+def layer_angles(euclidean: Tensor, layers: int) -> Tensor:
+    """Cosines of the angles that three layers form at a unit: ``(sequences, triangles, units)``.
+
+    ``euclidean`` is that of :func:`layer_distances`; the centre is each of the three in turn.
+    """
+    pairs = torch.triu_indices(layers, layers, 1).T.tolist()
+    place = {frozenset(pair): index for index, pair in enumerate(pairs)}
+    sides = [
+        [place[frozenset(side)] for side in ((centre, i), (centre, j), (i, j))]
+        for centre in range(layers)
+        for i, j in pairs
+        if centre not in (i, j)
+    ]
+    if not sides:
+        return euclidean[:, :0]
+    first, second, opposite = torch.tensor(sides, device=euclidean.device).T
+    return cosine_of_angle(euclidean[:, first], euclidean[:, second], euclidean[:, opposite])
+
+
 def _diagonals(products: Tensor, count: int) -> Tensor:
     """The first ``count`` diagonals above the main one of ``(batch, units, units)``: ``(batch, count, units)``."""
     batch, units, _ = products.shape

@@ -1,7 +1,8 @@
 """A signal on disk: Parquet shards of ids and raw bytes, read into one array at the speed of the disk.
 
-A shard has a column ``id`` and a fixed-size binary column with one row of the captured tensor, neither compressed nor
-dictionary-encoded; dtype and shape of a row are in the schema's metadata.
+A shard has a column ``id`` and a binary column with the bytes of the captured tensor, neither compressed nor
+dictionary-encoded; dtype and shape of a row are in the schema's metadata. Where there is a row for every unit, the
+columns ``first`` and ``count`` say for each piece of code which units those are.
 """
 
 import json
@@ -11,41 +12,49 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
+from codekd.data.rows import Captured, Fixed, Ragged
 from codekd.errors import CodekdError
 
-SHARD_ROWS = 4096
+SHARD_ROWS = 512
 
 
-def write_shard(folder: Path, split: str, index: int, signal: str, ids: list[str], rows: NDArray[np.generic]) -> None:
-    """Write rows ``(examples, ...)`` of a signal as shard ``{split}-{index:05d}.parquet``."""
-    rows = np.ascontiguousarray(rows)
-    width = rows[0].nbytes
-    column = pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(rows), [None, pa.py_buffer(rows)])
-    metadata = {"dtype": rows.dtype.name, "shape": json.dumps(rows.shape[1:])}
-    schema = pa.schema([("id", pa.string()), (signal, pa.binary(width))], metadata=metadata)
-    table = pa.Table.from_arrays([pa.array(ids), column], schema=schema)
+def write_shard(folder: Path, split: str, index: int, signal: str, ids: list[str], rows: Captured) -> None:
+    """Write the rows of some examples as shard ``{split}-{index:05d}.parquet``."""
+    values = np.ascontiguousarray(rows.values)
+    metadata = {"dtype": values.dtype.name, "shape": json.dumps(rows.shape)}
+    columns = {"id": pa.array(ids, pa.string())}
+    width = values.dtype.itemsize * int(np.prod(rows.shape))
+    if isinstance(rows, Fixed):
+        columns[signal] = pa.FixedSizeBinaryArray.from_buffers(
+            pa.binary(width), len(rows), [None, pa.py_buffer(values)]
+        )
+    else:
+        ends = np.concatenate([[0], rows.count.sum(1).cumsum() * width]).astype(np.int64)
+        columns[signal] = pa.LargeBinaryArray.from_buffers(
+            pa.large_binary(), len(rows), [None, pa.py_buffer(ends), pa.py_buffer(values)]
+        )
+        for name, spans in (("first", rows.first), ("count", rows.count)):
+            flat = pa.array(spans.astype(np.int32).ravel())
+            columns[name] = pa.FixedSizeListArray.from_arrays(flat, spans.shape[1])
+    table = pa.table(columns).replace_schema_metadata(metadata)
     path = folder / f"{split}-{index:05d}.parquet"
     pq.write_table(table, path, compression="none", use_dictionary=False, write_statistics=False)
 
 
-def read_signal(folder: Path, splits: Sequence[str], signal: str, ids: Sequence[str]) -> NDArray[np.generic]:
-    """A signal's rows ``(examples, ...)`` for the examples of some splits, in the order of ``ids``.
+def read_signal(folder: Path, splits: Sequence[str], signal: str, ids: Sequence[str]) -> Captured:
+    """A signal's rows for the examples of some splits, in the order of ``ids``.
 
     Raises:
         CodekdError: an example is missing, or a shard has no such column.
     """
     found: list[str] = []
-    arrays = []
+    parts: list[Captured] = []
     for path in (path for split in splits for path in sorted(folder.glob(f"{split}-*.parquet"))):
         table = pq.read_table(path)
         if {"id", signal} - set(table.column_names):
             raise CodekdError(f"{path} has the columns {table.column_names}, not id and {signal}; delete its folder.")
-        metadata = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
-        buffer = table[signal].combine_chunks().buffers()[1]
-        shape = (len(table), *json.loads(metadata["shape"]))
-        arrays.append(np.frombuffer(buffer, dtype=metadata["dtype"]).reshape(shape))
+        parts.append(_rows(table, signal))
         found += table["id"].to_pylist()
     position = {name: index for index, name in enumerate(found)}
     missing = [name for name in ids if name not in position]
@@ -53,4 +62,27 @@ def read_signal(folder: Path, splits: Sequence[str], signal: str, ids: Sequence[
         raise CodekdError(
             f"{folder} lacks {len(missing)} of {len(ids)} examples, {missing[0]} first; delete it and run again."
         )
-    return np.concatenate(arrays)[[position[name] for name in ids]]
+    return _concatenated(parts).take(np.array([position[name] for name in ids], dtype=np.int64))
+
+
+def _rows(table: pa.Table, signal: str) -> Captured:
+    metadata = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
+    shape = json.loads(metadata["shape"])
+    column = table[signal].combine_chunks()
+    values = np.frombuffer(column.buffers()[-1], dtype=metadata["dtype"])
+    if "count" not in table.column_names:
+        return Fixed(values.reshape(len(table), *shape))
+    first, count = (
+        table[name].combine_chunks().flatten().to_numpy().reshape(len(table), -1).astype(np.int64)
+        for name in ("first", "count")
+    )
+    return Ragged(values.reshape(-1, *shape), first, count)
+
+
+def _concatenated(parts: Sequence[Captured]) -> Captured:
+    values = np.concatenate([part.values for part in parts])
+    ragged = [part for part in parts if isinstance(part, Ragged)]
+    if not ragged:
+        return Fixed(values)
+    first, count = (np.concatenate([getattr(part, name) for part in ragged]) for name in ("first", "count"))
+    return Ragged(values, first, count)

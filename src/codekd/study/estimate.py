@@ -19,7 +19,7 @@ EXAMPLES = {"train": 8000, "valid": 1200, "test": 2500, "unlabeled": 16000}
 TEACHER_WEIGHTS = 10.6e6
 """Weights of MiniLM that every token goes through."""
 
-SECONDS = {"floors": 5, "tokenizers": 5, "encoded": 8, "pretrained": 10, "report": 8}
+SECONDS = {"floors": 5, "tokenizers": 5, "encoded": 8, "syntax": 15, "pretrained": 10, "report": 8}
 """Of whole stages."""
 
 SECONDS_PER_WHEEL = 0.6

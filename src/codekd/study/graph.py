@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from codekd.errors import CodekdError
+from codekd.signals.base import Signal
 from codekd.study import components
 from codekd.study.config import Study, Trained
 from codekd.study.identity import canonical, code_digest, digest
@@ -177,11 +178,21 @@ class Graph:
             "training": trained.training.model_dump(),
         }
 
-    def _signal(self, task: str, teacher: str, signal: str) -> Node:
+    def _syntax(self, task: str) -> Node:
+        config = self._study.tasks[task]
+        spec = {"columns": list(config.columns), "language": config.language}
+        return self._known("syntax", task) or self._add(
+            "syntax", (task,), spec, ["codekd.data.lexemes"], {"examples": self._examples(task)}
+        )
+
+    def _signal(self, task: str, teacher: str, signal: Signal) -> Node:
         fine_tuned = self._teacher(task, teacher)
         parents = {"encoded": fine_tuned.parents["encoded"], "teacher": fine_tuned}
-        entries = ["codekd.signals.capture", f"codekd.signals.{signal}"]
-        return self._add("signals", (task, teacher, signal), {"signal": signal}, entries, parents)
+        if signal.by_lexeme:
+            parents["syntax"] = self._syntax(task)
+        entries = ["codekd.signals.capture", f"codekd.signals.{signal.kind}"]
+        spec = {"signal": signal.model_dump(mode="json")}
+        return self._add("signals", (task, teacher, signal.name), spec, entries, parents)
 
     def _cell(self, task: str, teacher: str, student: str, method: str, seed: int) -> Node:
         trained = self._study.students[student]
@@ -205,7 +216,10 @@ class Graph:
             components.module_name("methods", loss.kind),
         ]
         parents = {"encoded": self._encoded(task, name, tokenizer, architecture.max_length)}
-        parents |= {f"signals/{signal}": self._signal(task, teacher, signal) for signal in loss.signals}
+        signals = loss.requests(architecture.layers)
+        parents |= {f"signals/{signal.kind}": self._signal(task, teacher, signal) for signal in signals}
+        if any(signal.by_lexeme for signal in signals):
+            parents["syntax"] = self._syntax(task)
         return self._add("students", coordinates, spec, entries, parents)
 
     def _report(self) -> Node:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from codekd.data.batches import load_encoded
+from codekd.data.batches import load_encoded, load_units
+from codekd.data.rows import Ragged
 from codekd.methods.base import Sizes
 from codekd.models.inference import pooled_widths
 from codekd.signals.format import read_signal
@@ -26,13 +27,17 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
     architecture = components.parse("students", job.spec["architecture"])
     splits = TRANSFER[method.transfer]
     train = load_encoded(job.parents["encoded"], splits)
-    signals = {name: read_signal(job.parents[f"signals/{name}"], splits, name, train.ids) for name in method.signals}
+    signals = {kind: read_signal(job.parents[f"signals/{kind}"], splits, kind, train.ids) for kind in method.signals}
     train = replace(train, signals=signals)
+    for signal in signals.values():
+        if isinstance(signal, Ragged):
+            units = load_units(train, job.parents["encoded"], splits, job.parents.get("syntax"))
+            train = replace(train, units=units.within(signal.first.ravel(), signal.count.ravel()))
     torch.manual_seed(job.spec["seed"])
     model = architecture.build(train.vocabulary, job.spec["classes"], job.spec["pooling"])
     sizes = Sizes(
         student=pooled_widths(model, train),
-        teacher={name: values.shape[1:] for name, values in signals.items()},
+        teacher={kind: signal.shape for kind, signal in signals.items()},
         examples=len(train),
     )
     objective = Objective(method.loss, method.parts(sizes), method.student_states)

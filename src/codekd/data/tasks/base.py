@@ -24,12 +24,13 @@ class TaskConfig(Model):
     """A task: where its examples come from, its classes and its metric.
 
     The class variables say what holds for the kind as such: the corpora it is made from, the columns of its
-    input, and whether that input has a ``__HOLE__``.
+    input, whether that input has a ``__HOLE__``, and its language (``plain`` is any other).
     """
 
     corpora: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[tuple[str, ...]] = ("code",)
     has_hole: ClassVar[bool] = False
+    language: ClassVar[Literal["python", "c", "java", "plain"]] = "python"
 
     kind: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Module in data/tasks that builds the examples.")
     examples: Limits = Field(Limits(), description="How many examples of each split are kept.")
