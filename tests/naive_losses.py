@@ -90,6 +90,7 @@ def ckd(student, teacher, present, window):
     """WR and LTR; states are ``(layers, sequences, units, width)``, ``present`` is ``(sequences, units)``."""
     near, angles, across, turning = [], [], [], []
     layers, sequences, units, _ = student.shape
+    sides = student, teacher
 
     def difference(of, *places):
         return (of(*(student[place] for place in places)) - of(*(teacher[place] for place in places))) ** 2
@@ -103,9 +104,14 @@ def ckd(student, teacher, present, window):
             for centre in there:
                 around = [unit for unit in there if 0 < abs(unit - centre) <= window]
                 near += [difference(cosine, (layer, sequence, centre), (layer, sequence, unit)) for unit in around]
+                apart = [
+                    unit
+                    for unit in around
+                    if all(norm(side[layer, sequence, unit] - side[layer, sequence, centre]) > 1e-3 for side in sides)
+                ]
                 angles += [
                     difference(angle, *((layer, sequence, unit) for unit in (centre, first, second)))
-                    for first, second in combinations(around, 2)
+                    for first, second in combinations(apart, 2)
                 ]
         for unit in there:
             places = [(layer, sequence, unit) for layer in range(layers)]

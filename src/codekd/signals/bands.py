@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.nn.functional import normalize, pad
 
 TINY = 1e-6
+ALIKE = 1e-3
+"""Units that are no farther apart have the same state: two lexemes in one token. They form no angle."""
 
 
 def band(states: Tensor, window: int) -> tuple[Tensor, Tensor]:
@@ -112,7 +114,7 @@ def triangles(mask: Tensor, window: int) -> Tensor:
 
 
 def mean_squared_angle_difference(student: Tensor, teacher: Tensor, mask: Tensor, window: int) -> Tensor:
-    """Mean of ``(cos_s - cos_t)^2`` over all angles whose units exist; 0 if there is none.
+    """Mean of ``(cos_s - cos_t)^2`` over all angles whose units exist and differ; 0 if there is none.
 
     The same as subtracting two results of :func:`angles`, without keeping them: a block of angles is made, compared
     and differentiated while it is in the processor's cache, which takes a fifth of the time.
@@ -129,26 +131,32 @@ def mean_squared_angle_difference(student: Tensor, teacher: Tensor, mask: Tensor
 class _AngleDifference(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, student: Tensor, teacher: Tensor, mask: Tensor, window: int) -> Tensor:
-        exists = neighbours(mask, 2 * window).to(student.dtype)
+        exists = neighbours(mask, 2 * window)
+        apart = exists & (student > ALIKE) & (teacher > ALIKE)
         padded, sides = _padded(student, window), _sides(student, window)
         inverse = sides.clamp(min=TINY).reciprocal()
         to_padded, to_sides = torch.zeros_like(padded), torch.zeros_like(sides)
-        others = zip(_triangles(teacher, window), _triangles(exists, window), strict=True)
+        others = zip(
+            _triangles(teacher, window),
+            _triangles(apart.to(student.dtype), window),
+            _triangles(exists.to(student.dtype), window),
+            strict=True,
+        )
         total, count = student.new_zeros(()), student.new_zeros(())
-        for (i, later, apart, shift), (triangle, (first, second, third)) in zip(
+        for (i, later, third, shift), (triangle, (first, second, _), (_, _, far)) in zip(
             _blocks(window, student.shape[-1]), others, strict=True
         ):
-            opposite, one, two = padded[:, apart, shift], inverse[:, i : i + 1], inverse[:, later]
+            opposite, one, two = padded[:, third, shift], inverse[:, i : i + 1], inverse[:, later]
             product = one * two
             squares = sides[:, i : i + 1].square() + sides[:, later].square() - opposite.square()
             cosine = squares * product * 0.5
-            exist = first * second * third
+            exist = first * second * far
             error = (cosine - cosine_of_angle(*triangle)) * exist
             total += error.square().sum()
             count += exist.sum()
             to_sides[:, i] += (error * (two - cosine * one)).sum(1)
             to_sides[:, later] += error * (one - cosine * two)
-            to_padded[:, apart, shift] -= error * opposite * product
+            to_padded[:, third, shift] -= error * opposite * product
         _add_sides(to_padded, to_sides, window)
         count = count.clamp(min=1)
         ctx.save_for_backward(_unpadded(to_padded, window) * (2 / count))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification
 
@@ -33,6 +34,9 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
     signal = importlib.import_module(f"codekd.signals.{kind}").Config.model_validate(job.spec["signal"])
     model = AutoModelForSequenceClassification.from_pretrained(job.parents["teacher"], local_files_only=True)
     device = choose_device(model)
+    if signal.hidden_states:
+        # Angles between states show the rounding of half precision.
+        device = replace(device, dtype=torch.float32)
     model.to(device.device)
     summary: dict[str, Any] = device.describe()
     for split in SPLITS:
