@@ -4,13 +4,13 @@ VENV := .venv
 PYTHON ?= python3
 CORES ?= all
 CONFIG ?= config/config.yaml
-SOURCES := src tests workflow/scripts
+SOURCES := src tests benchmarks workflow/scripts
 
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup study test format clean
+.PHONY: help setup study test bench format clean
 
 help: ## List the targets.
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,9 @@ test: setup ## Formatter, linters, type checker and the whole test suite.
 	$(VENV)/bin/snakemake --lint
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pytest -n 2 --dist loadfile
+
+bench: setup ## Measure speed, size and memory; prints ratios and writes benchmarks/results.json.
+	$(VENV)/bin/python benchmarks/bench.py
 
 format: setup ## Format everything.
 	$(VENV)/bin/ruff check --fix $(SOURCES)

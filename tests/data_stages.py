@@ -1,7 +1,7 @@
 """Run data stages on a few small pinned wheels, or on modules written by a test."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,11 @@ import polars as pl
 
 from codekd.data.functions import functions_of
 from codekd.data.pins import Pin, read_pins
+from codekd.signals.base import Signal
 from codekd.study.job import Job
 
 LISTS = Path(__file__).parent.parent / "config" / "corpus"
+SOURCES = Path(__file__).parent.parent / "src" / "codekd" / "data"
 SPLIT = {"docker": "train", "traitlets": "valid", "redis": "test"}
 
 
@@ -25,8 +27,30 @@ def run_stage(
 ) -> dict[str, Any]:
     """Run a stage into a new folder and return its summary."""
     folder.mkdir(parents=True)
-    job = Job(entry.rsplit(".", 1)[-1], (folder.name,), spec, parents or {}, folder.parent / "scratch")
-    return importlib.import_module(entry).run(job, folder)
+    return importlib.import_module(entry).run(job_of(entry, folder, spec, parents or {}), folder)
+
+
+def run_signals(entry: str, folders: Mapping[Path, Signal], parents: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """Capture or verify signals in one pass, each into a new folder."""
+    for folder in folders:
+        folder.mkdir(parents=True)
+    jobs = [job_of(entry, folder, {"signal": signal.model_dump()}, parents) for folder, signal in folders.items()]
+    return importlib.import_module(entry).run(jobs, list(folders))
+
+
+def job_of(entry: str, folder: Path, spec: Mapping[str, Any], parents: Mapping[str, Path]) -> Job:
+    """What a stage is told to make a folder."""
+    scratch = folder.parent / "scratch" / folder.name
+    return Job(entry.rsplit(".", 1)[-1], ("task", "teacher", folder.name), spec, parents, scratch)
+
+
+def code_columns(columns: Sequence[str], count: int) -> dict[str, list[str]]:
+    """Functions of this project as columns of so many examples."""
+    code = [function.code for path in sorted(SOURCES.glob("*.py")) for function in functions_of(path.read_text())]
+    return {
+        column: [code[(7 * row + 3 * piece) % len(code)] for row in range(count)]
+        for piece, column in enumerate(columns)
+    }
 
 
 def write_corpus(folder: Path, modules: Mapping[str, str]) -> Path:

@@ -1,38 +1,22 @@
 """Banded distances hold the angles of contextual distillation: against the formula, written out naively in float64."""
 
+from itertools import combinations
+
 import pytest
 import torch
 
-from codekd.signals.bands import angles, band, mean_squared_angle_difference, neighbours, triangles
+from codekd.signals.bands import band, layer_angles, layer_distances, mean_squared_angle_difference, neighbours
 
 
-def naive_angles(states, window):
-    """(batch, centre, i, j) -> cosine of the angle at the centre, for offsets i < j of existing units."""
-    found = {}
-    batch, units, _ = states.shape
-    offsets = [offset for offset in range(-window, window + 1) if offset]
-    pairs = [(i, j) for i in offsets for j in offsets if i < j]
-    for row in range(batch):
-        for centre in range(units):
-            for pair, (i, j) in enumerate(pairs):
-                if min(centre + i, centre + j) < 0 or max(centre + i, centre + j) >= units:
-                    continue
-                first = states[row, centre + i] - states[row, centre]
-                second = states[row, centre + j] - states[row, centre]
-                found[row, pair, centre] = (first @ second) / (first.norm() * second.norm())
+def naive_angles(states, mask, window):
+    """Cosines of the angles at every unit between every two units of its window, as a list of tensors."""
+    found = []
+    for row, there in zip(states, mask, strict=True):
+        units = [unit for unit in range(len(row)) if there[unit]]
+        for centre in units:
+            around = [row[unit] - row[centre] for unit in units if 0 < abs(unit - centre) <= window]
+            found += [torch.cosine_similarity(first, second, dim=0) for first, second in combinations(around, 2)]
     return found
-
-
-@pytest.mark.parametrize(("units", "window"), [(9, 2), (4, 3), (1, 2), (12, 4)])
-def test_angles_from_the_band_are_those_of_the_states(units, window):
-    states = torch.randn(2, units, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    expected = naive_angles(states, window)
-    computed = angles(band(states, window)[0], window)
-    exists = triangles(torch.ones(2, units, dtype=torch.bool), window)
-    assert computed.shape == exists.shape == (2, window * (2 * window - 1), units)
-    assert set(map(tuple, exists.nonzero().tolist())) == set(expected)
-    for index, value in expected.items():
-        assert computed[index] == pytest.approx(value.item(), abs=1e-6)
 
 
 def test_distances_in_the_band_are_those_of_the_states():
@@ -47,41 +31,67 @@ def test_distances_in_the_band_are_those_of_the_states():
                 torch.testing.assert_close(cosine[:, k - 1, unit], expected)
 
 
-def test_a_missing_unit_takes_part_in_nothing():
+def test_distances_between_layers_are_those_of_the_states():
+    states = torch.randn(4, 2, 3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(6))
+    euclidean, cosine = layer_distances(states)
+    assert euclidean.shape == cosine.shape == (2, 6, 3)
+    for pair, (first, second) in enumerate(combinations(states, 2)):
+        torch.testing.assert_close(euclidean[:, pair], (first - second).norm(dim=-1))
+        torch.testing.assert_close(cosine[:, pair], 1 - torch.cosine_similarity(first, second, dim=-1))
+    corners = [(centre, *pair) for centre in range(4) for pair in combinations(set(range(4)) - {centre}, 2)]
+    expected = [torch.cosine_similarity(states[j] - states[c], states[i] - states[c], dim=-1) for c, i, j in corners]
+    torch.testing.assert_close(layer_angles(euclidean, 4), torch.stack(expected, 1))
+
+
+def test_one_layer_has_no_distance_to_another():
+    euclidean, cosine = layer_distances(torch.randn(1, 2, 3, 5))
+    assert euclidean.shape == cosine.shape == (2, 0, 3)
+
+
+def test_neighbours_are_those_that_exist():
     mask = torch.tensor([[True, True, False, True, True]])
     assert neighbours(mask, 2)[0].tolist() == [
         [True, False, False, True, False],
         [False, True, False, False, False],
     ]
-    exists = triangles(mask, 2)
-    whole = torch.ones_like(mask)
-    assert (exists <= triangles(whole, 2)).all()
-    assert not exists[0, :, 2].any()
-    naive = naive_angles(torch.randn(1, 5, 3, dtype=torch.float64), 2)
-    offsets = [(-2, -1), (-2, 1), (-2, 2), (-1, 1), (-1, 2), (1, 2)]
-    expected = {
-        (row, pair, centre)
-        for row, pair, centre in naive
-        if 2 not in (centre, centre + offsets[pair][0], centre + offsets[pair][1])
-    }
-    assert set(map(tuple, exists.nonzero().tolist())) == expected
 
 
-def test_the_loss_in_blocks_is_the_mean_over_existing_angles_and_so_is_its_gradient():
+@pytest.mark.parametrize("window", [1, 2, 3, 9])
+def test_the_loss_in_blocks_is_the_mean_over_existing_angles_and_so_is_its_gradient(window):
     generator = torch.Generator().manual_seed(4)
     student = torch.randn(3, 8, 5, dtype=torch.float64, generator=generator, requires_grad=True)
-    teacher = band(torch.randn(3, 8, 6, dtype=torch.float64, generator=generator), 3)[0]
+    teacher = torch.randn(3, 8, 6, dtype=torch.float64, generator=generator)
     mask = torch.tensor([[True] * 8, [True] * 5 + [False] * 3, [True, True, False, True] * 2])
 
     def loss():
-        return mean_squared_angle_difference(band(student, 3)[0], teacher, mask, 3)
+        euclidean = band(student, window)[0]
+        return mean_squared_angle_difference(euclidean, band(teacher, window)[0], mask, window)
 
-    exists = triangles(mask, 3)
-    naive = (angles(band(student, 3)[0], 3) - angles(teacher, 3))[exists].square().mean()
+    ours, theirs = (torch.stack(naive_angles(states, mask, window)) for states in (student, teacher))
+    naive = (ours - theirs).square().mean()
     torch.testing.assert_close(loss(), naive)
     torch.testing.assert_close(*(torch.autograd.grad(value, student)[0] for value in (loss(), naive)))
     hidden = torch.autograd.grad(loss(), student)[0][1, 5:]
     assert (hidden == 0).all(), "a unit that does not exist has no influence"
+
+
+def test_units_at_the_same_place_form_no_angle():
+    generator = torch.Generator().manual_seed(5)
+    student, teacher = (torch.randn(1, 4, 5, dtype=torch.float64, generator=generator) for _ in range(2))
+    together = student.clone()
+    together[:, 2] = together[:, 1]
+    mask = torch.ones(1, 4, dtype=torch.bool)
+    computed = mean_squared_angle_difference(band(together, 3)[0], band(teacher, 3)[0], mask, 3)
+    errors = []
+    for centre in range(4):
+        rest = [unit for unit in range(4) if unit != centre and {unit, centre} != {1, 2}]
+        for pair in combinations(rest, 2):
+            cosines = [
+                torch.cosine_similarity(*(one[0, unit] - one[0, centre] for unit in pair), dim=0)
+                for one in (together, teacher)
+            ]
+            errors.append((cosines[0] - cosines[1]) ** 2)
+    torch.testing.assert_close(computed, torch.stack(errors).mean())
 
 
 def test_no_angle_is_no_loss():
@@ -96,13 +106,13 @@ def test_no_angle_is_no_loss():
 def test_gradients_are_finite_where_units_coincide():
     states = torch.ones(1, 4, 3, requires_grad=True)
     euclidean, cosine = band(states, 1)
-    (angles(euclidean, 1).sum() + cosine.sum()).backward()
+    angles = mean_squared_angle_difference(euclidean, torch.ones_like(euclidean), torch.ones(1, 4).bool(), 1)
+    (angles + cosine.sum()).backward()
     assert torch.isfinite(states.grad).all()
 
 
 def test_half_precision_distances_keep_the_angles():
     states = torch.randn(4, 40, 64, generator=torch.Generator().manual_seed(3))
     exact, _ = band(states.double(), 10)
-    rounded = exact.half().double()
-    exists = triangles(torch.ones(4, 40, dtype=torch.bool), 10)
-    assert (angles(exact, 10) - angles(rounded, 10))[exists].abs().mean() < 5e-4
+    error = mean_squared_angle_difference(exact, exact.half().double(), torch.ones(4, 40).bool(), 10)
+    assert error < 2e-7

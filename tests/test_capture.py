@@ -1,36 +1,41 @@
-"""From a teacher's relations in the cache to a student with another tokenizer: the loss is that of the live states."""
+"""What a teacher knows is captured in one pass, can be checked, and gives the loss that live states would give."""
 
+import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import naive_losses
 import numpy as np
 import polars as pl
 import pytest
 import torch
-from data_stages import run_stage
+from data_stages import code_columns, job_of, run_signals, run_stage
 
 from codekd.data.batches import load_encoded, load_units
-from codekd.data.functions import functions_of
-from codekd.methods import ckd
+from codekd.data.splits import SHARD_ROWS, SPLITS
+from codekd.errors import CodekdError
+from codekd.methods import ast, ckd
 from codekd.models.architectures.roberta import Config as RoBERTa
-from codekd.signals.format import SHARD_ROWS, read_signal
+from codekd.signals import capture, logits, pooled, relations, structure, verify
+from codekd.signals.format import read_shard, read_signal, write_shard
 
-SOURCES = Path(__file__).parents[1] / "src" / "codekd" / "data"
 CPU = torch.device("cpu")
 TEACHER = RoBERTa(kind="roberta", vocabulary_size=500, max_length=96, layers=4, hidden=48, heads=4)
 STUDENT = RoBERTa(kind="roberta", vocabulary_size=320, max_length=64, layers=2, hidden=32, heads=4)
-SPLITS = ("train", "valid", "test", "unlabeled")
+ALL = (
+    logits.Config(),
+    pooled.Config(),
+    relations.Config(layers=2),
+    relations.Config(layers=2, units="token"),
+    structure.Config(layers=2),
+)
 
 
 def write_examples(folder, columns):
     """Functions of this project; the training split fills more than one shard."""
-    code = [function.code for path in sorted(SOURCES.glob("*.py")) for function in functions_of(path.read_text())]
     folder.mkdir()
     for split in SPLITS:
         count = SHARD_ROWS + 3 if split == "train" else 5
-        rows = [[code[(row * 7 + 3 * piece) % len(code)] for row in range(count)] for piece in range(len(columns))]
-        frame = pl.DataFrame(dict(zip(columns, rows, strict=True))).with_columns(
+        frame = pl.DataFrame(code_columns(columns, count)).with_columns(
             id=pl.int_range(count).cast(pl.String) + split,
             label=pl.lit(-1 if split == "unlabeled" else 1, dtype=pl.Int32),
             group=pl.lit("g"),
@@ -74,23 +79,30 @@ def made(request, tmp_path_factory):
     return folder, models
 
 
-@pytest.mark.parametrize("units", ["lexeme", "token"])
+def teacher_of(folder):
+    return {
+        "teacher": folder / "teacher-model",
+        "encoded": folder / "teacher-encoded",
+        "syntax": folder / "syntax",
+    }
+
+
+@pytest.mark.parametrize("units", ["lexeme", "token", "node"])
 def test_the_loss_from_the_cache_is_that_of_live_states(made, units):
     folder, (teacher, student) = made
-    method = ckd.Config(units=units, window=3)
+    method = ast.Config() if units == "node" else ckd.Config(units=units, window=3)
     _, request = method.requests(layers=2)
-    syntax = {"syntax": folder / "syntax"} if request.by_lexeme else {}
-    parents = {"teacher": folder / "teacher-model", "encoded": folder / "teacher-encoded", **syntax}
-    run_stage("codekd.signals.capture", folder / request.name, {"signal": request.model_dump()}, parents)
+    run_signals("codekd.signals.capture", {folder / request.name: request}, teacher_of(folder))
 
     sides = []
     for name in ("teacher", "student"):
-        data = load_encoded(folder / f"{name}-encoded", SPLITS)
-        sides.append(replace(data, units=load_units(data, folder / f"{name}-encoded", SPLITS, syntax.get("syntax"))))
+        encoded = folder / f"{name}-encoded"
+        data = load_encoded(encoded, SPLITS)
+        sides.append(replace(data, units=load_units(units, data, encoded, folder / "syntax", SPLITS)))
     live, here = sides
-    signal = read_signal(folder / request.name, SPLITS, "relations", here.ids)
+    signal = read_signal(folder / request.name, SPLITS, request.kind, here.ids)
     here = replace(here, units=here.units.within(signal.first.ravel(), signal.count.ravel()))
-    here = replace(here, signals={"relations": signal})
+    here = replace(here, signals={request.kind: signal})
     live = replace(live, units=live.units.within(here.units.first, here.units.count))
     assert live.ids == here.ids
 
@@ -104,5 +116,108 @@ def test_the_loss_from_the_cache_is_that_of_live_states(made, units):
         states.append(np.stack([batch.units.states(hidden).double().numpy() for hidden in layers]))
         present = present & batch.units.mask.numpy()
     assert present.sum() > 40
-    expected = naive_losses.ckd(states[1], states[0], present, window=3)
-    assert [loss.item() for loss in method.relation_losses(outputs, batch)] == pytest.approx(expected, rel=1e-3)
+    if units == "node":
+        links = batch.units.parent.tolist(), batch.units.sibling.tolist()
+        expected, losses = naive_losses.ast(states[1], states[0], present, *links), method.structure_losses
+    else:
+        expected, losses = naive_losses.ckd(states[1], states[0], present, window=3), method.relation_losses
+    assert [loss.item() for loss in losses(outputs, batch)] == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.fixture(scope="module")
+def captured(made):
+    folder, _ = made
+    folders = {folder / "all" / signal.name: signal for signal in ALL}
+    run_signals("codekd.signals.capture", folders, teacher_of(folder))
+    return folder, folders
+
+
+def bytes_of(folder):
+    return {path.name: path.read_bytes() for path in folder.glob("*.parquet")}
+
+
+def test_one_pass_writes_what_a_pass_for_each_signal_writes(captured):
+    folder, folders = captured
+    for one, signal in folders.items():
+        alone = folder / "alone" / signal.name
+        run_signals("codekd.signals.capture", {alone: signal}, teacher_of(folder))
+        assert bytes_of(alone) == bytes_of(one)
+        assert len(bytes_of(one)) == 5, "two shards of train, one of every other split"
+
+
+def test_what_is_captured_of_an_example_does_not_depend_on_the_batch(captured):
+    folder, folders = captured
+    teacher = capture.Teacher.load([job_of("capture", folder, {}, teacher_of(folder))])
+    row = np.array([teacher_lengths(folder).argmin()])
+    _, alone = teacher.signals(ALL, "train", 0, row)
+    for rows, (path, signal) in zip(alone, folders.items(), strict=True):
+        _, together = read_shard(path / "train-00000.parquet", signal.kind)
+        together = together.take(row)
+        np.testing.assert_allclose(rows.values, together.values, rtol=2e-3, atol=2e-3, err_msg=signal.name)
+
+
+def teacher_lengths(folder):
+    return load_encoded(folder / "teacher-encoded", ["train"], shard=0).lengths
+
+
+def test_a_capture_that_is_killed_goes_on_with_the_shard_it_was_at(captured, monkeypatch):
+    folder, folders = captured
+    again = [folder / "again" / signal.name for signal in folders.values()]
+    jobs = []
+    for one, signal in zip(again, folders.values(), strict=True):
+        one.mkdir(parents=True)
+        jobs.append(job_of("capture", one, {"signal": signal.model_dump()}, teacher_of(folder)))
+    compute, passes = capture.Teacher.signals, []
+
+    def killed(self, wanted, split, shard, rows=None):
+        passes.append((split, shard))
+        if len(passes) == 3:
+            raise KeyboardInterrupt
+        return compute(self, wanted, split, shard, rows)
+
+    monkeypatch.setattr(capture.Teacher, "signals", killed)
+    with pytest.raises(KeyboardInterrupt):
+        capture.run(jobs, again)
+    assert not any(bytes_of(one) for one in again)
+    capture.run(jobs, again)
+    assert passes[2:] == [("valid", 0), ("valid", 0), ("test", 0), ("unlabeled", 0)]
+    assert [bytes_of(one) for one in again] == [bytes_of(one) for one in folders]
+
+
+def check(folder, cached, signal):
+    job = job_of("verify", folder, {"signal": signal.model_dump()}, teacher_of(folder) | {"signal": cached})
+    [summary] = verify.run([job], [folder])
+    return summary
+
+
+@pytest.mark.parametrize("signal", ALL, ids=lambda signal: signal.name)
+def test_what_the_teacher_gives_now_is_what_was_captured(captured, signal):
+    folder, _ = captured
+    assert check(folder, folder / "all" / signal.name, signal)["difference"] < signal.tolerance / 2
+
+
+@pytest.mark.parametrize("signal", ALL, ids=lambda signal: signal.name)
+def test_rows_that_are_off_are_found_and_their_examples_named(captured, signal, tmp_path):
+    folder, _ = captured
+    for path in (folder / "all" / signal.name).glob("*.parquet"):
+        ids, rows = read_shard(path, signal.kind)
+        # Of the small split all examples are in the sample.
+        shift = 0.1 * np.nanmax(np.abs(rows.values.astype(float))) * ("valid" in path.name)
+        values = (rows.values + shift).astype(rows.values.dtype)
+        write_shard(tmp_path / path.name, signal.kind, ids, replace(rows, values=values))
+    named = "0valid, 1valid, 2valid, 3valid, 4valid"
+    with pytest.raises(CodekdError, match=rf"valid-00000.parquet: 5 of 5 examples differ .* allowed: {named}\. Delete"):
+        check(folder, tmp_path, signal)
+
+
+def test_another_order_of_examples_or_a_shard_too_few_is_found(captured, tmp_path):
+    folder, _ = captured
+    shutil.copytree(folder / "all" / "logits", tmp_path / "logits")
+    path = tmp_path / "logits" / "test-00000.parquet"
+    ids, rows = read_shard(path, "logits")
+    write_shard(path, "logits", ids[::-1], rows)
+    with pytest.raises(CodekdError, match=r"test-00000.parquet holds other examples than .*teacher-encoded"):
+        check(folder, tmp_path / "logits", ALL[0])
+    path.unlink()
+    with pytest.raises(CodekdError, match="has 0 shards of test where there are 1"):
+        check(folder, tmp_path / "logits", ALL[0])

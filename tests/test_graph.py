@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from codekd.errors import CodekdError
+from codekd.study import components
 from codekd.study.graph import Graph
 from codekd.study.resolve import load_study
 
@@ -14,8 +16,9 @@ PATH = ROOT / "config" / "config.yaml"
 
 
 def edited(**changes):
-    """The default config with keys replaced, e.g. ``grid__seeds=[1, 2]``."""
+    """The default config on ft, kd and dist, with keys replaced, e.g. ``grid__seeds=[1, 2]``."""
     config = copy.deepcopy(yaml.safe_load(PATH.read_text()))
+    config["grid"]["methods"] = ["ft", "kd", "dist"]
     for key, value in changes.items():
         *sections, last = key.split("__")
         place = config
@@ -52,6 +55,9 @@ def cells(task="*", teacher="*", student="*", method="*", seed="seed1"):
 REPORT = {"report/embedded"}
 
 
+LOGITS_OF_CLONE = ("signals/clone/minilm/logits", "verified/clone/minilm/logits")
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
@@ -68,7 +74,7 @@ REPORT = {"report/embedded"}
         ({"students__ONE__heads": 2}, cells(student="roberta-1.5m") | REPORT),
         (
             {"tasks__clone__metric": "accuracy"},
-            cells("clone") | REPORT | {"teachers/clone/minilm", "signals/clone/minilm/logits"} | {"floors/clone"},
+            cells("clone") | REPORT | {"teachers/clone/minilm", *LOGITS_OF_CLONE, "floors/clone"},
         ),
         ({"name": "other"}, {"report/other"}),
         ({"vocabularies": {"exceptions": ["exception"], "functions": ["clone", "defect"]}}, set()),
@@ -93,11 +99,35 @@ def test_a_method_on_relations_adds_one_capture_for_students_of_the_same_depth()
     expected = REPORT.copy()
     for task in ("exception", "clone", "defect"):
         expected |= {f"students/{task}/minilm/{student}/ckd/seed1" for student in students}
-        expected |= {f"syntax/{task}", f"signals/{task}/minilm/relations-lexeme-w10-l2"}
+        relations = f"{task}/minilm/relations-lexeme-w10-l2"
+        expected |= {f"syntax/{task}", f"signals/{relations}", f"verified/{relations}"}
     assert made(grid__methods=["ft", "kd", "dist", "ckd"]) == expected
     by_token = made(grid__methods=["ckd"], methods={"ckd": {"units": "token"}})
     assert not {name for name in by_token if name.startswith("syntax/")}
     assert "signals/clone/minilm/relations-token-w10-l2" in by_token
+
+
+def test_a_method_that_reuses_the_teachers_head_reads_its_folder():
+    graph = Graph(load_study(edited(grid__methods=["kd", "simkd"]), [PATH]))
+    for node in graph.stage("students"):
+        task, teacher, _, method, _ = node.coordinates
+        expected = {f"teachers/{task}/{teacher}"} if method == "simkd" else set()
+        found = {str(parent.folder) for role, parent in node.parents.items() if role == "teacher"}
+        assert {folder.rpartition("-")[0] for folder in found} == expected
+
+
+@pytest.mark.parametrize("method", ["pkd", "fitnets", "mgskd", "ckd", "ast"])
+def test_a_student_deeper_than_its_teacher_is_refused_before_anything_runs(method):
+    deep = {"preset": "bigru-1.5m", "layers": 7}
+    config = edited(grid__methods=["kd", "rkd", method], grid__students=["deep"], students__deep=deep)
+    cell = rf"grid: {method} for deep from minilm on exception: a student of 7 layers .* from a teacher of 6: choose"
+    with pytest.raises(CodekdError, match=cell):
+        Graph(load_study(config, [PATH]))
+
+
+def test_a_method_that_is_void_on_a_task_is_refused_with_the_reason():
+    with pytest.raises(CodekdError, match=r"grid: lskd for .* from minilm on clone: lskd on two classes keeps only"):
+        Graph(load_study(edited(grid__methods=["lskd"]), [PATH]))
 
 
 def test_a_new_teacher_adds_its_nodes_and_ft_stays_as_it_is():
@@ -130,6 +160,7 @@ def test_a_shorter_window_encodes_anew_what_stays_the_same_examples():
         "encoded/exception/bpe2000-64",
         "teachers/exception/minilm",
         "signals/exception/minilm/logits",
+        "verified/exception/minilm/logits",
     }
     assert not {
         name for name in made(tasks__exception__max_length=10_000) if name.startswith("encoded/") and "10000" in name
@@ -177,3 +208,16 @@ def test_a_paper_sized_grid_has_a_node_a_cell():
     )
     graph = Graph(load_study(config, [PATH]))
     assert len(graph.stage("students")) == 3 * 8 * 5 * (2 * 4 + 1)
+
+
+@pytest.mark.parametrize("name", ["config", "smoke", "methods", "embedded-full"])
+def test_every_config_that_is_shipped_is_a_study(name):
+    path = PATH.with_name(f"{name}.yaml")
+    assert Graph(load_study(yaml.safe_load(path.read_text()), [path])).stage("students")
+
+
+def test_the_comparison_of_methods_leaves_none_out_and_shares_teachers_with_the_default_study():
+    path = PATH.with_name("methods.yaml")
+    graph = Graph(load_study(yaml.safe_load(path.read_text()), [path]))
+    assert {node.spec["method"]["kind"] for node in graph.stage("students")} == set(components.kinds("methods"))
+    assert {str(node.folder) for node in graph.stage("teachers")} <= folders(yaml.safe_load(PATH.read_text()))

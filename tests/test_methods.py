@@ -17,13 +17,19 @@ from torch.nn import Module
 
 from codekd.data.units import UnitBatch
 from codekd.errors import CodekdError
-from codekd.methods import ckd, dist, dkd, fitnets, ft, kd, lskd, pkd, pkt, pseudo, rkd, sp
+from codekd.methods import ast, ckd, crd, dist, dkd, fitnets, ft, kd, lskd, mgskd, pkd, pkt, pseudo, rkd, simkd, sp
 from codekd.methods.base import Method, Sizes, hard_label_loss
 from codekd.models.head import ClassifierOutput
 from codekd.study import components
 
 PRESETS = yaml.safe_load((files("codekd") / "presets" / "methods.yaml").read_text())
+FITTING = {"mgskd": {"heads": 2}}
 Rows = list[list[float]]
+
+
+def preset(name: str) -> Method:
+    """A preset, with what fits the narrow states of these tests."""
+    return components.parse("methods", PRESETS[name] | FITTING.get(name, {}))
 
 
 def logits(seed: int, examples: int = 6, classes: int = 4, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -33,30 +39,44 @@ def logits(seed: int, examples: int = 6, classes: int = 4, dtype: torch.dtype = 
 
 STUDENT, TEACHER = logits(0), logits(1)
 LABELS = torch.tensor([0, -1, 3, 2, -1, 0])
-STUDENT_WIDTHS, TEACHER_WIDTHS = (5, 5, 6), (7,) * 5
-# Units of nine tokens: the first two make one, the others are one each, the last is in none; some are missing.
+STUDENT_WIDTHS, TEACHER_WIDTHS = (5, 6, 6), (8,) * 5
+# Units of nine tokens: the first two make one, the others are one each, the last is in none.
+# Some units are missing, and two are the same.
 WEIGHTS = torch.eye(9)[1:8].repeat(6, 1, 1)
 WEIGHTS[:, 0, :2] = 0.5
 WEIGHTS[1, 5:] = 0
 WEIGHTS[2, 3] = 0
+WEIGHTS[3, 2] = WEIGHTS[3, 1]
+PARENT = torch.tensor([-1, 0, 1, 1, 0, 4, 4])
+SIBLING = torch.tensor([-1, 4, 3, -1, -1, 6, -1])
 
 
 def inputs(
     method: Method, student: Tensor = STUDENT, teacher: Tensor = TEACHER, labels: Tensor = LABELS
 ) -> tuple[ClassifierOutput, Any]:
     """A student's outputs and a batch."""
-    units = UnitBatch(WEIGHTS[: len(student)], torch.arange(len(student)), WEIGHTS[: len(student)].sum(-1) > 0)
+    units = units_of(len(student))
     signals = {"logits": teacher, "pooled": torch.stack(states_of(teacher, TEACHER_WIDTHS), dim=1)}
-    if isinstance(method, ckd.Config):
-        hidden = ClassifierOutput(logits=teacher, hidden_states=tokens_of(teacher, TEACHER_WIDTHS))
-        signals["relations"] = method.requests(2)[1].extract(hidden, SimpleNamespace(units=units))
+    hidden = ClassifierOutput(logits=teacher, hidden_states=tokens_of(teacher, TEACHER_WIDTHS))
+    for request in method.requests(2):
+        if request.unit:
+            signals[request.kind] = request.extract(hidden, SimpleNamespace(units=units))
     teaching = {name: signals[name] for name in method.signals}
     outputs = ClassifierOutput(
         logits=student,
         pooled=states_of(student, STUDENT_WIDTHS),
-        hidden_states=tokens_of(student, (5, 6, 6)),
+        hidden_states=tokens_of(student, STUDENT_WIDTHS),
+        features=states_of(student, TEACHER_WIDTHS)[-1],
     )
-    return outputs, SimpleNamespace(labels=labels, teacher=teaching, units=units)
+    rows = torch.arange(len(student))
+    return outputs, SimpleNamespace(rows=rows, labels=labels, teacher=teaching, units=units)
+
+
+def units_of(examples: int) -> UnitBatch:
+    """Units, which are nodes of a tree as well."""
+    weights = WEIGHTS[:examples]
+    parent, sibling = (link.repeat(examples, 1) for link in (PARENT, SIBLING))
+    return UnitBatch(weights, torch.arange(examples), weights.sum(-1) > 0, parent, sibling)
 
 
 def tokens_of(values: Tensor, widths: tuple[int, ...]) -> tuple[Tensor, ...]:
@@ -80,8 +100,11 @@ def states_of(values: Tensor, widths: tuple[int, ...]) -> tuple[Tensor, ...]:
 
 def parts_of(method: Method) -> Module:
     torch.manual_seed(6)
-    shapes = {"logits": (4,), "pooled": (len(TEACHER_WIDTHS), TEACHER_WIDTHS[0]), "relations": (62,)}
-    return method.parts(Sizes(STUDENT_WIDTHS, {name: shapes[name] for name in method.signals}, examples=6)).double()
+    shapes = {"logits": (4,), "pooled": (len(TEACHER_WIDTHS), TEACHER_WIDTHS[0]), "relations": (62,), "structure": (8,)}
+    parts = method.parts(Sizes(STUDENT_WIDTHS, {name: shapes[name] for name in method.signals}, examples=6)).double()
+    if isinstance(method, crd.Config):
+        parts.constants.fill_(0.5)  # as after the first batch
+    return parts
 
 
 # The formulas, written with loops
@@ -159,9 +182,33 @@ def naive_fitnets(method: fitnets.Config) -> float:
     return naive_kd(method.temperature, method.alpha, method.temperature**2) + method.beta * hint
 
 
+def naive_mgskd(method: mgskd.Config) -> float:
+    part = parts_of(method)
+    matrix, bias = part.weight.detach().numpy(), part.bias.detach().numpy()
+    layers = [(S_STATES[1] @ matrix.T + bias, T_STATES[2]), (S_STATES[2] @ matrix.T + bias, T_STATES[4])]
+    angles, pairs = np.sum([naive_losses.mgskd(*pair, method.heads) for pair in layers], axis=0)
+    soft = naive_kd(method.temperature, method.alpha, method.temperature**2)
+    return soft + method.angle_weight * angles + method.pair_weight * pairs
+
+
+def naive_crd(method: crd.Config) -> float:
+    part = parts_of(method)
+    drawn = part.draw(torch.device("cpu")).tolist()
+    assert set(drawn) & set(range(6)), "an example is drawn as a negative of itself"
+    chosen = [[row, *(other for other in drawn if other != row)] for row in range(6)]
+    maps = [(to.weight.detach().numpy(), to.bias.detach().numpy()) for to in part.maps]
+    constants = [6 * math.exp(0.5)] * 2
+    contrast = naive_losses.crd(S_STATES[-1], T_STATES[-1], part.banks.numpy(), constants, chosen, 4, maps, 0.3)
+    return 0.5 * naive_ft() + method.beta * contrast
+
+
 def naive_rkd(distance: float, angle: float) -> float:
     last = S_STATES[-1], T_STATES[-1]
     return naive_ft() + distance * naive_losses.rkd_distance(*last) + angle * naive_losses.rkd_angle(*last)
+
+
+MGSKD = mgskd.Config(heads=4, angle_weight=2.0, pair_weight=3.0)
+CRD = crd.Config(label_weight=0.5, beta=0.7, temperature=0.3, dimension=3, negatives=4)
 
 
 @pytest.mark.parametrize(
@@ -170,12 +217,12 @@ def naive_rkd(distance: float, angle: float) -> float:
         (ft.Config(), naive_ft()),
         (pseudo.Config(), naive_pseudo()),
         (kd.Config(temperature=5.0, alpha=0.7), naive_kd(5.0, 0.7, scale=25.0)),
-        (components.parse("methods", PRESETS["kd-paper"]), naive_kd(10.0, 1.0, scale=1.0)),
+        (preset("kd-paper"), naive_kd(10.0, 1.0, scale=1.0)),
         (
             dist.Config(temperature=2.0, label_weight=0.5, beta=3.0, gamma=2.0),
             naive_dist(2.0, 0.5, beta=3.0, gamma=2.0),
         ),
-        (components.parse("methods", PRESETS["dist-paper"]), naive_dist(10.0, 0.0, beta=1.0, gamma=1.0)),
+        (preset("dist-paper"), naive_dist(10.0, 0.0, beta=1.0, gamma=1.0)),
         (dkd.Config(temperature=3.0, alpha=0.5, beta=6.0), naive_dkd(3.0, 0.5, beta=6.0)),
         (lskd.Config(temperature=3.0, beta=5.0), 0.1 * naive_ft() + 5 * 9 * naive_losses.lskd(S, T, 3.0)),
         (pkd.Config(temperature=3.0, beta=50.0), naive_pkd(pkd.Config(temperature=3.0, beta=50.0))),
@@ -183,6 +230,9 @@ def naive_rkd(distance: float, angle: float) -> float:
         (rkd.Config(distance_weight=2.0, angle_weight=3.0), naive_rkd(2.0, 3.0)),
         (sp.Config(beta=10.0), naive_ft() + 10 * naive_losses.sp(S_STATES[-1], T_STATES[-1])),
         (pkt.Config(beta=10.0), naive_ft() + 10 * naive_losses.pkt(S_STATES[-1], T_STATES[-1])),
+        (MGSKD, naive_mgskd(MGSKD)),
+        (CRD, naive_crd(CRD)),
+        (simkd.Config(), naive_losses.simkd(states_of(STUDENT, TEACHER_WIDTHS)[-1].numpy(), T_STATES[-1])),
     ],
     ids=lambda value: value.kind if isinstance(value, Method) else "",
 )
@@ -190,47 +240,100 @@ def test_loss_is_that_of_the_formula(method: Method, expected: float) -> None:
     assert loss(method).item() == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize(("window", "layers"), [(2, 2), (3, 3)])
-def test_relations_are_those_of_the_formula(window: int, layers: int) -> None:
-    method = ckd.Config(window=window)
-    units = UnitBatch(WEIGHTS, torch.arange(6), WEIGHTS.sum(-1) > 0)
+@pytest.mark.parametrize("distance_loss", ["mse", "kl"])
+@pytest.mark.parametrize(("window", "layers"), [(3, 1), (2, 2), (3, 3), (7, 4)])
+def test_relations_are_those_of_the_formula(window: int, layers: int, distance_loss: Any) -> None:
+    method = ckd.Config(window=window, distance_loss=distance_loss)
+    outputs, batch, states = with_units(method, layers)
+    expected = naive_losses.ckd(*states, batch.units.mask.numpy(), window, distance_loss)
+    assert [loss.item() for loss in method.relation_losses(outputs, batch)] == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_structure_is_that_of_the_formula(layers: int) -> None:
+    method = ast.Config()
+    outputs, batch, states = with_units(method, layers)
+    links = batch.units.parent.tolist(), batch.units.sibling.tolist()
+    expected = naive_losses.ast(*states, batch.units.mask.tolist(), *links)
+    assert [loss.item() for loss in method.structure_losses(outputs, batch)] == pytest.approx(expected, rel=1e-3)
+
+
+def with_units(method: Method, layers: int) -> tuple[ClassifierOutput, Any, list[Any]]:
+    """A student's outputs, a batch, and the states of units of both sides, ``(layers, sequences, units, width)``."""
+    units = units_of(6)
     teacher = tokens_of(TEACHER, (7,) * (2 * layers + 1))
     student = tokens_of(STUDENT, (5,) + (6,) * layers)
-    captured = method.requests(layers)[1].extract(
-        ClassifierOutput(logits=TEACHER, hidden_states=teacher), SimpleNamespace(units=units)
-    )
-    batch = SimpleNamespace(labels=LABELS, teacher={"relations": captured}, units=units)
-    computed = method.relation_losses(ClassifierOutput(logits=STUDENT, hidden_states=student), batch)
-
-    def states(hidden: tuple[Tensor, ...]) -> Any:
-        return np.einsum("but,lbth->lbuh", WEIGHTS.double().numpy(), np.stack([one.numpy() for one in hidden]))
-
-    expected = naive_losses.ckd(states(student[1:]), states(teacher[2::2]), units.mask.numpy(), window)
-    assert [loss.item() for loss in computed] == pytest.approx(expected, rel=1e-3)
+    hidden = ClassifierOutput(logits=TEACHER, hidden_states=teacher)
+    request = method.requests(layers)[1]
+    captured = request.extract(hidden, SimpleNamespace(units=units))
+    batch = SimpleNamespace(labels=LABELS, teacher={request.kind: captured}, units=units)
+    states = [
+        np.einsum("but,lbth->lbuh", WEIGHTS.double().numpy(), np.stack([one.numpy() for one in hidden]))
+        for hidden in (student[1:], teacher[2::2])
+    ]
+    return ClassifierOutput(logits=STUDENT, hidden_states=student), batch, states
 
 
-def test_units_that_are_missing_have_no_influence() -> None:
-    method = ckd.Config(window=2)
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        ({"beta": 2.0, "gamma": 5.0}, (2, 2, 5, 5)),
+        ({"beta": 2.0, "beta_angle": 0.0, "gamma": 5.0, "gamma_angle": 7.0}, (2, 0, 5, 7)),
+    ],
+)
+def test_the_weight_of_angles_is_that_of_distances_unless_given(weights: Any, expected: tuple[float, ...]) -> None:
+    method = ckd.Config(window=3, **weights)
+    relations = method.relation_losses(*inputs(method))
+    weighted = sum(weight * value for weight, value in zip(expected, relations, strict=True))
+    assert loss(method).item() == pytest.approx(naive_kd(4.0, 0.9, scale=16.0) + weighted.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["ckd", "ckd-original", "ast"])
+def test_units_that_are_missing_have_no_influence(name: str) -> None:
+    method = preset(name)
     outputs, batch = inputs(method)
+    # The teacher does not show unit 3, nor the edge to it from the node before.
+    if name == "ast":
+        batch.teacher["structure"][0, 2:4] = torch.nan
+    else:
+        batch.teacher["relations"][0, 3] = torch.nan
     changed = [states.clone() for states in outputs.hidden_states]
     for states in changed:
         states[1, 6:] += 3.0  # tokens of missing units, and of none
         states[:, 8] -= 2.0
+        states[0, 4] *= -2.0
     other = ClassifierOutput(logits=outputs.logits, hidden_states=changed)
-    first, second = (method.relation_losses(one, batch) for one in (outputs, other))
+    first, second = (method.loss(one, batch, Module()) for one in (outputs, other))
     torch.testing.assert_close(first, second, rtol=1e-9, atol=0)
 
 
 def test_a_student_that_is_deeper_than_its_teacher_cannot_learn_layer_by_layer() -> None:
     sizes = Sizes((5,) * 6, {"logits": (4,), "pooled": (4, 7)}, examples=6)
-    for method in (pkd.Config(), fitnets.Config()):
+    for method in (pkd.Config(), fitnets.Config(), mgskd.Config()):
         with pytest.raises(CodekdError, match=r"student of 5 layers .* teacher of 3: choose a shallower student"):
             method.parts(sizes)
 
 
 def test_pkd_needs_a_layer_before_the_last() -> None:
     with pytest.raises(CodekdError, match="a student of one layer has none, use kd"):
-        pkd.Config().parts(Sizes((5, 5), {"logits": (4,), "pooled": (4, 7)}, examples=6))
+        pkd.Config().requests(layers=1)
+
+
+def test_heads_must_divide_the_teachers_width() -> None:
+    with pytest.raises(CodekdError, match=r"width 100 into 16 heads: 10 would fit"):
+        mgskd.Config().parts(Sizes((5, 5), {"logits": (4,), "pooled": (5, 100)}, examples=6))
+
+
+@pytest.mark.parametrize(("depth", "expected"), [(1, [1]), (2, [1, 2]), (3, [2, 3]), (4, [2, 3, 4]), (6, [3, 4, 5, 6])])
+def test_mgskd_reads_the_layers_from_the_middle_on(depth: int, expected: list[int]) -> None:
+    method = mgskd.Config(heads=2)
+    sizes = Sizes((6,) * (depth + 1), {"logits": (4,), "pooled": (13, 8)}, examples=6)
+    pooled = [states.requires_grad_() for states in states_of(STUDENT, sizes.student)]
+    teacher = torch.stack(states_of(TEACHER, (8,) * 13), dim=1)
+    batch: Any = SimpleNamespace(labels=LABELS, teacher={"logits": TEACHER, "pooled": teacher})
+    outputs = ClassifierOutput(logits=STUDENT, pooled=pooled)
+    method.loss(outputs, batch, method.parts(sizes).double()).backward()
+    assert [layer for layer, states in enumerate(pooled) if states.grad is not None] == expected
 
 
 def test_a_state_of_the_teachers_width_needs_no_map() -> None:
@@ -247,12 +350,25 @@ def test_what_is_void_on_two_classes_is_left_out_or_refused() -> None:
     assert lskd.Config().for_classes(3) == lskd.Config()
 
 
+@pytest.mark.parametrize("name", ["ckd", "ckd-original", "crd", "mgskd", "simkd"])
+def test_methods_on_states_teach_on_two_classes_too(name: str) -> None:
+    method = preset(name).for_classes(2)
+    assert method == preset(name)
+    student = logits(0, classes=2).requires_grad_()
+    gradients = []
+    for seed in (1, 2):
+        taught, parts = inputs(method, student, logits(seed, classes=2), torch.full_like(LABELS, -1)), parts_of(method)
+        method.loss(*taught, parts)  # what the teacher says of an example reaches crd's memory at the first visit
+        gradients += torch.autograd.grad(method.loss(*taught, parts), student)
+    assert not torch.allclose(*gradients)
+
+
 # Every method, as its preset
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_gradients(name: str) -> None:
-    method = components.parse("methods", PRESETS[name])
+    method = preset(name)
     assert torch.autograd.gradcheck(lambda student: loss(method, student), STUDENT.clone().requires_grad_())
 
 
@@ -268,7 +384,7 @@ def test_gradients(name: str) -> None:
     ids=["constant student", "constant teacher", "one example", "saturated and alike"],
 )
 def test_loss_and_gradient_are_finite(name: str, student: Tensor, teacher: Tensor) -> None:
-    method = components.parse("methods", PRESETS[name])
+    method = preset(name)
     student = student.float().requires_grad_()
     for labels in (torch.zeros(len(student)).long(), torch.full((len(student),), -1)):
         value = loss(method, student, teacher.float(), labels)
@@ -279,13 +395,14 @@ def test_loss_and_gradient_are_finite(name: str, student: Tensor, teacher: Tenso
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_loss_of_half_precision_outputs_is_computed_in_float32(name: str) -> None:
-    method = components.parse("methods", PRESETS[name])
+    method = preset(name)
     (outputs, batch), (_, exact) = inputs(method, teacher=TEACHER.float()), inputs(method)
     half, wide = (
         ClassifierOutput(
             logits=outputs.logits.bfloat16().to(dtype),
             pooled=[states.bfloat16().to(dtype) for states in outputs.pooled],
             hidden_states=[states.bfloat16().to(dtype) for states in outputs.hidden_states],
+            features=outputs.features.bfloat16().to(dtype),
         )
         for dtype in (torch.bfloat16, torch.float64)
     )
@@ -335,8 +452,15 @@ def test_fine_tuning_refuses_unlabelled_examples() -> None:
 # What each method promises
 
 
+def test_labels_and_logits_play_no_role_in_simkd() -> None:
+    outputs, batch = inputs(simkd.Config())
+    value = simkd.Config().loss(outputs, batch, Module())
+    batch.labels, outputs.logits = torch.full_like(LABELS, -1), -outputs.logits
+    assert simkd.Config().loss(outputs, batch, Module()) == value
+
+
 def test_kd_without_the_squared_temperature_is_soft_cross_entropy() -> None:
-    method = components.parse("methods", PRESETS["kd-paper"])
+    method = preset("kd-paper")
     student = STUDENT.clone().requires_grad_()
     soft_cross_entropy = torch.nn.functional.cross_entropy(student / 10, (TEACHER / 10).softmax(-1))
     (expected,) = torch.autograd.grad(soft_cross_entropy, student)

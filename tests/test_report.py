@@ -50,7 +50,7 @@ def test_every_table_is_written_twice_and_every_figure_twice(study):
         for name in ("cells", "scores", "methods", "references", "types")
         for end in ("csv", "parquet")
     }
-    figures = {f"figures/{name}.{end}" for name in ("scores", "retention", "time") for end in ("png", "svg")}
+    figures = {f"figures/{name}.{end}" for name in report.FIGURES for end in ("png", "svg")}
     assert written == tables | figures | {"index.html"}
     for name in ("cells", "scores", "methods", "references", "types"):
         assert pl.read_csv(folder / "tables" / f"{name}.csv").shape == table(folder, name).shape

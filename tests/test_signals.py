@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from codekd.data.rows import Fixed, Ragged
-from codekd.data.units import Units
+from codekd.data.units import Tokens, Units
 from codekd.errors import CodekdError
 from codekd.signals.format import read_signal, write_shard
 
@@ -16,9 +16,9 @@ def folder(tmp_path):
     generator = np.random.default_rng(0)
     values = generator.normal(size=(10, 3, 4)).astype(np.float16)
     ids = [f"e{index}" for index in range(10)]
-    write_shard(tmp_path, "train", 0, "pooled", ids[:6], Fixed(values[:6]))
-    write_shard(tmp_path, "train", 1, "pooled", ids[6:8], Fixed(values[6:8]))
-    write_shard(tmp_path, "unlabeled", 0, "pooled", ids[8:], Fixed(values[8:]))
+    write_shard(tmp_path / "train-00000.parquet", "pooled", ids[:6], Fixed(values[:6]))
+    write_shard(tmp_path / "train-00001.parquet", "pooled", ids[6:8], Fixed(values[6:8]))
+    write_shard(tmp_path / "unlabeled-00000.parquet", "pooled", ids[8:], Fixed(values[8:]))
     return tmp_path, ids, values
 
 
@@ -61,8 +61,8 @@ def ragged():
 
 
 def test_rows_by_unit_come_back_in_any_order(tmp_path, ragged):
-    write_shard(tmp_path, "train", 0, "relations", ["a", "b"], ragged.take(np.array([0, 1])))
-    write_shard(tmp_path, "train", 1, "relations", ["c"], ragged.take(np.array([2])))
+    write_shard(tmp_path / "train-00000.parquet", "relations", ["a", "b"], ragged.take(np.array([0, 1])))
+    write_shard(tmp_path / "train-00001.parquet", "relations", ["c"], ragged.take(np.array([2])))
     read = read_signal(tmp_path, ["train"], "relations", ["c", "a", "b"])
     np.testing.assert_array_equal(read.values, ragged.values[[6, 0, 1, 2, 3, 4, 5]])
     assert read.first.tolist() == [[3, 0], [0, 5], [2, 1]]
@@ -70,10 +70,10 @@ def test_rows_by_unit_come_back_in_any_order(tmp_path, ragged):
 
 
 def test_a_batch_holds_the_rows_of_the_units_that_both_models_show(ragged):
-    nothing = np.empty(0, dtype=np.int64)
-    student = Units(
-        2, np.array([1, 0, 0, 2, 0, 0]), np.array([5, 9, 4, 9, 2, 2]), np.zeros(7, int), nothing, nothing, nothing
-    )
+    nothing = np.empty(0, dtype=np.int32)
+    tokens = Tokens(nothing, nothing, np.zeros(4, int), np.zeros(3, int))
+    first, count = np.array([1, 0, 0, 2, 0, 0]), np.array([5, 9, 4, 9, 2, 2])
+    student = Units(2, tokens, np.zeros(6, int), nothing, nothing, first, count)
     units = student.within(ragged.first.ravel(), ragged.count.ravel())
     assert units.count.tolist() == [1, 1, 0, 2, 0, 0]
     rows = ragged.batch(np.array([1, 0]), units, torch.device("cpu")).numpy()

@@ -7,7 +7,7 @@ import pytest
 
 from codekd.errors import CodekdError
 from codekd.study.graph import Node
-from codekd.study.stage import execute, read_manifest, run_node
+from codekd.study.stage import execute, read_manifest, run_nodes
 
 ENTRIES = ("codekd.errors",)
 
@@ -20,7 +20,15 @@ def parent(tmp_path):
 
 
 def run(node, results, stage):
-    run_node(stage, json.loads(node.job(results)), results / node.folder / "manifest.json")
+    run_one(stage, json.loads(node.job(results)), output_of(node, results))
+
+
+def run_one(stage, job, output):
+    run_nodes(lambda jobs, folders: [stage(*jobs, *folders)], [job], [output])
+
+
+def output_of(node, results):
+    return results / node.folder / "manifest.json"
 
 
 def child(parent):
@@ -83,7 +91,7 @@ def test_a_job_that_is_not_what_its_folder_says_is_refused(key, parent, tmp_path
     node = child(parent)
     job = json.loads(node.job(tmp_path)) | {key: {"seed": 2} if key == "spec" else "other"}
     with pytest.raises(CodekdError, match="another one than its folder"):
-        run_node(write_two, job, tmp_path / node.folder / "manifest.json")
+        run_one(write_two, job, tmp_path / node.folder / "manifest.json")
 
 
 def test_source_that_changed_after_planning_is_refused(parent, tmp_path, monkeypatch):
@@ -91,7 +99,7 @@ def test_source_that_changed_after_planning_is_refused(parent, tmp_path, monkeyp
     job = node.job(tmp_path)
     monkeypatch.setattr("codekd.study.stage.code_digest", lambda entries: "0" * 12)
     with pytest.raises(CodekdError, match="the source changed after this job was planned"):
-        run_node(write_two, json.loads(job), tmp_path / node.folder / "manifest.json")
+        run_one(write_two, json.loads(job), tmp_path / node.folder / "manifest.json")
 
 
 def test_a_missing_or_foreign_parent_is_named(parent, tmp_path):
@@ -103,6 +111,32 @@ def test_a_missing_or_foreign_parent_is_named(parent, tmp_path):
     manifest.unlink()
     with pytest.raises(CodekdError, match="is not a finished node"):
         run(child(parent), tmp_path, write_two)
+
+
+@pytest.mark.parametrize("content", ["y", "", None], ids=["one byte", "truncated", "missing"])
+def test_a_file_of_a_parent_that_is_not_what_was_written_is_named(content, parent, tmp_path):
+    path = tmp_path / parent.folder / "train.parquet"
+    path.write_text(content) if content is not None else path.unlink()
+    with pytest.raises(CodekdError, match=rf"{path} is not what was written there.* Delete {path.parent} and run"):
+        run(child(parent), tmp_path, write_two)
+    run_nodes(
+        lambda *_: [{}], [json.loads(child(parent).job(tmp_path))], [output_of(child(parent), tmp_path)], ".parquet"
+    )
+
+
+def test_several_nodes_are_made_in_one_go_or_none_is(parent, tmp_path):
+    nodes = [Node("signals", ("clone", "minilm", name), {"seed": 1}, ENTRIES, {"examples": parent}) for name in "ab"]
+    jobs, outputs = [json.loads(node.job(tmp_path)) for node in nodes], [output_of(node, tmp_path) for node in nodes]
+
+    def write(jobs, folders):
+        return [write_two(job, folder) | {"made": folder.name} for job, folder in zip(jobs, folders, strict=True)]
+
+    with pytest.raises(ZeroDivisionError):
+        run_nodes(lambda jobs, folders: write(jobs, folders)[1 // 0], jobs, outputs)
+    assert not any(output.exists() for output in outputs)
+    run_nodes(write, jobs, outputs)
+    assert [read_manifest(output.parent)["coordinates"][-1] for output in outputs] == ["a", "b"]
+    assert not list((tmp_path / ".scratch").iterdir())
 
 
 def test_errors_become_one_message_and_exit_code_1(parent, tmp_path, caplog):

@@ -1,12 +1,15 @@
 """The training loop: reproducible, resumable, honest about its best epoch."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from codekd.data.batches import Encoded
 from codekd.errors import CodekdError
-from codekd.methods.base import hard_label_loss
+from codekd.methods import crd
+from codekd.methods.base import Sizes, hard_label_loss
 from codekd.models.architectures.bigru import Config as BiGRU
 from codekd.models.architectures.roberta import Config as RoBERTa
 from codekd.models.device import choose_device
@@ -59,6 +62,15 @@ def with_a_projection(output, batch, parts):
     return cross_entropy(output, batch, parts) + (parts(output.pooled[-1].float()) - aim).square().mean()
 
 
+TEACHER = torch.randn(len(TRAIN), 3, 8, generator=torch.Generator().manual_seed(3))
+CRD = crd.Config(negatives=16)
+
+
+def with_a_memory(output, batch, parts):
+    """A loss that draws at random and whose buffers change with every batch."""
+    return CRD.loss(output, replace(batch, teacher={"pooled": TEACHER[batch.rows]}), parts)
+
+
 def fit(scratch, student="roberta", loss=cross_entropy, seed=1, settings=SETTINGS, parts=None):
     torch.manual_seed(seed)
     model = STUDENTS[student].build(VOCABULARY, 2, STUDENTS[student].pooling_for("code"))
@@ -88,28 +100,36 @@ def test_it_learns_and_the_same_seed_gives_the_same_bytes(student, tmp_path):
 
 
 @pytest.mark.parametrize("epoch", [1, 2])
-def test_a_killed_run_resumes_and_ends_with_the_same_weights(epoch, tmp_path):
-    def projection():
+@pytest.mark.parametrize("loss", [with_a_projection, with_a_memory])
+def test_a_killed_run_resumes_and_ends_with_the_same_weights(epoch, loss, tmp_path):
+    def parts():
         torch.manual_seed(7)
-        return torch.nn.Linear(32, 2)
+        sizes = Sizes((32, 32), {"pooled": (3, 8)}, len(TRAIN))
+        return torch.nn.Linear(32, 2) if loss is with_a_projection else CRD.parts(sizes)
 
-    undisturbed, *_ = fit(tmp_path / "a", loss=with_a_projection, parts=projection())
+    undisturbed, *_ = fit(tmp_path / "a", loss=loss, parts=parts())
 
     steps = iter(range(10**6))
 
     def killed(output, batch, parts):
         if next(steps) == epoch * 13 + 5:
             raise KeyboardInterrupt
-        return with_a_projection(output, batch, parts)
+        return loss(output, batch, parts)
 
     with pytest.raises(KeyboardInterrupt):
-        fit(tmp_path / "b", loss=killed, parts=projection())
+        fit(tmp_path / "b", loss=killed, parts=parts())
     _, history = checkpoint.load(tmp_path / "b")
     assert len(history) == epoch
-    resumed, *_ = fit(tmp_path / "b", loss=with_a_projection, parts=projection())
+    resumed, *_ = fit(tmp_path / "b", loss=loss, parts=parts())
     assert equal(undisturbed.last, resumed.last)
     assert equal(undisturbed.best, resumed.best)
     assert [row["loss"] for row in undisturbed.history] == [row["loss"] for row in resumed.history]
+
+
+def test_a_batch_says_which_examples_it_holds():
+    batch = TRAIN.batch(np.array([5, 3, 8]), torch.device("cpu"))
+    assert batch.rows.tolist() == [5, 3, 8]
+    assert batch.labels.tolist() == TRAIN.labels[[5, 3, 8]].tolist()
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_examples(tmp_path):

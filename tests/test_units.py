@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codekd.data.lexemes import parse
-from codekd.data.units import lexeme_units, token_units
+from codekd.data.units import Tokens, lexeme_units, next_siblings, node_units, token_units
 
 CODE = "def größe(x):\n\treturn x + 'a b'\n"
 CPU = torch.device("cpu")
@@ -21,7 +21,7 @@ def tokens_of(code, cuts):
     return list(pairwise(edges))
 
 
-def units_of(pieces):
+def units_of(pieces, make=lexeme_units):
     """Units of one example; ``pieces`` are (code, the tokens of it that a window shows)."""
     spans, second = [(-1, -1)], 0
     for _, tokens in pieces:
@@ -29,7 +29,8 @@ def units_of(pieces):
         second = second or len(spans)
     starts, ends = np.array(spans).T
     syntax = [[parse(code, "python") for code, _ in pieces]]
-    return lexeme_units(syntax, starts, ends, np.array([0, len(spans)]), np.array([second]))
+    tokens = Tokens(starts.astype(np.int32), ends.astype(np.int32), np.array([0, len(spans)]), np.array([second]))
+    return make(syntax, tokens)
 
 
 def naive_states(code, tokens, hidden):
@@ -98,3 +99,45 @@ def test_code_without_a_lexeme_has_no_unit(code):
     units = units_of([(code, tokens_of(code, []) if code else [])])
     assert units.count.tolist() == [0]
     assert not units.batch(np.array([0]), 4, CPU).mask.any()
+
+
+NESTED = "f(a, b + 1)\nreturn c"
+
+
+def text_of(code):
+    """What each node of a piece of code spans."""
+    syntax = parse(code, "python")
+    return [code[syntax.starts[one] : syntax.ends[two - 1]] for one, two in zip(syntax.first, syntax.last, strict=True)]
+
+
+def test_nodes_are_spans_with_links_to_parent_and_next_sibling():
+    text, tokens = text_of(NESTED), tokens_of(NESTED, [1, 2, 3, 6, 8, 9, 10, 12, 18])
+    batch = units_of([(NESTED, tokens)], node_units).batch(np.array([0]), len(tokens) + 2, CPU)
+    assert batch.mask.all()
+    inner = text.index("b + 1")
+    assert text[batch.parent[0, inner]] == "(a, b + 1)"
+    assert text[batch.sibling[0, inner]] == ")"
+    assert batch.sibling[0, text.index(")")] == -1
+    assert text[batch.sibling[0, text.index("f(a, b + 1)")]] == "return c"
+    assert batch.parent[0, 0] == batch.sibling[0, 0] == -1
+    weights = {NESTED[slice(*token)]: share for token, share in zip(tokens, batch.weights[0, inner, 1:-1], strict=True)}
+    shared = {", b": 0.2, " +": 0.4, " ": 0.2, "1": 0.2}
+    assert {token: share.item() for token, share in weights.items() if share} == pytest.approx(shared)
+
+
+def test_a_node_that_the_window_cuts_is_not_shown_and_the_links_of_others_stay_right():
+    text, tokens = text_of(NESTED), tokens_of(NESTED, range(len(NESTED)))
+    units = units_of([(NESTED, tokens[4:])], node_units)
+    batch = units.batch(np.array([0]), len(NESTED), CPU)
+    seen = text[units.first[0] :]
+    shown = [node for node, there in zip(seen, batch.mask[0], strict=True) if there]
+    assert shown == ["b + 1", "b", "+", "1", ")", "return c", "return", "c"]
+    linked = (batch.parent[0] >= 0) & batch.mask[0]
+    links = [(seen[node], seen[batch.parent[0, node]]) for node in linked.nonzero().ravel().tolist()]
+    parents = {"b": "b + 1", "+": "b + 1", "1": "b + 1", "return": "return c", "c": "return c"}
+    assert dict(links) == parents
+
+
+def test_siblings_are_the_children_of_a_parent_in_order():
+    assert next_siblings(np.array([-1, 0, 1, 1, 0, 4, 0], dtype=np.int32)).tolist() == [-1, 4, 3, -1, 6, -1, -1]
+    assert next_siblings(np.array([], dtype=np.int32)).tolist() == []

@@ -1,6 +1,9 @@
 """The command ``codekd``: questions about a study that Snakemake does not answer."""
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +12,7 @@ import yaml
 
 from codekd.errors import CodekdError
 from codekd.study.graph import Graph
+from codekd.study.plan import plan_of
 from codekd.study.resolve import load_study
 from codekd.study.schema import json_schema, reference
 
@@ -17,9 +21,21 @@ Config = Annotated[Path, typer.Argument(help="The study's config file.")]
 
 
 @app.command()
+def plan(
+    config: Config = Path("config/config.yaml"),
+    results: Path = Path("results"),
+    cores: Annotated[int, typer.Option(min=1, help="How many are used.")] = os.cpu_count() or 1,
+) -> None:
+    """Print what a run would make, about how long that takes and how large the signals are."""
+    with _plain_errors():
+        typer.echo(plan_of(_graph(config), results, cores))
+
+
+@app.command()
 def report(config: Config = Path("config/config.yaml"), results: Path = Path("results")) -> None:
     """Print where the report of a study is, or will be."""
-    typer.echo(results / _graph(config).report.folder / "index.html")
+    with _plain_errors():
+        typer.echo(results / _graph(config).report.folder / "index.html")
 
 
 @app.command()
@@ -33,8 +49,14 @@ def schema(
 
 
 def _graph(config: Path) -> Graph:
+    return Graph(load_study(yaml.safe_load(config.read_text()), [config]))
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """What is wrong with a file in one paragraph, and exit code 1."""
     try:
-        return Graph(load_study(yaml.safe_load(config.read_text()), [config]))
+        yield
     except (CodekdError, OSError, yaml.YAMLError) as error:
         typer.echo(error, err=True)
         raise typer.Exit(1) from None

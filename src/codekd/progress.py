@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -16,21 +16,30 @@ logger = logging.getLogger(__name__)
 
 
 def track(
-    iterable: Iterable[Item], total: int | None = None, description: str = "", unit: str = "it"
+    iterable: Iterable[Item],
+    total: int | None = None,
+    description: str = "",
+    unit: str = "it",
+    size: Callable[[Item], int] = lambda item: 1,
 ) -> Iterator[Item]:
     """Yield the items unchanged and show how many are done, the rate and the time left.
 
-    ``total`` is taken from ``len(iterable)`` where that exists. On a terminal this is a bar that disappears
-    when done; elsewhere (a log file) at most one line every ten seconds.
+    An item counts for ``size(item)`` of ``total``, which is taken from ``len(iterable)`` where that exists. On a
+    terminal this is a bar that disappears when done; elsewhere (a log file) at most one line every ten seconds.
     """
-    if sys.stderr.isatty():
-        yield from tqdm(iterable, desc=description, total=total, unit=unit, leave=False)
-        return
     if total is None and isinstance(iterable, Sized):
         total = len(iterable)
+    if sys.stderr.isatty():
+        with tqdm(desc=description, total=total, unit=unit, leave=False) as bar:
+            for item in iterable:
+                yield item
+                bar.update(size(item))
+        return
     start = last = time.monotonic()
-    for done, item in enumerate(iterable, start=1):
+    done = 0
+    for item in iterable:
         yield item
+        done += size(item)
         now = time.monotonic()
         if now - last >= LOG_EVERY_SECONDS:
             last = now

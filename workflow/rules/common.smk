@@ -10,7 +10,7 @@ from snakemake.exceptions import WorkflowError
 
 from codekd.errors import CodekdError
 from codekd.study import estimate
-from codekd.study.graph import Graph, MANIFEST
+from codekd.study.graph import Graph, MANIFEST, TOGETHER
 from codekd.study.resolve import load_study
 
 
@@ -48,7 +48,6 @@ wildcard_constraints:
             "size",
             "sequences",
             "teacher",
-            "signal",
             "student",
             "method",
             "study",
@@ -74,16 +73,31 @@ def node_of(stage, wildcards):
     return GRAPH.by_folder[folder]
 
 
+def parents_of(nodes):
+    """The manifests of the parents of some nodes. Their identity is in their path, so age does not matter."""
+    paths = [manifest(parent) for node in nodes for parent in node.parents.values()]
+    return [ancient(path) for path in dict.fromkeys(paths)]
+
+
 def parents(stage):
-    """Input function of a stage: the manifests of a node's parents. Their identity is in their path, so age does not matter."""
+    """Input function of a stage: the manifests of a node's parents."""
+    return lambda wildcards: parents_of([node_of(stage, wildcards)])
 
-    def manifests(wildcards):
-        return [
-            ancient(manifest(parent))
-            for parent in node_of(stage, wildcards).parents.values()
-        ]
 
-    return manifests
+def unfinished(stage):
+    """The missing nodes of a stage by task and teacher: ``((task, teacher), nodes)``."""
+    nodes = estimate.missing(GRAPH.stage(stage), RESULTS)
+    pairs = dict.fromkeys(node.coordinates[:2] for node in nodes)
+    return [
+        (pair, [node for node in nodes if node.coordinates[:2] == pair])
+        for pair in pairs
+    ]
+
+
+def log_of(node):
+    """The file with what a node's stage said; stages that make several nodes in one go have one for all."""
+    folder = node.folder.parent if node.stage in TOGETHER else node.folder
+    return f"{RESULTS}/logs/{folder}.log"
 
 
 def job(stage):
@@ -97,24 +111,27 @@ def job(stage):
 
 def plan():
     """What this run is about to make, and about how long it takes."""
-    return f"{GRAPH.report.coordinates[0]}: {estimate.describe(estimate.missing(GRAPH, RESULTS), workflow.cores)}"
+    todo = estimate.describe(
+        estimate.missing(GRAPH, RESULTS), workflow.cores, RESULTS
+    )
+    return f"{GRAPH.report.coordinates[0]}: {todo}"
 
 
 def failures():
     """What the stages that failed in this run said last; Snakemake's own account of it is long."""
-    said = []
+    said = {}
     for node in estimate.missing(GRAPH, RESULTS):
-        log = RESULTS / "logs" / f"{node.folder}.log"
+        log = Path(log_of(node))
         if (
             log.exists()
             and log.stat().st_mtime >= STARTED
             and (text := log.read_text().strip())
         ):
-            said.append(
+            said[log] = (
                 f"{node.stage} {'/'.join(node.coordinates)} ({log}):\n  {text.splitlines()[-1]}"
             )
     return (
-        "\n".join(["What failed or was stopped:", *said])
+        "\n".join(["What failed or was stopped:", *said.values()])
         if said
         else "No stage left a message."
     )

@@ -3,6 +3,7 @@ REPORT = "results/report/{study}-{identity}"
 CAPTIONS = "../report"
 FIGURES = {
     "scores": "test scores",
+    "methods": "retention by method",
     "retention": "retention against parameters",
     "time": "training time",
 }

@@ -46,22 +46,30 @@ rule teacher:
         "python -P $SCRIPTS/teacher.py --job {params.job:q} --output {output:q} --log {log:q}"
 
 
-rule signal:
-    input:
-        parents("signals"),
-    output:
-        "results/signals/{task}/{teacher}/{signal}-{identity}/manifest.json",
-    log:
-        "results/logs/signals/{task}/{teacher}/{signal}-{identity}.log",
-    benchmark:
-        "results/benchmarks/signals/{task}/{teacher}/{signal}-{identity}.jsonl"
-    priority: 1
-    conda:
-        ENVIRONMENT
-    threads: 1
-    params:
-        job=job("signals"),
-    message:
-        "capture the {wildcards.signal} of {wildcards.teacher} on {wildcards.task}"
-    shell:
-        "python -P $SCRIPTS/capture.py --job {params.job:q} --output {output:q} --log {log:q}"
+# One pass of a teacher captures all that is missing of it on a task, and another verifies it: a rule of its own for every
+# (task, teacher), because how many files it makes depends on what is already there.
+for stage, step in (("signals", "capture"), ("verified", "verify")):
+    for (task, teacher), nodes in unfinished(stage):
+
+        rule:
+            name:
+                f"{step}_{task}_{teacher}"
+            input:
+                parents_of(nodes),
+            output:
+                [manifest(node) for node in nodes],
+            log:
+                log_of(nodes[0]),
+            benchmark:
+                f"results/benchmarks/{stage}/{task}/{teacher}.jsonl"
+            priority: 1
+            conda:
+                ENVIRONMENT
+            threads: 1
+            params:
+                step=step,
+                jobs=[node.job(RESULTS) for node in nodes],
+            message:
+                f"{step} {', '.join(node.coordinates[-1] for node in nodes)} of {teacher} on {task}"
+            shell:
+                "python -P $SCRIPTS/{params.step}.py --job {params.jobs:q} --output {output:q} --log {log:q}"

@@ -5,4 +5,4 @@ from pathlib import Path
 from codekd.analysis.report import run
 from codekd.study.stage import execute
 
-execute(run, snakemake.params.job, Path(snakemake.output.manifest), Path(snakemake.log[0]))  # noqa: F821
+execute(run, snakemake.params.job, Path(snakemake.output.manifest), Path(snakemake.log[0]), ".safetensors")  # noqa: F821

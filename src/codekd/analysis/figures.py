@@ -1,6 +1,6 @@
 """The figures of a report, drawn from its table of scores (``codekd.analysis.tables.scores``).
 
-Every figure has one panel a task, and one row of panels a teacher.
+Every figure has one panel a task, and one row of panels a teacher, that of the methods one a teacher and student.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,6 +21,7 @@ from codekd.analysis.tables import REFERENCE
 PANEL_WIDTH, PANEL_HEIGHT, LETTER = 2.9, 2.4, 0.085  # inches, the first two without the students' names
 TURN_FROM = 3  # so many students' names do not fit side by side
 TURNED: dict[str, Any] = {"rotation": 50, "ha": "right", "rotation_mode": "anchor"}
+NO_RETENTION = "No teacher to compare with: this study has no retention."
 HOLLOW = {
     "markerfacecolor": style.PAPER,
     "markersize": 8,
@@ -35,10 +36,7 @@ def scores(table: pl.DataFrame) -> Figure:
     for axes, rows in panels:
         students = _student_axis(axes, rows)
         for row in rows.iter_rows(named=True):
-            y = students[row["student"]] + _dodge(row["method"], methods)
-            ends = _interval(row, "score")
-            axes.plot(ends, [y] * len(ends), color=style.look(row["method"]).colour)
-            _point(axes, 100 * row["score"], y, row["method"])
+            _estimate(axes, row, "score", students[row["student"]] + _dodge(row["method"], methods))
         axes.margins(x=0.08)
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         axes.set_xlabel(f"test {METRIC_NAMES.get(rows['metric'][0], rows['metric'][0])}, %")
@@ -52,7 +50,7 @@ def retention(table: pl.DataFrame) -> Figure:
     """Share of the teacher's score that a student keeps, against its size on a log scale."""
     rows_with_teacher = table.drop_nulls("retention")
     if rows_with_teacher.is_empty():
-        return _note("No teacher to compare with: this study has no retention.")
+        return _note(NO_RETENTION)
     methods = _in_order(table, "method")
     figure, panels = _panels(rows_with_teacher, _height_above_students(rows_with_teacher))
     for axes, rows in panels:
@@ -67,6 +65,26 @@ def retention(table: pl.DataFrame) -> Figure:
         axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         axes.grid(axis="y")
     _legend(figure, methods)
+    return figure
+
+
+def methods(table: pl.DataFrame) -> Figure:
+    """Share of the teacher's score that every method keeps, beside what plain fine-tuning keeps."""
+    rows_with_teacher = table.drop_nulls("retention")
+    if rows_with_teacher.is_empty():
+        return _note(NO_RETENTION)
+    names = _in_order(rows_with_teacher, "method")
+    height = 1.2 + 0.19 * len(names)
+    figure, panels = _panels(rows_with_teacher, height, ("teacher", "student"), letters=max(map(len, names)))
+    for axes, rows in panels:
+        positions = _name_axis(axes, names)
+        for row in rows.iter_rows(named=True):
+            _estimate(axes, row, "retention", positions[row["method"]])
+            if row["method"] == REFERENCE:
+                axes.axvline(100 * row["retention"], color=style.look(REFERENCE).colour, linewidth=1)
+        axes.axvline(100, color=style.INK, linewidth=1)
+        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        axes.set_xlabel("share of teacher's score, %")
     return figure
 
 
@@ -94,20 +112,28 @@ def time(table: pl.DataFrame) -> Figure:
     return figure
 
 
-def _panels(table: pl.DataFrame, height: float) -> tuple[Figure, Iterator[tuple[Axes, pl.DataFrame]]]:
-    tasks, teachers = _in_order(table, "task"), _in_order(table, "teacher")
-    width = PANEL_WIDTH + LETTER * _longest_name(table)
-    figure = Figure((width * max(len(tasks), 2), height * len(teachers) + 0.4), layout="constrained")
-    grid = figure.subplots(len(teachers), len(tasks), squeeze=False)
+def _panels(
+    table: pl.DataFrame, height: float, by: Sequence[str] = ("teacher",), letters: int | None = None
+) -> tuple[Figure, Iterator[tuple[Axes, pl.DataFrame]]]:
+    """A figure with a column of panels a task, and a row for every combination of ``by``, and what is in each.
+
+    ``letters`` is the length of the longest name on the y axis, by default that of a student.
+    """
+    tasks, groups = _in_order(table, "task"), list(table.select(by).unique(maintain_order=True).iter_rows(named=True))
+    told = [name for name in by if table[name].n_unique() > 1]
+    titles = [", ".join(group[name] for name in told) for group in groups]
+    width = max(PANEL_WIDTH + LETTER * (letters or _longest_name(table)), 0.6 + 1.3 * LETTER * max(map(len, titles)))
+    figure = Figure((width * max(len(tasks), 2), height * len(groups) + 0.4), layout="constrained")
+    grid = figure.subplots(len(groups), len(tasks), squeeze=False)
 
     def panels() -> Iterator[tuple[Axes, pl.DataFrame]]:
-        for teacher, row in zip(teachers, grid, strict=True):
+        for group, title, row in zip(groups, titles, grid, strict=True):
             for task, axes in zip(tasks, row, strict=True):
-                rows = table.filter(pl.col("task") == task, pl.col("teacher") == teacher)
+                rows = table.filter(task=task, **group)
                 if rows.is_empty():
                     axes.set_axis_off()
                     continue
-                axes.set_title(task if len(teachers) == 1 else f"{task}, teacher {teacher}", loc="left")
+                axes.set_title(f"{task}\n{title}" if title else task, loc="left")
                 yield axes, rows
 
     return figure, panels()
@@ -145,6 +171,13 @@ def _interval(row: dict[str, float], name: str) -> list[float]:
     return [100 * (row[f"{name}_{end}"]) for end in ("low", "high") if row[f"{name}_{end}"] is not None]
 
 
+def _estimate(axes: Axes, row: dict[str, Any], name: str, y: float) -> None:
+    """A number with its interval, across."""
+    ends = _interval(row, name)
+    axes.plot(ends, [y] * len(ends), color=style.look(row["method"]).colour)
+    _point(axes, 100 * row[name], y, row["method"])
+
+
 def _point(axes: Axes, x: float, y: float, method: str, **how: Any) -> None:
     colour, marker = style.look(method)
     axes.plot(x, y, marker, **{"color": colour, "zorder": 3, **how})
@@ -152,14 +185,18 @@ def _point(axes: Axes, x: float, y: float, method: str, **how: Any) -> None:
 
 def _student_axis(axes: Axes, rows: pl.DataFrame) -> dict[str, int]:
     """Lay out the y axis, the largest student on top; returns each student's position."""
-    students = _by_size(rows)["student"].to_list()[::-1]
-    for position in range(0, len(students), 2):
+    return _name_axis(axes, _by_size(rows)["student"].to_list()[::-1])
+
+
+def _name_axis(axes: Axes, names: Sequence[str]) -> dict[str, int]:
+    """Lay out the y axis, the first name on top; returns each name's position."""
+    for position in range(0, len(names), 2):
         axes.axhspan(position - 0.5, position + 0.5, color=style.BAND, linewidth=0, zorder=0)
-    axes.set_yticks(range(len(students)), students)
-    axes.set_ylim(len(students) - 0.5, -0.5)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
-    return {student: position for position, student in enumerate(students)}
+    return {name: position for position, name in enumerate(names)}
 
 
 def _parameter_axis(axes: Axes, rows: pl.DataFrame) -> tuple[dict[str, float], float]:

@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     from codekd.study.job import Job
 
 Row = dict[str, Any]
-FIGURES = {"scores": figures.scores, "retention": figures.retention, "time": figures.time}
+FIGURES = {
+    "scores": figures.scores,
+    "methods": figures.methods,
+    "retention": figures.retention,
+    "time": figures.time,
+}
 
 
 def run(job: Job, folder: Path) -> dict[str, Any]:

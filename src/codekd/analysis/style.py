@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 # Each is used for one purpose only, so that a page can exchange them for its own.
 INK, MUTED, GRID, BAND, PAPER = "#1f2328", "#646b73", "#d5d9de", "#f3f5f7", "#ffffff"
 _COLOURS = ("#0077bb", "#ee7733", "#009988", "#cc3311", "#33bbee", "#ee3377")
-_FURTHER = ("fitnets", "rkd", "sp", "pkt", "simkd", "mgskd", "minilm", "dkd", "lskd", "crd")
+_FURTHER = ("fitnets", "rkd", "sp", "pkt", "simkd", "mgskd", "ast", "dkd", "lskd", "crd")
 _OTHER_MARKERS = (">", "p", "h", "*", "d", "8")
 
 STYLE: dict[str, Any] = {

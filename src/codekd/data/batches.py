@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from codekd.data.rows import Captured
-from codekd.data.syntax import read_syntax
-from codekd.data.units import UnitBatch, Units, lexeme_units, token_units
+from codekd.data.syntax import syntax_of
+from codekd.data.units import Tokens, UnitBatch, Units, lexeme_units, node_units, token_units
 from codekd.models.vocabulary import Vocabulary, read_vocabulary
 
 WINDOW = 50
@@ -25,10 +25,12 @@ Rows = NDArray[np.int64]
 class Batch:
     """Right-padded sequences: ``input_ids``, ``attention_mask`` and ``token_type_ids`` are ``(batch, length)`` int64.
 
-    ``labels`` ``(batch,)`` are -1 where there is none; ``teacher`` maps a signal's kind to its rows of this batch;
-    ``units`` are those of the student's sequences that the teacher shows too, where a signal has rows by unit.
+    ``rows`` ``(batch,)`` int64 are the examples' places in the set; ``labels`` ``(batch,)`` are -1 where there is
+    none; ``teacher`` maps a signal's kind to its rows of this batch; ``units`` are those of the student's sequences
+    that the teacher shows too, where a signal has rows by unit.
     """
 
+    rows: Tensor
     input_ids: Tensor
     attention_mask: Tensor
     token_type_ids: Tensor
@@ -70,6 +72,7 @@ class Encoded:
         input_ids[mask] = np.concatenate([self.tokens[self.offsets[row] : self.offsets[row + 1]] for row in rows])
         segments = (positions >= self.second_start[rows][:, None]) & mask
         return Batch(
+            rows=torch.from_numpy(rows).to(device),
             input_ids=torch.from_numpy(input_ids).to(device),
             attention_mask=torch.from_numpy(mask.astype(np.int64)).to(device),
             token_type_ids=torch.from_numpy(segments.astype(np.int64)).to(device),
@@ -79,10 +82,16 @@ class Encoded:
         )
 
 
-def load_encoded(folder: Path, splits: Sequence[str]) -> Encoded:
-    """Read splits of an ``encoded`` folder as one set, without signals."""
-    columns = ["id", "label", "input_ids", "second_start"]
-    table = pa.concat_tables([pq.read_table(folder / f"{split}.parquet", columns=columns) for split in splits])
+def shards(encoded: Path, split: str) -> list[int]:
+    """How many examples each shard of a split has."""
+    metadata = pq.read_metadata(encoded / f"{split}.parquet")
+    sizes = [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)]
+    return [size for size in sizes if size]
+
+
+def load_encoded(folder: Path, splits: Sequence[str], shard: int | None = None) -> Encoded:
+    """Read splits of an ``encoded`` folder, or one shard of each, as one set without signals."""
+    table = _read(folder, splits, shard, ["id", "label", "input_ids", "second_start"])
     sequences = table["input_ids"].combine_chunks()
     lengths = np.asarray(sequences.value_lengths(), dtype=np.int64)
     return Encoded(
@@ -96,16 +105,24 @@ def load_encoded(folder: Path, splits: Sequence[str]) -> Encoded:
     )
 
 
-def load_units(data: Encoded, encoded: Path, splits: Sequence[str], syntax: Path | None) -> Units:
-    """The lexemes of the examples in ``syntax`` as units, or their tokens where that is None."""
-    if syntax is None:
+def load_units(
+    kind: str, data: Encoded, encoded: Path, syntax: Path | None, splits: Sequence[str], shard: int | None = None
+) -> Units:
+    """The units of what :func:`load_encoded` read, of a kind: ``token``, or by ``syntax`` ``lexeme`` or ``node``."""
+    if kind == "token":
         return token_units(data.lengths)
-    table = pa.concat_tables(
-        [pq.read_table(encoded / f"{split}.parquet", columns=["starts", "ends"]) for split in splits]
-    )
-    starts, ends = (table[name].combine_chunks().flatten().to_numpy().astype(np.int64) for name in ("starts", "ends"))
-    return lexeme_units(
-        read_syntax(syntax, splits, data.ids), starts, ends, data.offsets, data.second_start.astype(np.int64)
+    assert syntax is not None
+    spans = _read(encoded, splits, shard, ["starts", "ends"])
+    starts, ends = (spans[name].combine_chunks().flatten().to_numpy() for name in ("starts", "ends"))
+    tokens = Tokens(starts, ends, data.offsets, data.second_start.astype(np.int64))
+    parsed = syntax_of(_read(syntax, splits, shard), data.ids, syntax)
+    return node_units(parsed, tokens) if kind == "node" else lexeme_units(parsed, tokens)
+
+
+def _read(folder: Path, splits: Sequence[str], shard: int | None, columns: list[str] | None = None) -> pa.Table:
+    files = [pq.ParquetFile(folder / f"{split}.parquet") for split in splits]
+    return pa.concat_tables(
+        [file.read(columns) if shard is None else file.read_row_group(shard, columns) for file in files]
     )
 
 

@@ -17,12 +17,12 @@ from transformers import AutoTokenizer
 
 from codekd.data.hole import HOLE
 from codekd.data.read import read_examples
+from codekd.data.splits import SHARD_ROWS, SPLITS
 from codekd.models.vocabulary import TOKENIZER_FILES
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
 
-SPLITS = ("train", "valid", "test", "unlabeled")
 BEFORE_HOLE = 2 / 3
 NO_OFFSET = -1
 SCHEMA = pa.schema(
@@ -66,7 +66,7 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
             },
             schema=SCHEMA,
         )
-        pq.write_table(table, folder / f"{split}.parquet", compression="zstd")
+        pq.write_table(table, folder / f"{split}.parquet", row_group_size=SHARD_ROWS, compression="zstd")
         summary[split] = {"examples": len(rows), "tokens": sum(row["length"] for row in rows)}
     return summary
 

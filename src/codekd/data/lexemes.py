@@ -10,14 +10,13 @@ import numpy as np
 import tree_sitter
 
 from codekd.data.read import read_examples
+from codekd.data.splits import SPLITS
 from codekd.data.syntax import Ints, Syntax, write_syntax
 from codekd.errors import CodekdError
 from codekd.progress import track
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
-
-SPLITS = ("train", "valid", "test", "unlabeled")
 
 ATOMIC = frozenset({"string_content", "string_fragment"})
 """Nodes that are one lexeme although the grammar gives them children (the escapes in a string)."""
@@ -31,7 +30,7 @@ PLAIN = re.compile(
     re.VERBOSE,
 )
 
-Gap = tuple[int, int]
+Span = tuple[int, int]
 
 
 def run(job: "Job", folder: Path) -> dict[str, Any]:
@@ -47,8 +46,12 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
             for column in job.spec["columns"]
         }
         write_syntax(folder / f"{split}.parquet", examples["id"].to_list(), parsed)
-        lexemes = sum(len(syntax.starts) for pieces in parsed.values() for syntax in pieces)
-        summary[split] = {"examples": len(examples), "lexemes": lexemes}
+        found = [syntax for pieces in parsed.values() for syntax in pieces]
+        summary[split] = {
+            "examples": len(examples),
+            "lexemes": sum(len(syntax.starts) for syntax in found),
+            "nodes": sum(len(syntax.parent) for syntax in found),
+        }
     return summary
 
 
@@ -115,7 +118,7 @@ class _Builder:
     def __init__(self, code: str) -> None:
         self.source = code.encode(errors="replace")
         self._code = code
-        self._spans: list[Gap] = []
+        self._spans: list[Span] = []
         self._first: list[int] = []
         self._last: list[int] = []
         self._parent: list[int] = []
@@ -140,7 +143,7 @@ class _Builder:
     def fill(self, end: int) -> None:
         """Cut what lies between the last leaf and ``end`` with the plain lexer."""
         if self.source[self._position : end].strip():
-            for start, stop in list(_plain(self.source, self._position, end)):
+            for start, stop in _plain(self.source, self._position, end):
                 self._add(start, stop)
         self._position = max(self._position, end)
 
@@ -158,7 +161,7 @@ class _Builder:
         return Syntax(spans[:, 0], spans[:, 1], first, last, parent)
 
 
-def _plain(source: bytes, start: int, end: int) -> Iterator[Gap]:
+def _plain(source: bytes, start: int, end: int) -> Iterator[Span]:
     """Byte spans of a plain lexer's tokens in ``source[start:end]``."""
     text = source[start:end].decode(errors="replace")
     if len(text) == end - start:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from codekd.errors import CodekdError
+from codekd.data.splits import SHARD_ROWS, places
 
 FIELDS = ("starts", "ends", "first", "last", "parent")
 Ints = NDArray[np.int32]
@@ -36,25 +36,21 @@ def write_syntax(path: Path, ids: Sequence[str], parsed: Mapping[str, Sequence[S
     for column, pieces in parsed.items():
         for field in FIELDS:
             table[f"{column}_{field}"] = _lists([getattr(syntax, field) for syntax in pieces])
-    pq.write_table(pa.table(table), path, compression="zstd")
+    pq.write_table(pa.table(table), path, row_group_size=SHARD_ROWS, compression="zstd")
 
 
-def read_syntax(folder: Path, splits: Sequence[str], ids: Sequence[str]) -> list[list[Syntax]]:
+def syntax_of(table: pa.Table, ids: Sequence[str], path: Path) -> list[list[Syntax]]:
     """The syntax of every piece of every example, in the order of ``ids``: ``[example][piece]``.
+
+    ``table`` was read from ``path``.
 
     Raises:
         CodekdError: an example is missing.
     """
-    table = pa.concat_tables([pq.read_table(folder / f"{split}.parquet") for split in splits])
     columns = [name.removesuffix("_starts") for name in table.column_names if name.endswith("_starts")]
-    position = {name: index for index, name in enumerate(table["id"].to_pylist())}
-    missing = [name for name in ids if name not in position]
-    if missing:
-        raise CodekdError(f"{folder} lacks {len(missing)} examples, {missing[0]} first; delete it and run again.")
+    order = places(path, table["id"].to_pylist(), ids)
     arrays = {(column, field): _arrays(table[f"{column}_{field}"]) for column in columns for field in FIELDS}
-    return [
-        [Syntax(*(arrays[column, field][position[name]] for field in FIELDS)) for column in columns] for name in ids
-    ]
+    return [[Syntax(*(arrays[column, field][row] for field in FIELDS)) for column in columns] for row in order]
 
 
 def _lists(rows: list[Ints]) -> pa.ListArray:

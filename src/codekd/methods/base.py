@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from pydantic import Field
 
 from codekd.data.labels import UNLABELLED
-from codekd.signals.base import Signal
+from codekd.signals.base import Signal, parse
 from codekd.study.base import Model
 
 if TYPE_CHECKING:
@@ -43,6 +43,12 @@ class Method(Model):
     student_states: ClassVar[bool] = False
     """Whether the loss reads the student's states and not its logits alone."""
 
+    reuses_head: ClassVar[bool] = False
+    """Whether the student has the teacher's classification head, frozen, behind a projection."""
+
+    by_layer: ClassVar[bool] = False
+    """Whether each of the student's layers learns from one of the teacher's, of which there must be as many."""
+
     kind: str = Field(description="Module in codekd.methods.")
     transfer: Literal["labelled", "all"] = Field(
         default="all",
@@ -62,7 +68,7 @@ class Method(Model):
 
     def requests(self, layers: int) -> tuple[Signal, ...]:
         """The signals with their settings, for a student of so many layers."""
-        return tuple(Signal(kind=kind) for kind in self.signals)
+        return tuple(parse({"kind": kind}) for kind in self.signals)
 
     def parts(self, sizes: Sizes) -> Module:
         """Layers that are trained with the student and thrown away after it, such as projections; none by default.

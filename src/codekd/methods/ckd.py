@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from codekd.methods import kd
+from codekd.methods._states import mean_squared
 from codekd.signals import relations
-from codekd.signals.base import Signal
+from codekd.signals.base import Signal, parse
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
     from codekd.data.batches import Batch
     from codekd.models.head import ClassifierOutput
+
+
+FAR = 1e4
+"""A distance that leaves no share of a softmax."""
 
 
 class Config(kd.Config):
@@ -27,39 +32,61 @@ class Config(kd.Config):
 
     Source: Park et al., "Distilling Linguistic Context for Language Model Compression", EMNLP 2021,
     arXiv 2109.08359, section 3, with the mean squared error and the weights of arXiv 2508.15423.
+
+    ``distance_loss: kl`` and weights of their own for the angles are what the authors' code does. It relates a unit to
+    the whole sequence where the cache holds a window, takes the embedding output for a layer, and lets angles that hold
+    a unit twice count in the mean. A softmax over one other layer is constant: with two layers no distance is left of
+    LTR then.
     """
 
     signals: ClassVar[tuple[str, ...]] = ("logits", "relations")
     student_states: ClassVar[bool] = True
+    by_layer: ClassVar[bool] = True
 
     kind: Literal["ckd"] = Field(default="ckd", description="Contextual knowledge distillation.")  # type: ignore[assignment]
     units: Literal["lexeme", "token"] = Field(default="lexeme", description="What relations are taken between.")
     window: int = Field(default=10, ge=1, le=64, description="Units on each side of a centre.")
+    distance_loss: Literal["mse", "kl"] = Field(
+        default="mse",
+        description="How distances are compared: by squared difference, or by KL of their softmax over all neighbours.",
+    )
     beta: float = Field(default=10.0, ge=0, description="Weight of the relations between units.")
+    beta_angle: float | None = Field(
+        default=None, ge=0, description="Weight of the angles between units, where it is not beta."
+    )
     gamma: float = Field(default=10.0, ge=0, description="Weight of the relations across layers.")
+    gamma_angle: float | None = Field(
+        default=None, ge=0, description="Weight of the angles across layers, where it is not gamma."
+    )
 
     def requests(self, layers: int) -> tuple[Signal, ...]:
         """Logits, and relations in as many layers as the student has."""
-        return Signal(kind="logits"), self._relations(layers)
+        return parse({"kind": "logits"}), self._relations(layers)
 
     def _relations(self, layers: int) -> relations.Config:
         return relations.Config(units=self.units, window=self.window, layers=layers)
 
     def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
         """The loss of ``kd`` and those of the relations."""
-        between, across = self.relation_losses(outputs, batch)
-        return super().loss(outputs, batch, parts) + self.beta * between + self.gamma * across
+        near, angles, transforming, turning = self.relation_losses(outputs, batch)
+        beta_angle = self.beta if self.beta_angle is None else self.beta_angle
+        gamma_angle = self.gamma if self.gamma_angle is None else self.gamma_angle
+        between = self.beta * near + beta_angle * angles
+        across = self.gamma * transforming + gamma_angle * turning
+        return super().loss(outputs, batch, parts) + between + across
 
-    def relation_losses(self, outputs: ClassifierOutput, batch: Batch) -> tuple[Tensor, Tensor]:
-        """WR and LTR of a batch."""
+    def relation_losses(self, outputs: ClassifierOutput, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Distances and angles of WR, then those of LTR."""
         import torch
 
         from codekd.signals.bands import (
+            around,
             band,
             layer_angles,
             layer_distances,
             mean_squared_angle_difference,
             neighbours,
+            other_layers,
         )
 
         assert outputs.hidden_states is not None
@@ -72,17 +99,23 @@ class Config(kd.Config):
 
         bands = band(states.flatten(0, 1), self.window)
         everywhere = mask.repeat(layers, 1)
-        near = mean_squared(bands[1], cosine.flatten(0, 1), neighbours(everywhere, self.window))
+        near = bands[1], cosine.flatten(0, 1), neighbours(everywhere, self.window)
         angles = mean_squared_angle_difference(bands[0], euclidean.flatten(0, 1), everywhere, self.window)
 
         distances, cosines = layer_distances(states)
         at_units = mask.unsqueeze(1)
-        transforming = mean_squared(cosines, across_cosine, at_units)
         turning = mean_squared(layer_angles(distances, layers), layer_angles(across, layers), at_units)
-        return near + angles, transforming + turning
+        if self.distance_loss == "mse":
+            return mean_squared(*near), angles, mean_squared(cosines, across_cosine, at_units), turning
+        transforming = other_layers(cosines, layers), other_layers(across_cosine, layers), at_units.unsqueeze(1)
+        return divergence(*(around(one, self.window) for one in near)), angles, divergence(*transforming), turning
 
 
-def mean_squared(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
-    """Mean of the squared differences where ``mask`` is true; 0 if that is nowhere."""
+def divergence(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """``KL(p_t, p_s)`` with ``p = softmax(-distance)`` over neighbours, in all over the number of pairs.
+
+    Distances are ``(..., neighbours, units)``, ``mask`` says which there are; the pair of a unit with itself counts.
+    """
     mask = mask.expand_as(student)
-    return ((student - teacher).square() * mask).sum() / mask.sum().clamp(min=1)
+    first, second = ((-one.masked_fill(~mask, FAR)).log_softmax(-2) for one in (student, teacher))
+    return (second.exp() * (second - first)).sum() / (mask.sum() + mask.any(-2).sum()).clamp(min=1)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from codekd.errors import CodekdError
 from codekd.methods.base import Method, at_least_float32, hard_label_loss
+from codekd.methods.kd import divergence
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,12 +32,7 @@ def decoupled_losses(student: Tensor, teacher: Tensor, targets: Tensor, temperat
     logs = [(at_least_float32(logits) / temperature).log_softmax(-1) for logits in (student, teacher)]
     binary = [stack([log[is_target], log.masked_fill(is_target, -float("inf")).logsumexp(-1)], dim=-1) for log in logs]
     others = [log[~is_target].view(len(log), -1).log_softmax(-1) for log in logs]
-    return _divergence(*binary), _divergence(*others)
-
-
-def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean KL of log-probabilities."""
-    return (teacher.exp() * (teacher - student)).sum(-1).mean()
+    return divergence(*binary), divergence(*others)
 
 
 class Config(Method):

@@ -9,7 +9,7 @@ from pydantic import Field
 from codekd.methods import kd
 from codekd.methods._states import pooled_states
 from codekd.methods.base import Sizes
-from codekd.models.layers import teacher_layers
+from codekd.models.layers import middle_layer, teacher_layers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +36,7 @@ class Config(kd.Config):
 
     signals: ClassVar[tuple[str, ...]] = ("logits", "pooled")
     student_states: ClassVar[bool] = True
+    by_layer: ClassVar[bool] = True
 
     kind: Literal["fitnets"] = Field(default="fitnets", description="A hint from the middle of the teacher.")  # type: ignore[assignment]
     beta: float = Field(default=10.0, gt=0, description="Weight of the hint.")
@@ -50,12 +51,12 @@ class Config(kd.Config):
 
         depth, (states, width) = len(sizes.student) - 1, sizes.teacher["pooled"]
         teacher_layers(depth, states - 1)
-        return Linear(sizes.student[(depth + 1) // 2], width)
+        return Linear(sizes.student[middle_layer(depth)], width)
 
     def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
         """The loss of ``kd`` and that of the hint."""
         student, teacher = pooled_states(outputs, batch)
         depth = len(student) - 1
-        guided = (depth + 1) // 2
+        guided = middle_layer(depth)
         hint = teacher[teacher_layers(depth, len(teacher) - 1)[guided - 1]]
         return super().loss(outputs, batch, parts) + self.beta * hint_loss(parts(student[guided]), hint)

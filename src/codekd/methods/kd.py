@@ -27,6 +27,11 @@ def soft_target_loss(student_logits: Tensor, teacher_logits: Tensor, temperature
     """
     student = (at_least_float32(student_logits) / temperature).log_softmax(dim=-1)
     teacher = (at_least_float32(teacher_logits) / temperature).log_softmax(dim=-1)
+    return divergence(student, teacher)
+
+
+def divergence(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean over the batch of ``KL(p_t, p_s)`` of log-probabilities ``(batch, classes)``."""
     return (teacher.exp() * (teacher - student)).sum(dim=-1).mean()
 
 

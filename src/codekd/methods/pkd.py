@@ -11,6 +11,7 @@ from codekd.methods import kd
 from codekd.methods._states import pooled_states
 from codekd.methods.base import Sizes
 from codekd.models.layers import teacher_layers
+from codekd.signals.base import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,22 +48,31 @@ class Config(kd.Config):
 
     signals: ClassVar[tuple[str, ...]] = ("logits", "pooled")
     student_states: ClassVar[bool] = True
+    by_layer: ClassVar[bool] = True
 
     kind: Literal["pkd"] = Field(default="pkd", description="Patient knowledge distillation.")  # type: ignore[assignment]
     beta: float = Field(default=100.0, gt=0, description="Weight of the states.")
+
+    def requests(self, layers: int) -> tuple[Signal, ...]:
+        """Logits and pooled states.
+
+        Raises:
+            CodekdError: the student has one layer.
+        """
+        if layers < 2:
+            raise CodekdError("pkd matches every layer but the last: a student of one layer has none, use kd")
+        return super().requests(layers)
 
     def parts(self, sizes: Sizes) -> Module:
         """One W a layer.
 
         Raises:
-            CodekdError: the student has one layer, or more than the teacher.
+            CodekdError: the student has more layers than the teacher.
         """
         from torch.nn import Identity, Linear, ModuleList
 
         depth, (states, width) = len(sizes.student) - 1, sizes.teacher["pooled"]
         teacher_layers(depth, states - 1)
-        if depth < 2:
-            raise CodekdError("pkd matches every layer but the last: a student of one layer has none, use kd")
         return ModuleList(
             Identity() if sizes.student[layer] == width else Linear(width, sizes.student[layer], bias=False)
             for layer in range(1, depth)

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from codekd.methods._states import pooled_states
-from codekd.methods.base import Method, hard_label_loss
+from codekd.methods._states import BatchRelations
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.nn import Module
-
-    from codekd.data.batches import Batch
-    from codekd.models.head import ClassifierOutput
 
 TINY = 1e-7
 
@@ -39,18 +34,12 @@ def _affinities(states: Tensor) -> Tensor:
     return affinities / affinities.sum(1, keepdim=True)
 
 
-class Config(Method):
+class Config(BatchRelations):
     """``label_weight CE + beta KL(P_t, P_s)`` on the last pooled states."""
 
-    signals: ClassVar[tuple[str, ...]] = ("pooled",)
-    student_states: ClassVar[bool] = True
-
     kind: Literal["pkt"] = Field(default="pkt", description="Affinities between the examples of a batch.")
-    label_weight: float = Field(default=1.0, gt=0, description="Weight of the cross-entropy with the labels.")
     beta: float = Field(default=30000.0, gt=0, description="Weight of the affinities.")
 
-    def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
-        """The weighted sum of both terms."""
-        (*_, student), (*_, teacher) = pooled_states(outputs, batch)
-        hard = hard_label_loss(outputs.logits, batch.labels)
-        return self.label_weight * hard + self.beta * affinity_loss(student, teacher)
+    def relations(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """That of the affinities."""
+        return self.beta * affinity_loss(student, teacher)

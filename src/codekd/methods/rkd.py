@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from codekd.methods._states import pooled_states
-from codekd.methods.base import Method, hard_label_loss
+from codekd.methods._states import BatchRelations
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.nn import Module
-
-    from codekd.data.batches import Batch
-    from codekd.models.head import ClassifierOutput
 
 TINY = 1e-12
 
@@ -37,54 +32,35 @@ def distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
 def angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """Smooth L1 between the cosines of the angles that triplets of examples form.
 
-    States are ``(batch, width)``, of any two widths; a mean over all ordered triplets of different examples.
+    States are ``(..., batch, width)``, of any two widths; a mean over all ordered triplets of different examples.
 
     Source: as ``distance_loss``, equations 8 and 9.
     """
-    from torch import eye
-    from torch.nn.functional import smooth_l1_loss
+    from codekd.methods._angles import angle_difference, squared_distances
 
-    different = ~eye(len(student), device=student.device).bool()
-    distinct = different[:, :, None] & different[:, None, :] & different[None, :, :]
-    if not distinct.any():
-        return 0.0 * student.sum()
-    first, second = (_angles(states)[distinct] for states in (student, teacher))
-    return smooth_l1_loss(first, second)
+    batch = student.shape[-2]
+    first, second = (squared_distances(states).view(-1, batch, batch) for states in (student, teacher))
+    return angle_difference(first, second) / max(1, len(first) * batch * (batch - 1) * (batch - 2))
 
 
 def _scaled_distances(states: Tensor) -> Tensor:
     from torch import eye
 
+    from codekd.methods._angles import squared_distances
+
     different = ~eye(len(states), device=states.device).bool()
-    difference = (states[:, None] - states)[different]
-    distances = (difference.square().sum(-1) + TINY).sqrt()
+    distances = (squared_distances(states)[different] + TINY).sqrt()
     return distances / distances.mean().clamp(min=TINY)
 
 
-def _angles(states: Tensor) -> Tensor:
-    """Cosine of the angle at example i between j and k: ``(i, j, k)``."""
-    from torch.nn.functional import normalize
-
-    directions = normalize(states[None] - states[:, None], dim=-1)
-    return directions @ directions.mT
-
-
-class Config(Method):
+class Config(BatchRelations):
     """``label_weight CE + distance_weight L_distance + angle_weight L_angle`` on the last pooled states."""
 
-    signals: ClassVar[tuple[str, ...]] = ("pooled",)
-    student_states: ClassVar[bool] = True
-
     kind: Literal["rkd"] = Field(default="rkd", description="Relations between the examples of a batch.")
-    label_weight: float = Field(default=1.0, gt=0, description="Weight of the cross-entropy with the labels.")
     distance_weight: float = Field(default=25.0, ge=0, description="Weight of the pairwise distances.")
     angle_weight: float = Field(default=50.0, ge=0, description="Weight of the angles of triplets.")
 
-    def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
-        """The weighted sum of the three terms."""
-        (*_, student), (*_, teacher) = pooled_states(outputs, batch)
-        return (
-            self.label_weight * hard_label_loss(outputs.logits, batch.labels)
-            + self.distance_weight * distance_loss(student, teacher)
-            + self.angle_weight * angle_loss(student, teacher)
-        )
+    def relations(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Those of the distances and of the angles."""
+        distances = self.distance_weight * distance_loss(student, teacher)
+        return distances + self.angle_weight * angle_loss(student, teacher)

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from codekd.methods._states import pooled_states
-from codekd.methods.base import Method, hard_label_loss
+from codekd.methods._states import BatchRelations
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.nn import Module
-
-    from codekd.data.batches import Batch
-    from codekd.models.head import ClassifierOutput
 
 
 def similarity_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -30,18 +25,12 @@ def similarity_loss(student: Tensor, teacher: Tensor) -> Tensor:
     return mse_loss(first, second)
 
 
-class Config(Method):
+class Config(BatchRelations):
     """``label_weight CE + beta |G_s - G_t|^2 / batch^2`` on the last pooled states."""
 
-    signals: ClassVar[tuple[str, ...]] = ("pooled",)
-    student_states: ClassVar[bool] = True
-
     kind: Literal["sp"] = Field(default="sp", description="Similarities between the examples of a batch.")
-    label_weight: float = Field(default=1.0, gt=0, description="Weight of the cross-entropy with the labels.")
     beta: float = Field(default=3000.0, gt=0, description="Weight of the similarities.")
 
-    def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
-        """The weighted sum of both terms."""
-        (*_, student), (*_, teacher) = pooled_states(outputs, batch)
-        hard = hard_label_loss(outputs.logits, batch.labels)
-        return self.label_weight * hard + self.beta * similarity_loss(student, teacher)
+    def relations(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """That of the similarities."""
+        return self.beta * similarity_loss(student, teacher)

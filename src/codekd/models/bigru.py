@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
-from codekd.models.head import ClassificationHead, ClassifierOutput
+from codekd.models.head import ClassifierOutput, classifier
 from codekd.models.pooling import check_pooling, pool, pooled_width, state_at
 
 POOLINGS = ("final", "mean", "hole", "pair")
@@ -24,6 +24,7 @@ class BiGRUConfig(PreTrainedConfig):
         pooling: ``final`` (forward state at the last token, backward one at the first), ``mean``, ``hole`` or
             ``pair``, see :func:`codekd.models.pooling.pool`.
         hole_token_id: id of ``__HOLE__``, None if the tokenizer has none.
+        reused_head: pooled width and width of another model whose head this one has, behind a projection.
     """
 
     model_type = "codekd-bigru"
@@ -35,6 +36,7 @@ class BiGRUConfig(PreTrainedConfig):
     dropout: float = 0.0
     pooling: str = "final"
     hole_token_id: int | None = None
+    reused_head: list[int] | None = None
 
 
 class BiGRULayer(nn.Module):
@@ -70,8 +72,9 @@ class BiGRUForSequenceClassification(PreTrainedModel):
             BiGRULayer(hidden if layer == 0 else 2 * hidden, hidden) for layer in range(config.num_hidden_layers)
         )
         self.dropout = nn.Dropout(config.dropout)
-        self.head = ClassificationHead(
-            pooled_width(2 * hidden, config.pooling), 2 * hidden, config.num_labels, config.dropout
+        pooled = pooled_width(2 * hidden, config.pooling)
+        self.projector, self.head = classifier(
+            pooled, 2 * hidden, config.num_labels, config.dropout, config.reused_head
         )
         self.post_init()
 
@@ -114,10 +117,16 @@ class BiGRUForSequenceClassification(PreTrainedModel):
             how = "mean" if how == "final" else how
             return pool(layer_states, input_ids, attention_mask, how, self.config.hole_token_id, token_type_ids)
 
-        logits = self.head(pooled(batch_first[-1]))
+        features = self.projector(pooled(batch_first[-1]))
+        logits = self.head(features)
         if not output_hidden_states:
-            return ClassifierOutput(logits=logits)
-        return ClassifierOutput(logits=logits, hidden_states=tuple(batch_first), pooled=tuple(map(pooled, batch_first)))
+            return ClassifierOutput(logits=logits, features=features)
+        return ClassifierOutput(
+            logits=logits,
+            hidden_states=tuple(batch_first),
+            pooled=tuple(map(pooled, batch_first)),
+            features=features,
+        )
 
 
 def reversal_of(lengths: Tensor, length: int) -> Tensor:

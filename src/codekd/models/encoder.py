@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from codekd.errors import CodekdError
-from codekd.models.head import ClassificationHead, ClassifierOutput
+from codekd.models.head import ClassifierOutput, classifier
 from codekd.models.pooling import check_pooling, pool, pooled_width
 from codekd.models.vocabulary import Vocabulary
 
@@ -30,6 +30,7 @@ class EncoderConfig(PreTrainedConfig):
         pooling: ``first``, ``mean``, ``hole`` or ``pair``, see :func:`codekd.models.pooling.pool`.
         hole_token_id: id of ``__HOLE__``, None if the tokenizer has none.
         classifier_dropout: dropout probability in the head.
+        reused_head: pooled width and width of another model whose head this one has, behind a projection.
     """
 
     model_type = "codekd-encoder"
@@ -39,6 +40,7 @@ class EncoderConfig(PreTrainedConfig):
     pooling: str = "first"
     hole_token_id: int | None = None
     classifier_dropout: float = 0.0
+    reused_head: list[int] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         """Turn the nested mapping of a ``config.json`` into the encoder's configuration."""
@@ -59,8 +61,9 @@ class EncoderForSequenceClassification(PreTrainedModel):
         check_pooling(config.pooling, POOLINGS, config.hole_token_id)
         self.encoder = without_pooler(AutoModel.from_config(config.encoder))
         width = config.encoder.hidden_size
-        self.head = ClassificationHead(
-            pooled_width(width, config.pooling), width, config.num_labels, config.classifier_dropout
+        pooled = pooled_width(width, config.pooling)
+        self.projector, self.head = classifier(
+            pooled, width, config.num_labels, config.classifier_dropout, config.reused_head
         )
         # RoBERTa and ModernBERT tell the sides of a pair by the separator alone.
         self._has_segments = getattr(config.encoder, "type_vocab_size", 0) > 1
@@ -150,11 +153,14 @@ class EncoderForSequenceClassification(PreTrainedModel):
             how, hole = self.config.pooling, self.config.hole_token_id
             return pool(states, input_ids, attention_mask, how, hole, token_type_ids)
 
-        logits = self.head(pooled(outputs.last_hidden_state))
+        features = self.projector(pooled(outputs.last_hidden_state))
+        logits = self.head(features)
         if not output_hidden_states:
-            return ClassifierOutput(logits=logits)
+            return ClassifierOutput(logits=logits, features=features)
         states = tuple(outputs.hidden_states)
-        return ClassifierOutput(logits=logits, hidden_states=states, pooled=tuple(map(pooled, states)))
+        return ClassifierOutput(
+            logits=logits, hidden_states=states, pooled=tuple(map(pooled, states)), features=features
+        )
 
 
 def without_pooler(encoder: PreTrainedModel) -> PreTrainedModel:

@@ -1,11 +1,10 @@
 """A model over a whole set of examples, in eval mode and without gradients."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from transformers import PreTrainedModel
 
 from codekd.data.batches import Batch, Encoded, Rows, sorted_batches
@@ -18,14 +17,9 @@ BATCH_TOKENS = 16384
 
 @torch.inference_mode()
 def outputs(
-    model: PreTrainedModel,
-    data: Encoded,
-    device: Device,
-    extract: Callable[[ClassifierOutput, Batch], Tensor],
-    hidden_states: bool = False,
-    rows: Rows | None = None,
-) -> Iterator[tuple[Rows, NDArray[np.generic]]]:
-    """What ``extract`` takes of the model's outputs, batch by batch, with the rows of ``data`` it belongs to.
+    model: PreTrainedModel, data: Encoded, device: Device, hidden_states: bool = False, rows: Rows | None = None
+) -> Iterator[tuple[Rows, Batch, ClassifierOutput]]:
+    """The model's outputs batch by batch, with the rows of ``data`` that a batch has.
 
     All examples, or those at ``rows``, come once each, sorted by length.
     """
@@ -41,15 +35,15 @@ def outputs(
                 token_type_ids=batch.token_type_ids,
                 output_hidden_states=hidden_states,
             )
-        yield rows[chosen], extract(output, batch).cpu().numpy()
+        yield rows[chosen], batch, output
     model.train(was_training)
 
 
 def predict(model: PreTrainedModel, data: Encoded, device: Device) -> NDArray[np.float32]:
     """Raw logits ``(examples, classes)`` in the order of ``data``."""
     logits = np.empty((len(data), model.config.num_labels), dtype=np.float32)
-    for rows, values in outputs(model, data, device, lambda output, _: output.logits.float()):
-        logits[rows] = values
+    for rows, _, output in outputs(model, data, device):
+        logits[rows] = output.logits.float().cpu().numpy()
     return logits
 
 

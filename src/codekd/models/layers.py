@@ -17,3 +17,8 @@ def teacher_layers(student: int, teacher: int) -> list[int]:
             "choose a shallower student, a deeper teacher, or a method on logits"
         )
     return [layer * teacher // student for layer in range(1, student + 1)]
+
+
+def middle_layer(layers: int) -> int:
+    """The layer in the middle of so many, the lower one of two; counted from 1."""
+    return (layers + 1) // 2

@@ -1,8 +1,13 @@
-"""From the states of a sequence to one vector."""
+"""From the states of a sequence to one vector. Light: the sizes of signals are planned with it."""
 
-from torch import Tensor, cat
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from codekd.errors import CodekdError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def check_pooling(how: str, allowed: tuple[str, ...], hole_token_id: int | None) -> None:
@@ -44,6 +49,8 @@ def pool(
         # argmax gives the first of equal values: the first hole, or position 0 where there is none.
         return state_at(states, input_ids.eq(hole_token_id).int().argmax(1))
     if how == "pair":
+        from torch import cat
+
         if token_type_ids is None:
             raise CodekdError("pooling 'pair' needs token_type_ids: 0 for the first side of a pair, 1 for the second")
         first, second = (_mean(states, attention_mask * (token_type_ids == side)) for side in (0, 1))

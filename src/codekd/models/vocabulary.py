@@ -1,6 +1,7 @@
 """What a model must know of a tokenizer."""
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
@@ -20,6 +21,7 @@ class Vocabulary:
     special_ids: tuple[int, ...] = ()
 
 
+@cache
 def read_vocabulary(folder: Path) -> Vocabulary:
     """The vocabulary of the tokenizer in a folder."""
     from transformers import AutoTokenizer

@@ -9,11 +9,12 @@ Units come last in all shapes here, so that what is shifted by some units is a c
 """
 
 from collections.abc import Iterator
+from itertools import combinations
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize, pad
+from torch.nn.functional import pad
 
 TINY = 1e-6
 ALIKE = 1e-3
@@ -26,14 +27,41 @@ def band(states: Tensor, window: int) -> tuple[Tensor, Tensor]:
     Entry ``[b, k - 1, u]`` is between the units u and u + k of ``states`` ``(batch, units, width)``; where there is no
     unit u + k it means nothing.
     """
-    # Distances do not change when a constant is taken away, and lose fewer digits.
-    centred = states - states.detach().mean(1, keepdim=True)
-    products = centred @ centred.mT
-    squares = products.diagonal(dim1=1, dim2=2)
-    later = pad(squares, (0, 2 * window)).unfold(1, squares.shape[1], 1)[:, 1:]
-    euclidean = squares.unsqueeze(1) + later - 2 * _diagonals(products, 2 * window)
-    directions = normalize(states, dim=-1)
-    return (euclidean.clamp(min=0) + TINY**2).sqrt(), 1 - _diagonals(directions @ directions.mT, window)
+    # Distances do not change when a constant is taken away, and lose fewer digits; the products get it back.
+    centre = states.detach().mean(1, keepdim=True)
+    centred = states - centre
+    products = _BandedProducts.apply(centred, 2 * window)
+    squares, near = products[:, :1], products[:, 1:]
+    euclidean = squares + _later(squares, 2 * window) - 2 * near
+    offsets = (centred @ centre.mT).mT
+    constant = (centre @ centre.mT).expand_as(offsets)
+    inverse = (squares + 2 * offsets + constant).clamp(min=TINY**2).rsqrt()
+    dots = near[:, :window] + offsets + _later(offsets, window) + constant
+    cosine = dots * inverse * _later(inverse, window)
+    return (euclidean.clamp(min=0) + TINY**2).sqrt(), 1 - cosine
+
+
+class _BandedProducts(torch.autograd.Function):
+    """Products of every unit's state with its own and with those of the next: ``(batch, 1 + reach, units)``."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, reach: int) -> Tensor:
+        ctx.save_for_backward(states)
+        return _diagonals(states @ states.mT, reach).contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (states,), (gradient,) = ctx.saved_tensors, gradients
+        reach, units = gradient.shape[1] - 1, states.shape[1]
+        upper = gradient.new_zeros(len(states), units, units + reach)
+        _diagonals_of_padded(upper, reach).copy_(gradient)
+        upper = upper[..., :units]
+        return (upper + upper.mT) @ states, None
+
+
+def _later(values: Tensor, reach: int) -> Tensor:
+    """``(batch, reach, units)`` of ``(batch, 1, units)``: entry k - 1 is what is k units later, 0 after the last."""
+    return pad(values.squeeze(1), (0, reach)).unfold(1, values.shape[-1], 1)[:, 1:]
 
 
 def unit_bands(states: Tensor, window: int) -> tuple[Tensor, Tensor]:
@@ -52,11 +80,49 @@ def layer_distances(states: Tensor) -> tuple[Tensor, Tensor]:
 
     ``states`` is ``(layers, sequences, units, width)``; pairs are in lexicographic order.
     """
-    first, second = torch.triu_indices(len(states), len(states), 1)
-    euclidean = ((states[first] - states[second]).square().sum(-1) + TINY**2).sqrt()
-    directions = normalize(states, dim=-1)
-    cosine = 1 - (directions[first] * directions[second]).sum(-1)
-    return euclidean.transpose(0, 1), cosine.transpose(0, 1)
+    layers = len(states)
+    products = _LayerProducts.apply(states)
+    first, second = torch.triu_indices(layers, layers, 1, device=states.device)
+    squares, dots = products.diagonal().movedim(-1, 0), products[first, second]
+    euclidean = (squares[first] + squares[second] - 2 * dots).clamp(min=0) + TINY**2
+    cosine = dots * (squares[first] * squares[second] + TINY**2).rsqrt()
+    return euclidean.sqrt().transpose(0, 1), (1 - cosine).transpose(0, 1)
+
+
+class _LayerProducts(torch.autograd.Function):
+    """Products of a unit's states in every two layers, ``(layers, layers, sequences, units)``; no copies are kept."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor) -> Tensor:
+        ctx.save_for_backward(states)
+        layers = len(states)
+        products = states.new_empty(layers, layers, *states.shape[1:-1])
+        for first in range(layers):
+            for second in range(first, layers):
+                products[first, second] = products[second, first] = (states[first] * states[second]).sum(-1)
+        return products
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (states,), (gradient,) = ctx.saved_tensors, gradients
+        gradient = (gradient + gradient.transpose(0, 1)).unsqueeze(-1)
+        out = torch.zeros_like(states)
+        for first in range(len(states)):
+            for second in range(len(states)):
+                out[first].addcmul_(gradient[first, second], states[second])
+        return out
+
+
+def other_layers(distances: Tensor, layers: int) -> Tensor:
+    """From every layer to the others at a unit, ``(sequences, layers, layers - 1, units)``.
+
+    ``distances`` is one of :func:`layer_distances`.
+    """
+    place = _places(layers)
+    others = [
+        [place[frozenset((layer, other))] for other in range(layers) if other != layer] for layer in range(layers)
+    ]
+    return distances[:, torch.tensor(others, dtype=torch.int64, device=distances.device)]
 
 
 def layer_angles(euclidean: Tensor, layers: int) -> Tensor:
@@ -64,12 +130,11 @@ def layer_angles(euclidean: Tensor, layers: int) -> Tensor:
 
     ``euclidean`` is that of :func:`layer_distances`; the centre is each of the three in turn.
     """
-    pairs = torch.triu_indices(layers, layers, 1).T.tolist()
-    place = {frozenset(pair): index for index, pair in enumerate(pairs)}
+    place = _places(layers)
     sides = [
         [place[frozenset(side)] for side in ((centre, i), (centre, j), (i, j))]
         for centre in range(layers)
-        for i, j in pairs
+        for i, j in place
         if centre not in (i, j)
     ]
     if not sides:
@@ -78,28 +143,37 @@ def layer_angles(euclidean: Tensor, layers: int) -> Tensor:
     return cosine_of_angle(euclidean[:, first], euclidean[:, second], euclidean[:, opposite])
 
 
-def _diagonals(products: Tensor, count: int) -> Tensor:
-    """The first ``count`` diagonals above the main one of ``(batch, units, units)``: ``(batch, count, units)``."""
-    batch, units, _ = products.shape
-    length = units + count
+def _places(layers: int) -> dict[frozenset[int], int]:
+    """Where a pair of layers is among all of them."""
+    return {frozenset(pair): index for index, pair in enumerate(combinations(range(layers), 2))}
+
+
+def _diagonals(products: Tensor, reach: int) -> Tensor:
+    """The main diagonal and ``reach`` above it of ``(batch, units, units)``: ``(batch, 1 + reach, units)``."""
+    return _diagonals_of_padded(pad(products, (0, reach)), reach)
+
+
+def _diagonals_of_padded(padded: Tensor, reach: int) -> Tensor:
+    """The same of ``(batch, units, units + reach)``, as a view."""
+    batch, units, length = padded.shape
     # Entry u + k of row u lies u (length + 1) + k places after the start.
-    padded = pad(products, (0, count))
-    return padded.as_strided((batch, count, units), (units * length, 1, length + 1), padded.storage_offset() + 1)
+    return padded.as_strided((batch, 1 + reach, units), (units * length, 1, length + 1), padded.storage_offset())
+
+
+def around(later: Tensor, window: int) -> Tensor:
+    """From every unit to those before and after it: ``(batch, 2 window, units)``, by offset.
+
+    ``later`` ``(batch, reach, units)`` is a band of what is between a unit and each of at least ``window`` after it.
+    """
+    padded, units = _padded(later, window), later.shape[-1]
+    before = [padded[:, k - 1, window - k : window - k + units] for k in range(window, 0, -1)]
+    return torch.cat([torch.stack(before, 1), later[:, :window]], 1)
 
 
 def neighbours(mask: Tensor, reach: int) -> Tensor:
     """``(batch, reach, units)``: is there a unit u and a unit u + k? ``mask`` is ``(batch, units)``."""
-    later = pad(mask, (0, reach)).unfold(1, mask.shape[1], 1)[:, 1:]
-    return mask.unsqueeze(1) & later
-
-
-def angles(euclidean: Tensor, window: int) -> Tensor:
-    """Cosines of the angles at every unit between every two units of its window: ``(batch, pairs, units)``.
-
-    ``euclidean`` is a band ``(batch, 2 window, units)``; the pairs of offsets i < j, 0 left out, are in
-    lexicographic order. An angle with a missing unit means nothing; see :func:`triangles`.
-    """
-    return torch.cat([cosine_of_angle(*triangle) for triangle in _triangles(euclidean, window)], 1)
+    mask = mask.unsqueeze(1)
+    return mask & _later(mask, reach)
 
 
 def cosine_of_angle(first: Tensor, second: Tensor, opposite: Tensor) -> Tensor:
@@ -107,17 +181,11 @@ def cosine_of_angle(first: Tensor, second: Tensor, opposite: Tensor) -> Tensor:
     return (first.square() + second.square() - opposite.square()) / (2 * first * second).clamp(min=TINY)
 
 
-def triangles(mask: Tensor, window: int) -> Tensor:
-    """``(batch, pairs, units)``: do all three units of an angle exist? ``mask`` is ``(batch, units)``."""
-    sides = _triangles(neighbours(mask, 2 * window), window)
-    return torch.cat([first & second & opposite for first, second, opposite in sides], 1)
-
-
 def mean_squared_angle_difference(student: Tensor, teacher: Tensor, mask: Tensor, window: int) -> Tensor:
-    """Mean of ``(cos_s - cos_t)^2`` over all angles whose units exist and differ; 0 if there is none.
+    """Mean of ``(cos_s - cos_t)^2`` over the angles at every unit between every two units of its window.
 
-    The same as subtracting two results of :func:`angles`, without keeping them: a block of angles is made, compared
-    and differentiated while it is in the processor's cache, which takes a fifth of the time.
+    Those count whose units exist and differ from the centre on both sides; without any it is 0. Angles are not kept:
+    a block of them is made, compared and differentiated while it is in the processor's cache.
 
     Args:
         student: Euclidean band ``(batch, 2 window, units)``; the gradient flows here.
@@ -131,36 +199,34 @@ def mean_squared_angle_difference(student: Tensor, teacher: Tensor, mask: Tensor
 class _AngleDifference(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, student: Tensor, teacher: Tensor, mask: Tensor, window: int) -> Tensor:
-        exists = neighbours(mask, 2 * window)
-        apart = exists & (student > ALIKE) & (teacher > ALIKE)
-        padded, sides = _padded(student, window), _sides(student, window)
-        inverse = sides.clamp(min=TINY).reciprocal()
-        to_padded, to_sides = torch.zeros_like(padded), torch.zeros_like(sides)
-        others = zip(
-            _triangles(teacher, window),
-            _triangles(apart.to(student.dtype), window),
-            _triangles(exists.to(student.dtype), window),
-            strict=True,
-        )
-        total, count = student.new_zeros(()), student.new_zeros(())
-        for (i, later, third, shift), (triangle, (first, second, _), (_, _, far)) in zip(
-            _blocks(window, student.shape[-1]), others, strict=True
-        ):
-            opposite, one, two = padded[:, third, shift], inverse[:, i : i + 1], inverse[:, later]
-            product = one * two
-            squares = sides[:, i : i + 1].square() + sides[:, later].square() - opposite.square()
-            cosine = squares * product * 0.5
-            exist = first * second * far
-            error = (cosine - cosine_of_angle(*triangle)) * exist
+        apart = neighbours(mask, 2 * window) & (student > ALIKE) & (teacher > ALIKE)
+        exist = around(apart, window)
+        sides, sides_t = around(student, window), around(teacher, window)
+        # A side that does not exist has no inverse, hence no angle on either side, no error and no gradient.
+        ours, theirs = (exist / one.clamp(min=TINY) for one in (sides, sides_t))
+        padded, opposites_t = _padded(student, window), _padded(teacher, window).square()
+        squares, squares_t, opposites = sides.square(), sides_t.square(), padded.square()
+        by_side, by_inverse, by_opposite = (torch.zeros_like(one) for one in (sides, sides, opposites))
+        total = student.new_zeros(())
+        for i, later, third, shift in _blocks(window, student.shape[-1]):
+            one, product = ours[:, i : i + 1], ours[:, i : i + 1] * ours[:, later]
+            # Twice the cosines.
+            cosine = (squares[:, i : i + 1] + squares[:, later] - opposites[:, third, shift]).mul_(product)
+            error = squares_t[:, i : i + 1] + squares_t[:, later] - opposites_t[:, third, shift]
+            error = cosine - error.mul_(theirs[:, i : i + 1] * theirs[:, later])
             total += error.square().sum()
-            count += exist.sum()
-            to_sides[:, i] += (error * (two - cosine * one)).sum(1)
-            to_sides[:, later] += error * (one - cosine * two)
-            to_padded[:, third, shift] -= error * opposite * product
-        _add_sides(to_padded, to_sides, window)
-        count = count.clamp(min=1)
-        ctx.save_for_backward(_unpadded(to_padded, window) * (2 / count))
-        return total / count
+            by_side[:, i] += (error * ours[:, later]).sum(1)
+            by_side[:, later].addcmul_(error, one)
+            cosine *= error
+            by_inverse[:, i] += cosine.sum(1)
+            by_inverse[:, later] += cosine
+            by_opposite[:, third, shift].addcmul_(error, product)
+        around_centre = exist.sum(1)
+        count = (around_centre * (around_centre - 1) // 2).sum().clamp(min=1)
+        gradient = -by_opposite * padded
+        _add_sides(gradient, by_side - by_inverse * ours / 2, window)
+        ctx.save_for_backward(_unpadded(gradient, window) / count)
+        return total / (4 * count)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -168,15 +234,8 @@ class _AngleDifference(torch.autograd.Function):
         return gradients[0] * gradient, None, None, None
 
 
-def _triangles(euclidean: Tensor, window: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Blocks of triangles: two sides that meet at the centre, the first the same in the block, and the third."""
-    padded, sides = _padded(euclidean, window), _sides(euclidean, window)
-    for i, later, apart, shift in _blocks(window, euclidean.shape[-1]):
-        yield sides[:, i : i + 1], sides[:, later], padded[:, apart, shift]
-
-
 def _blocks(window: int, units: int) -> Iterator[tuple[int, slice, slice, slice]]:
-    """Indices of a side and of later ones, and where the distances between their ends are in the padded band.
+    """Angles as indices of a side and of later ones, and where the distances between their ends are in a padded band.
 
     The offsets ``-window, ..., -1, 1, ..., window`` are consecutive but for the centre, hence two blocks a side.
     """
@@ -197,15 +256,8 @@ def _unpadded(padded: Tensor, window: int) -> Tensor:
     return padded[..., window : padded.shape[-1] - window]
 
 
-def _sides(euclidean: Tensor, window: int) -> Tensor:
-    """Distances from every unit to those before and after it: ``(batch, 2 window, units)``, by offset."""
-    padded, units = _padded(euclidean, window), euclidean.shape[-1]
-    before = [padded[:, k - 1, window - k : window - k + units] for k in range(window, 0, -1)]
-    return torch.cat([torch.stack(before, 1), euclidean[:, :window]], 1)
-
-
 def _add_sides(padded: Tensor, sides: Tensor, window: int) -> None:
-    """The reverse of :func:`_sides` for gradients: add those of the sides to the padded band they were taken from."""
+    """The reverse of :func:`around` for gradients: add those of the sides to the padded band they were taken from."""
     units = sides.shape[-1]
     padded[:, :window, window : window + units] += sides[:, window:]
     for index, k in enumerate(range(window, 0, -1)):

@@ -1,10 +1,24 @@
 """What a method asks of a teacher. Light: the Snakefile imports it."""
 
-from typing import ClassVar
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from codekd.study.base import Model
+
+UNITS_OF_SYNTAX = ("lexeme", "node")
+
+
+@dataclass(frozen=True)
+class TeacherShape:
+    """What the size of a signal depends on: numbers of a teacher that is fine-tuned on a task."""
+
+    classes: int
+    layers: int
+    pooled_width: int
 
 
 class Signal(Model):
@@ -13,8 +27,8 @@ class Signal(Model):
     hidden_states: ClassVar[bool] = False
     """Whether it is made of the teacher's states and not of its logits alone."""
 
-    by_unit: ClassVar[bool] = False
-    """Whether it has a row for every unit of an example, and not one for the example."""
+    tolerance: ClassVar[float]
+    """How far numbers may be from those computed anew, see :func:`codekd.signals.verify.differences`."""
 
     kind: str = Field(description="Module in codekd.signals.")
 
@@ -24,6 +38,15 @@ class Signal(Model):
         return self.kind
 
     @property
-    def by_lexeme(self) -> bool:
-        """Whether its units are lexemes, which must be known then."""
-        return False
+    def unit(self) -> str | None:
+        """What it has a row for: ``token``, ``lexeme``, ``node``, or None where that is the example."""
+        return None
+
+    def row_bytes(self, teacher: TeacherShape) -> int:
+        """Bytes of a row of what is captured: of an example, or of a unit where each has a row."""
+        raise NotImplementedError
+
+
+def parse(definition: Mapping[str, Any]) -> Any:
+    """A signal's settings (with its ``kind``) as the ``Config`` of its module."""
+    return importlib.import_module(f"codekd.signals.{definition['kind']}").Config.model_validate(definition)

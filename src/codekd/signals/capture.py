@@ -1,9 +1,7 @@
 """Stage ``signals``: run a fine-tuned teacher once over every split and keep what methods read of it."""
 
-import importlib
-import logging
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,56 +10,123 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification
 
-from codekd.data.batches import Rows, load_encoded, load_units
+from codekd.data.batches import Encoded, Rows, load_encoded, load_units, shards
 from codekd.data.rows import Captured, Fixed, Ragged
+from codekd.data.splits import SPLITS
 from codekd.data.units import Units
 from codekd.models import encoder  # noqa: F401  (registers the model class)
-from codekd.models.device import choose_device
+from codekd.models.device import Device, choose_device
 from codekd.models.inference import outputs
-from codekd.signals.format import SHARD_ROWS, write_shard
+from codekd.progress import track
+from codekd.signals.base import parse
+from codekd.signals.format import shard_name, write_shard
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
 
-SPLITS = ("train", "valid", "test", "unlabeled")
 
-log = logging.getLogger("codekd")
+@dataclass(frozen=True)
+class Teacher:
+    """A fine-tuned teacher, what it reads, and where it runs.
+
+    In float32 whatever the machine has: angles between states show the rounding of half precision.
+    """
+
+    model: Any
+    device: Device
+    encoded: Path
+    syntax: Path | None
+
+    @classmethod
+    def load(cls, jobs: "Sequence[Job]") -> "Teacher":
+        """The one teacher of some jobs; parents are ``teacher``, ``encoded`` and, for units of syntax, ``syntax``."""
+        job = max(jobs, key=lambda job: "syntax" in job.parents)
+        model = AutoModelForSequenceClassification.from_pretrained(job.parents["teacher"], local_files_only=True)
+        device = replace(choose_device(model), dtype=torch.float32)
+        return cls(model.to(device.device), device, job.parents["encoded"], job.parents.get("syntax"))
+
+    def signals(
+        self, wanted: Sequence[Any], split: str, shard: int, rows: Rows | None = None
+    ) -> tuple[Encoded, list[Captured]]:
+        """Compute signals in one pass over a shard of a split, or over some of its rows.
+
+        Returns the shard and for every signal the values of the rows, in their order.
+        """
+        data = load_encoded(self.encoded, [split], shard)
+        rows = np.arange(len(data)) if rows is None else rows
+        kinds = {signal.unit for signal in wanted if signal.unit}
+        units = {kind: load_units(kind, data, self.encoded, self.syntax, [split], shard) for kind in kinds}
+        pieces: list[list[tuple[Rows, NDArray[np.generic]]]] = [[] for _ in wanted]
+        states = any(signal.hidden_states for signal in wanted)
+        for chosen, batch, output in outputs(self.model, data, self.device, states, rows):
+            length = batch.input_ids.shape[1]
+            for signal, found in zip(wanted, pieces, strict=True):
+                if signal.unit:
+                    batch = replace(batch, units=units[signal.unit].batch(chosen, length, self.device.device))
+                found.append((chosen, signal.extract(output, batch).cpu().numpy()))
+        return data, [
+            _in_order(found, rows, units.get(signal.unit)) for signal, found in zip(wanted, pieces, strict=True)
+        ]
 
 
-def run(job: "Job", folder: Path) -> dict[str, Any]:
-    """Write the shards of one signal; the teacher is in eval mode and memory is bounded by a shard."""
-    kind = job.spec["signal"]["kind"]
-    signal = importlib.import_module(f"codekd.signals.{kind}").Config.model_validate(job.spec["signal"])
-    model = AutoModelForSequenceClassification.from_pretrained(job.parents["teacher"], local_files_only=True)
-    device = choose_device(model)
-    if signal.hidden_states:
-        # Angles between states show the rounding of half precision.
-        device = replace(device, dtype=torch.float32)
-    model.to(device.device)
-    summary: dict[str, Any] = device.describe()
-    for split in SPLITS:
-        data = load_encoded(job.parents["encoded"], [split])
-        if signal.by_unit:
-            data = replace(data, units=load_units(data, job.parents["encoded"], [split], job.parents.get("syntax")))
-        for index, start in enumerate(range(0, len(data), SHARD_ROWS)):
-            shard = np.arange(start, min(start + SHARD_ROWS, len(data)))
-            batches = outputs(model, data, device, signal.extract, signal.hidden_states, shard)
-            rows = _in_order(batches, shard, data.units)
-            write_shard(folder, split, index, kind, [data.ids[row] for row in shard], rows)
-            log.info("%s: %s, %d of %d examples", job.name, split, start + len(shard), len(data))
-        summary[split] = len(data)
-    return summary
+def run(jobs: "Sequence[Job]", folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """Write the shards of some signals of one teacher on one task in one pass.
+
+    Memory is bounded by a shard. A run that is killed goes on with the first shard that it had not finished.
+    """
+    captures = [_Capture(job, folder) for job, folder in zip(jobs, folders, strict=True)]
+    teacher = Teacher.load(jobs)
+    names = ", ".join(capture.signal.name for capture in captures)
+    todo = [
+        (split, shard, size, missing)
+        for split in SPLITS
+        for shard, size in enumerate(shards(teacher.encoded, split))
+        if (missing := [capture for capture in captures if not capture.path(split, shard).exists()])
+    ]
+    examples = sum(size for _, _, size, _ in todo)
+    task, name = jobs[0].coordinates[:2]
+    title = f"{names} of {name} on {task}"
+    for split, shard, _, missing in track(todo, examples, title, "example", size=lambda one: one[2]):
+        data, signals = teacher.signals([capture.signal for capture in missing], split, shard)
+        for capture, rows in zip(missing, signals, strict=True):
+            capture.write(split, shard, data.ids, rows)
+    for capture in captures:
+        capture.finish()
+    return [teacher.device.describe() for _ in captures]
 
 
-def _in_order(batches: Iterable[tuple[Rows, NDArray[np.generic]]], shard: Rows, units: Units | None) -> Captured:
-    """Batches of any order as the rows of a shard; of padded units only those that there are."""
+class _Capture:
+    """One signal's shards, kept in the job's scratch folder until all are there."""
+
+    def __init__(self, job: "Job", folder: Path) -> None:
+        self.signal = parse(job.spec["signal"])
+        self._folder = folder
+        self._scratch = job.scratch / "shards"
+        self._scratch.mkdir(parents=True, exist_ok=True)
+
+    def path(self, split: str, shard: int) -> Path:
+        return self._scratch / shard_name(split, shard)
+
+    def write(self, split: str, shard: int, ids: Sequence[str], rows: Captured) -> None:
+        temporary = self._scratch / "unfinished"
+        write_shard(temporary, self.signal.kind, ids, rows)
+        temporary.replace(self.path(split, shard))
+
+    def finish(self) -> None:
+        for path in sorted(self._scratch.glob("*.parquet")):
+            path.replace(self._folder / path.name)
+
+
+def _in_order(found: Sequence[tuple[Rows, NDArray[np.generic]]], rows: Rows, units: Units | None) -> Captured:
+    """Batches of any order in the order of ``rows``; of padded units only those that there are."""
     if units is None:
-        rows, values = zip(*batches, strict=True)
-        return Fixed(np.concatenate(values)[np.argsort(np.concatenate(rows))])
+        chosen, values = (np.concatenate(column) for column in zip(*found, strict=True))
+        order = np.argsort(chosen)
+        return Fixed(values[order[np.searchsorted(chosen, rows, sorter=order)]])
     pieces: dict[int, NDArray[np.generic]] = {}
-    for chosen, padded in batches:
+    for chosen, padded in found:
         for sequence, one in zip(units.sequences(chosen), padded, strict=True):
             pieces[sequence] = one[: units.count[sequence]]
-    sequences = units.sequences(shard)
+    sequences = units.sequences(rows)
     spans = (array[sequences].reshape(-1, units.pieces) for array in (units.first, units.count))
     return Ragged(np.concatenate([pieces[sequence] for sequence in sequences]), *spans)

@@ -14,13 +14,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from codekd.data.rows import Captured, Fixed, Ragged
+from codekd.data.splits import places
 from codekd.errors import CodekdError
 
-SHARD_ROWS = 512
+
+def shard_name(split: str, index: int) -> str:
+    """The file of a shard, such as ``train-00003.parquet``."""
+    return f"{split}-{index:05d}.parquet"
 
 
-def write_shard(folder: Path, split: str, index: int, signal: str, ids: list[str], rows: Captured) -> None:
-    """Write the rows of some examples as shard ``{split}-{index:05d}.parquet``."""
+def write_shard(path: Path, signal: str, ids: Sequence[str], rows: Captured) -> None:
+    """Write the rows of some examples."""
     values = np.ascontiguousarray(rows.values)
     metadata = {"dtype": values.dtype.name, "shape": json.dumps(rows.shape)}
     columns = {"id": pa.array(ids, pa.string())}
@@ -38,7 +42,6 @@ def write_shard(folder: Path, split: str, index: int, signal: str, ids: list[str
             flat = pa.array(spans.astype(np.int32).ravel())
             columns[name] = pa.FixedSizeListArray.from_arrays(flat, spans.shape[1])
     table = pa.table(columns).replace_schema_metadata(metadata)
-    path = folder / f"{split}-{index:05d}.parquet"
     pq.write_table(table, path, compression="none", use_dictionary=False, write_statistics=False)
 
 
@@ -51,18 +54,22 @@ def read_signal(folder: Path, splits: Sequence[str], signal: str, ids: Sequence[
     found: list[str] = []
     parts: list[Captured] = []
     for path in (path for split in splits for path in sorted(folder.glob(f"{split}-*.parquet"))):
-        table = pq.read_table(path)
-        if {"id", signal} - set(table.column_names):
-            raise CodekdError(f"{path} has the columns {table.column_names}, not id and {signal}; delete its folder.")
-        parts.append(_rows(table, signal))
-        found += table["id"].to_pylist()
-    position = {name: index for index, name in enumerate(found)}
-    missing = [name for name in ids if name not in position]
-    if missing:
-        raise CodekdError(
-            f"{folder} lacks {len(missing)} of {len(ids)} examples, {missing[0]} first; delete it and run again."
-        )
-    return _concatenated(parts).take(np.array([position[name] for name in ids], dtype=np.int64))
+        names, rows = read_shard(path, signal)
+        found += names
+        parts.append(rows)
+    return _concatenated(parts).take(np.array(places(folder, found, ids), dtype=np.int64))
+
+
+def read_shard(path: Path, signal: str) -> tuple[list[str], Captured]:
+    """The ids and the rows in a shard.
+
+    Raises:
+        CodekdError: it has no such column.
+    """
+    table = pq.read_table(path)
+    if {"id", signal} - set(table.column_names):
+        raise CodekdError(f"{path} has the columns {table.column_names}, not id and {signal}; delete its folder.")
+    return table["id"].to_pylist(), _rows(table, signal)
 
 
 def _rows(table: pa.Table, signal: str) -> Captured:

@@ -1,8 +1,8 @@
 """The signal ``logits``: raw float32 logits ``(classes,)``, never softmax, never divided by a temperature."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from codekd.signals.base import Signal
+from codekd.signals.base import Signal, TeacherShape
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 class Config(Signal):
     """Without settings."""
 
+    tolerance: ClassVar[float] = 1e-3
+
     kind: Literal["logits"] = "logits"
+
+    def row_bytes(self, teacher: TeacherShape) -> int:
+        """Four bytes a class."""
+        return 4 * teacher.classes
 
     def extract(self, output: "ClassifierOutput", batch: "Batch") -> "Tensor":
         """Logits ``(batch, classes)`` float32."""

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from codekd.signals.base import Signal
+from codekd.signals.base import Signal, TeacherShape
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,8 +15,13 @@ class Config(Signal):
     """Without settings."""
 
     hidden_states: ClassVar[bool] = True
+    tolerance: ClassVar[float] = 1e-2
 
     kind: Literal["pooled"] = "pooled"
+
+    def row_bytes(self, teacher: TeacherShape) -> int:
+        """Two bytes a number."""
+        return 2 * (teacher.layers + 1) * teacher.pooled_width
 
     def extract(self, output: "ClassifierOutput", batch: "Batch") -> "Tensor":
         """Pooled states ``(batch, layers + 1, width)`` float16."""

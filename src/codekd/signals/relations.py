@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from codekd.models.layers import teacher_layers
-from codekd.signals.base import Signal
+from codekd.signals.base import Signal, TeacherShape
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,8 +21,8 @@ class Config(Signal):
     it, then for every pair of kept layers the Euclidean and the cosine distance of its own states; float16.
     """
 
-    by_unit: ClassVar[bool] = True
     hidden_states: ClassVar[bool] = True
+    tolerance: ClassVar[float] = 1e-2
 
     kind: Literal["relations"] = "relations"
     units: Literal["lexeme", "token"] = Field("lexeme", description="What relations are taken between.")
@@ -35,22 +35,39 @@ class Config(Signal):
         return f"{self.kind}-{self.units}-w{self.window}-l{self.layers}"
 
     @property
-    def by_lexeme(self) -> bool:
-        """Whether lexemes must be known."""
-        return self.units == "lexeme"
+    def unit(self) -> str:
+        """The units that relations are taken between."""
+        return self.units
+
+    @property
+    def _sizes(self) -> tuple[int, int, int, int]:
+        """Numbers in a row: Euclidean and cosine between units, then between layers."""
+        pairs = self.layers * (self.layers - 1) // 2
+        return self.layers * 2 * self.window, self.layers * self.window, pairs, pairs
+
+    def row_bytes(self, teacher: TeacherShape) -> int:
+        """Two bytes a number."""
+        return 2 * sum(self._sizes)
 
     def extract(self, output: "ClassifierOutput", batch: "Batch") -> "Tensor":
-        """Rows ``(sequences, units, values)`` float16; not a number for a unit that has no state."""
+        """What :meth:`relations` gives as float16."""
+        return self.relations(output, batch).half()
+
+    def relations(self, output: "ClassifierOutput", batch: "Batch") -> "Tensor":
+        """Rows ``(sequences, units, values)``; not a number for a unit that has no state, 0 to such a unit."""
         import torch
 
-        from codekd.signals.bands import layer_distances, unit_bands
+        from codekd.signals.bands import layer_distances, neighbours, unit_bands
 
         assert output.hidden_states is not None
         assert batch.units is not None
         kept = teacher_layers(self.layers, len(output.hidden_states) - 1)
         states = torch.stack([batch.units.states(output.hidden_states[layer]) for layer in kept])
-        rows = torch.cat([*unit_bands(states, self.window), *layer_distances(states)], dim=1)
-        return rows.mT.masked_fill(~batch.units.mask.unsqueeze(-1), torch.nan).half()
+        near = neighbours(batch.units.mask, 2 * self.window)
+        there = near.repeat(1, self.layers, 1), near[:, : self.window].repeat(1, self.layers, 1)
+        bands = (band * exists for band, exists in zip(unit_bands(states, self.window), there, strict=True))
+        rows = torch.cat([*bands, *layer_distances(states)], dim=1)
+        return rows.mT.masked_fill(~batch.units.mask.unsqueeze(-1), torch.nan)
 
     def split(self, rows: "Tensor") -> "tuple[Tensor, Tensor, Tensor, Tensor]":
         """What :meth:`extract` put into rows ``(sequences, units, values)``, as float32.
@@ -59,8 +76,6 @@ class Config(Signal):
         cosine, and between layers ``(sequences, pairs, units)`` Euclidean and cosine.
         """
         values = rows.float().mT
-        pairs = self.layers * (self.layers - 1) // 2
-        sizes = [self.layers * 2 * self.window, self.layers * self.window, pairs, pairs]
-        euclidean, cosine, across, across_cosine = values.split(sizes, dim=1)
+        euclidean, cosine, across, across_cosine = values.split(self._sizes, dim=1)
         euclidean, cosine = (part.unflatten(1, (self.layers, -1)).transpose(0, 1) for part in (euclidean, cosine))
         return euclidean, cosine, across, across_cosine

@@ -1,25 +1,17 @@
 """What a study is about to do and roughly how long it takes, said before it starts."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from codekd.study import components
-from codekd.study.graph import MANIFEST, Graph, Node
+from codekd.study.graph import MANIFEST, TOGETHER, Node
+from codekd.study.sizes import in_bytes, signal_bytes, split_sizes
 
 FLOPS_PER_SECOND = 1.4e11
 """What training sustains on one CPU core with bf16 units; others reach a third of it."""
 
-TOKENS = 110
-"""Mean length of a sequence of the embedded tasks, where the window is long enough."""
-
-EXAMPLES = {"train": 8000, "valid": 1200, "test": 2500, "unlabeled": 16000}
-"""Sizes of the embedded tasks, where the config sets no limit."""
-
-TEACHER_WEIGHTS = 10.6e6
-"""Weights of MiniLM that every token goes through."""
-
-SECONDS = {"floors": 5, "tokenizers": 5, "encoded": 8, "syntax": 15, "pretrained": 10, "report": 8}
+SECONDS = {"floors": 5, "tokenizers": 5, "encoded": 8, "syntax": 15, "pretrained": 10, "verified": 12, "report": 8}
 """Of whole stages."""
 
 SECONDS_PER_WHEEL = 0.6
@@ -29,49 +21,66 @@ START = 8
 """Seconds until a process has imported torch and transformers."""
 
 
-def missing(graph: Graph, results: Path) -> list[Node]:
-    """The nodes that have no output yet."""
-    return [node for node in graph if not (results / node.folder / MANIFEST).exists()]
+def missing(nodes: Iterable[Node], results: Path) -> list[Node]:
+    """Those of some nodes that have no output yet."""
+    return [node for node in nodes if not (results / node.folder / MANIFEST).exists()]
 
 
-def seconds(node: Node) -> float:
+def seconds(node: Node, results: Path) -> float:
     """Time of one core for a node."""
     if node.stage in SECONDS:
         return SECONDS[node.stage]
     if node.stage == "corpus":
         return SECONDS_PER_WHEEL * len(node.spec["wheels"])
     if node.stage == "examples":
-        return sum(map(seconds, node.parents.values()))
-    sizes = _sizes(node)
-    tokens = min(TOKENS, node.parents["encoded"].spec["max_length"])
+        return sum(seconds(corpus, results) for corpus in node.parents.values())
+    sizes = split_sizes(node.parents["encoded"], results)
     if node.stage == "signals":
-        return START + _forward(sum(sizes.values()) * tokens, TEACHER_WEIGHTS)
-    epochs = node.spec["training"]["epochs"]
+        weights = _encoder_weights(node.parents["teacher"].parents["pretrained"])
+        return START + _forward(sum(size.tokens for size in sizes.values()), weights)
     if node.stage == "teachers":
-        return (
-            START
-            + 3 * epochs * _forward(sizes["train"] * tokens, TEACHER_WEIGHTS)
-            + _forward(epochs * sizes["valid"] * tokens, TEACHER_WEIGHTS)
-        )
-    weights = components.parse("students", node.spec["architecture"]).weights_per_token()
-    both = node.spec["method"]["transfer"] == "all"
-    seen = epochs * (sizes["train"] + both * sizes["unlabeled"])
-    return START + 3 * _forward(seen * tokens, weights) + _forward(epochs * sizes["valid"] * tokens, weights)
+        weights, seen = _encoder_weights(node.parents["pretrained"]), sizes["train"].tokens
+    else:
+        weights = components.parse("students", node.spec["architecture"]).weights_per_token()
+        both = node.spec["method"]["transfer"] == "all"
+        seen = sizes["train"].tokens + both * sizes["unlabeled"].tokens
+    return START + node.spec["training"]["epochs"] * _forward(3 * seen + sizes["valid"].tokens, weights)
 
 
-def describe(nodes: Sequence[Node], cores: int) -> str:
-    """A sentence such as ``18 students, 3 teachers to make: about 35 min on 2 cores``."""
+def total_seconds(nodes: Iterable[Node], results: Path) -> float:
+    """Time of one core for some nodes; those that one pass of a teacher makes count once."""
+    work = {(node.stage, node.coordinates[:2] if node.stage in TOGETHER else node.coordinates): node for node in nodes}
+    return sum(seconds(node, results) for node in work.values())
+
+
+def describe(nodes: Sequence[Node], cores: int, results: Path) -> str:
+    """What nodes are to be made, about how long that takes on some cores, and the size of the signals among them.
+
+    Such as ``4 nodes to make (3 signals, 1 report): about 5 min on 2 CPU cores that have bf16 units, and 2.1 GB of
+    signals.``
+    """
+    if not nodes:
+        return "nothing to make."
     counts = Counter(node.stage for node in nodes)
     what = ", ".join(f"{count} {stage}" for stage, count in counts.items())
-    minutes = sum(map(seconds, nodes)) / 60 / cores
-    length = f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.0f} h"
-    return f"{len(nodes)} nodes to make ({what}): about {length} on {cores} CPU cores that have bf16 units."
+    length = in_time(total_seconds(nodes, results) / cores)
+    text = f"{len(nodes)} nodes to make ({what}): about {length} on {cores} CPU cores that have bf16 units"
+    captured = sum(signal_bytes(node, results) for node in nodes if node.stage == "signals")
+    return f"{text}, and {in_bytes(captured)} of signals." if captured else f"{text}."
+
+
+def in_time(seconds: float) -> str:
+    """A duration: ``15 s``, ``35 min``, ``6 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.0f} h"
 
 
 def _forward(tokens: int, weights: float) -> float:
     return 2 * tokens * weights / FLOPS_PER_SECOND
 
 
-def _sizes(node: Node) -> dict[str, int]:
-    limits = node.parents["encoded"].parents["examples"].spec["task"]["examples"]
-    return {split: min(limits[split] or size, size) for split, size in EXAMPLES.items()}
+def _encoder_weights(pretrained: Node) -> float:
+    """Weights that every token goes through: attention's projections and a feed-forward layer four times as wide."""
+    return 12 * pretrained.spec["layers"] * pretrained.spec["width"] ** 2

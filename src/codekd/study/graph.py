@@ -11,13 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from codekd.errors import CodekdError
-from codekd.signals.base import Signal
+from codekd.models.layers import teacher_layers
+from codekd.signals.base import UNITS_OF_SYNTAX, Signal
 from codekd.study import components
 from codekd.study.config import Study, Trained
 from codekd.study.identity import canonical, code_digest, digest
 
 MANIFEST = "manifest.json"
 NO_TEACHER = "none"
+
+TOGETHER = ("signals", "verified")
+"""Stages whose nodes of one task and teacher are made in one pass of it."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +161,8 @@ class Graph:
     def _pretrained(self, name: str) -> Node:
         config = self._study.teachers[name].component
         entries = ["codekd.models.pretrained", components.module_name("teachers", config.kind)]
-        return self._add("pretrained", (name,), {"source": config.source()}, entries)
+        spec = {"source": config.source(), "layers": config.layers, "width": config.width}
+        return self._add("pretrained", (name,), spec, entries)
 
     def _teacher(self, task: str, name: str) -> Node:
         if known := self._known("teachers", task, name):
@@ -188,16 +193,35 @@ class Graph:
     def _signal(self, task: str, teacher: str, signal: Signal) -> Node:
         fine_tuned = self._teacher(task, teacher)
         parents = {"encoded": fine_tuned.parents["encoded"], "teacher": fine_tuned}
-        if signal.by_lexeme:
+        if signal.unit in UNITS_OF_SYNTAX:
             parents["syntax"] = self._syntax(task)
         entries = ["codekd.signals.capture", f"codekd.signals.{signal.kind}"]
         spec = {"signal": signal.model_dump(mode="json")}
         return self._add("signals", (task, teacher, signal.name), spec, entries, parents)
 
+    def _verified(self, captured: Node) -> Node:
+        """The check of what was captured against the live teacher.
+
+        A better check makes no cache another one: its source is in no identity.
+        """
+        parents = {**captured.parents, "signal": captured}
+        return self._add("verified", captured.coordinates, captured.spec, [], parents)
+
+    def _method(self, task: str, teacher: str, student: str, method: str) -> tuple[Any, tuple[Signal, ...]]:
+        """A method as it applies to a cell, and the signals that it asks for there."""
+        layers = self._study.students[student].component.layers
+        try:
+            loss = self._study.methods[method].for_classes(len(self._study.tasks[task].classes))
+            if loss.by_layer:
+                teacher_layers(layers, self._study.teachers[teacher].component.layers)
+            return loss, loss.requests(layers)
+        except CodekdError as error:
+            raise CodekdError(f"grid: {method} for {student} from {teacher} on {task}: {error}") from None
+
     def _cell(self, task: str, teacher: str, student: str, method: str, seed: int) -> Node:
         trained = self._study.students[student]
         architecture = trained.component
-        loss = self._study.methods[method].for_classes(len(self._study.tasks[task].classes))
+        loss, signals = self._method(task, teacher, student, method)
         if not loss.signals:
             teacher = NO_TEACHER
         coordinates = (task, teacher, student, method, f"seed{seed}")
@@ -216,10 +240,13 @@ class Graph:
             components.module_name("methods", loss.kind),
         ]
         parents = {"encoded": self._encoded(task, name, tokenizer, architecture.max_length)}
-        signals = loss.requests(architecture.layers)
-        parents |= {f"signals/{signal.kind}": self._signal(task, teacher, signal) for signal in signals}
-        if any(signal.by_lexeme for signal in signals):
-            parents["syntax"] = self._syntax(task)
+        for signal in signals:
+            captured = self._signal(task, teacher, signal)
+            parents |= {f"signals/{signal.kind}": captured, f"verified/{signal.kind}": self._verified(captured)}
+            if signal.unit in UNITS_OF_SYNTAX:
+                parents["syntax"] = self._syntax(task)
+        if loss.reuses_head:
+            parents["teacher"] = self._teacher(task, teacher)
         return self._add("students", coordinates, spec, entries, parents)
 
     def _report(self) -> Node:

@@ -1,4 +1,4 @@
-"""Run one node: check what was asked for, work in a scratch folder, move the files into place, the manifest last."""
+"""Run nodes: check what was asked for, work in scratch folders, move the files into place, the manifests last."""
 
 import argparse
 import errno
@@ -10,7 +10,8 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -25,64 +26,94 @@ from codekd.study.job import Job
 
 LIBRARIES = ("codekd", "torch", "transformers", "tokenizers", "numpy", "pyarrow", "polars", "scikit-learn")
 Run = Callable[[Job, Path], dict[str, Any]]
+RunTogether = Callable[[Sequence[Job], Sequence[Path]], Sequence[dict[str, Any]]]
 
 log = logging.getLogger("codekd")
 
 
 def main(run: Run) -> None:
     """The command of a stage: ``python workflow/scripts/STAGE.py --job JSON --output MANIFEST --log FILE``."""
+    main_together(_one_by_one(run))
+
+
+def main_together(run: RunTogether) -> None:
+    """The same for a stage that makes several nodes in one go, each with its ``--job`` and its ``--output``."""
     parser = argparse.ArgumentParser(description=run.__doc__)
-    parser.add_argument("--job", required=True, help="the node as JSON: identity, spec, source, parents")
-    parser.add_argument("--output", required=True, type=Path, help="the node's manifest.json")
+    parser.add_argument("--job", required=True, nargs="+", help="nodes as JSON: identity, spec, source, parents")
+    parser.add_argument("--output", required=True, nargs="+", type=Path, help="the nodes' manifest.json, in order")
     parser.add_argument("--log", type=Path, help="file for the log")
     arguments = parser.parse_args()
-    execute(run, arguments.job, arguments.output, arguments.log)
+    _execute(run, arguments.job, arguments.output, arguments.log)
 
 
-def execute(run: Run, job: str, output: Path, log_file: Path | None = None) -> None:
-    """Run a stage and exit with code 1 and a readable message when it fails."""
+def execute(run: Run, job: str, output: Path, log_file: Path | None = None, unread: str | None = None) -> None:
+    """Run a stage on one node and exit with code 1 and a readable message when it fails.
+
+    ``unread`` is the suffix of files that the stage does not read in its parents' folders.
+    """
+    _execute(_one_by_one(run), [job], [output], log_file, unread)
+
+
+def _one_by_one(run: Run) -> RunTogether:
+    return lambda jobs, folders: [run(job, folder) for job, folder in zip(jobs, folders, strict=True)]
+
+
+def _execute(
+    run: RunTogether, jobs: Sequence[str], outputs: Sequence[Path], log_file: Path | None, unread: str | None = None
+) -> None:
     _start_logging(log_file)
+    folder = outputs[0].parent
     try:
-        run_node(run, json.loads(job), output)
+        run_nodes(run, [json.loads(job) for job in jobs], outputs, unread)
     except CodekdError as error:
         log.error("%s", error)
     except Exception as error:
         # Libraries report a full disk under classes of their own.
         if os.strerror(errno.ENOSPC) not in str(error):
-            log.exception("%s failed", output.parent)
+            log.exception("%s failed", folder)
         else:
-            log.error("No space left on the disk of %s; free some and run the same command again.", output.parent)
+            log.error("No space left on the disk of %s; free some and run the same command again.", folder)
     else:
         return
     sys.exit(1)
 
 
-def run_node(run: Run, node: Mapping[str, Any], output: Path) -> None:
-    """Write a node's folder; ``output`` is the manifest in it.
+def run_nodes(
+    run: RunTogether, nodes: Sequence[Mapping[str, Any]], outputs: Sequence[Path], unread: str | None = None
+) -> None:
+    """Write the folders of some nodes; ``outputs`` are the manifests in them.
 
     Raises:
-        CodekdError: the node is not the one that ``output`` names, its source changed since it was planned, a parent
-            is missing, another process is writing it, or the stage itself found something wrong.
+        CodekdError: a node is not the one that its output names, its source changed since it was planned, a parent is
+            missing or not as it was written, another process is writing it, or the stage itself found something wrong.
     """
-    _check(node, output)
-    folder = output.parent
-    results = output.parents[len(node["coordinates"]) + 1]
-    scratch = results / ".scratch" / f"{node['stage']}-{node['identity']}"
-    work = scratch / "output"
-    scratch.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(scratch / "lock", timeout=0):
+    jobs: list[Job] = []
+    works: list[Path] = []
+    _check_parents(nodes, unread)
+    with ExitStack() as locks:
+        for node, output in zip(nodes, outputs, strict=True):
+            _check(node, output)
+            results = output.parents[len(node["coordinates"]) + 1]
+            scratch = results / ".scratch" / "-".join((node["stage"], *node["coordinates"], node["identity"]))
+            scratch.mkdir(parents=True, exist_ok=True)
+            try:
+                locks.enter_context(FileLock(scratch / "lock", timeout=0))
+            except Timeout:
+                raise CodekdError(
+                    f"{output.parent} is being written by another process; wait for it or end it."
+                ) from None
+            work = scratch / "output"
             shutil.rmtree(work, ignore_errors=True)
             work.mkdir()
+            works.append(work)
             parents = {role: Path(parent["folder"]) for role, parent in node["parents"].items()}
-            job = Job(node["stage"], tuple(node["coordinates"]), node["spec"], parents, scratch)
-            started = time.time()
-            summary = run(job, work)
-            manifest = _manifest(node, work, summary, started)
-            _publish(work, folder, manifest)
-    except Timeout:
-        raise CodekdError(f"{folder} is being written by another process; wait for it or end it.") from None
-    shutil.rmtree(scratch, ignore_errors=True)
+            jobs.append(Job(node["stage"], tuple(node["coordinates"]), node["spec"], parents, scratch))
+        started = time.time()
+        summaries = run(jobs, works)
+        for node, output, work, summary in zip(nodes, outputs, works, summaries, strict=True):
+            _publish(work, output.parent, _manifest(node, work, summary, started))
+    for job in jobs:
+        shutil.rmtree(job.scratch, ignore_errors=True)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -104,9 +135,23 @@ def _check(node: Mapping[str, Any], output: Path) -> None:
         raise CodekdError(f"{output}: this job has the identity {found}, another one than its folder; plan it again.")
     if code_digest(node["entries"]) != node["code"]:
         raise CodekdError(f"{output.parent}: the source changed after this job was planned; run the command again.")
-    for role, parent in node["parents"].items():
-        if read_manifest(Path(parent["folder"]))["identity"] != parent["identity"]:
-            raise CodekdError(f"{parent['folder']}, read as {role}, has another identity in its manifest; delete it.")
+
+
+def _check_parents(nodes: Sequence[Mapping[str, Any]], unread: str | None) -> None:
+    """That what the nodes read is what was written: identities, sizes and checksums."""
+    parents = {parent["folder"]: (role, parent) for node in nodes for role, parent in node["parents"].items()}
+    for role, parent in parents.values():
+        folder = Path(parent["folder"])
+        manifest = read_manifest(folder)
+        if manifest["identity"] != parent["identity"]:
+            raise CodekdError(f"{folder}, read as {role}, has another identity in its manifest; delete it.")
+        for name, written in manifest["files"].items():
+            path = folder / name
+            if path.suffix != unread and (not path.exists() or _size_and_hash(path) != written):
+                raise CodekdError(
+                    f"{path} is not what was written there: it is missing, or its size or SHA-256 is not that in "
+                    f"{MANIFEST}. Delete {folder} and run again."
+                )
 
 
 def _manifest(node: Mapping[str, Any], work: Path, summary: dict[str, Any], started: float) -> dict[str, Any]:

@@ -23,6 +23,8 @@ from codekd.progress import track
 from codekd.study.training import Training
 from codekd.training import checkpoint
 
+log = logging.getLogger("codekd")
+
 Loss = Callable[[ClassifierOutput, Batch, torch.nn.Module], Tensor]
 
 
@@ -36,9 +38,6 @@ class Objective:
     loss: Loss
     parts: torch.nn.Module = field(default_factory=torch.nn.Module)
     states: bool = False
-
-
-log = logging.getLogger("codekd")
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def fit(
             for group in optimizer.param_groups:
                 group["lr"] = settings.learning_rate * schedule(done + index, steps, settings.warmup)
             batch = train.batch(rows, device.device)
-            value = _step(trained, objective, batch, optimizer, settings, train.vocabulary, device)
+            value = training_step(trained, objective, batch, optimizer, settings, train.vocabulary, device)
             if not np.isfinite(value):
                 ids = ", ".join(train.ids[row] for row in rows)
                 raise CodekdError(
@@ -160,7 +159,7 @@ def _batches(train: Encoded, settings: Training, seed: int, epoch: int) -> list[
     return training_batches(train.lengths, settings.batch_size, settings.batch_tokens, generator)
 
 
-def _step(
+def training_step(
     trained: torch.nn.ModuleDict,
     objective: Objective,
     batch: Batch,
@@ -169,6 +168,7 @@ def _step(
     vocabulary: Vocabulary,
     device: Device,
 ) -> float:
+    """One step of an optimizer on a batch; ``trained`` holds the ``model`` and the objective's ``parts``."""
     with device.autocast():
         output = trained["model"](
             input_ids=drop_words(batch, settings.word_dropout, vocabulary),

@@ -5,7 +5,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from codekd.analysis.metrics import scores
@@ -46,12 +48,17 @@ def train_model(
         name=job.name,
     )
     evaluated: dict[str, dict[str, dict[str, float]]] = {}
-    for name, weights in (("last_scores", run.last), ("scores", run.best)):
+    tested: dict[int, NDArray[np.float32]] = {}
+    for name, epoch, weights in (("last_scores", settings.epochs, run.last), ("scores", run.best_epoch, run.best)):
         model.load_state_dict(weights)
-        evaluated[name] = {}
-        for split, data in (("valid", valid), ("test", test)):
-            logits = predict(model, data, device)
-            evaluated[name][split] = scores(data.labels, logits.argmax(1), classes)
+        if epoch not in tested:
+            tested[epoch] = predict(model, test, device)
+        logits = tested[epoch]
+        row = run.history[epoch - 1]
+        evaluated[name] = {
+            "valid": {key.removeprefix("valid_"): value for key, value in row.items() if key.startswith("valid_")},
+            "test": scores(test.labels, logits.argmax(1), classes),
+        }
 
     seconds = sum(row["seconds"] for row in run.history)
     seen = sum(row["examples"] for row in run.history)

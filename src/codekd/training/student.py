@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from transformers import PreTrainedModel
 
-from codekd.data.batches import load_encoded, load_units
+from codekd.data.batches import Encoded, load_encoded, load_units
 from codekd.data.rows import Ragged
 from codekd.methods.base import Sizes
+from codekd.models.head import reuse_head
 from codekd.models.inference import pooled_widths
 from codekd.signals.format import read_signal
 from codekd.study import components
@@ -23,22 +25,34 @@ TRANSFER = {"labelled": ("train",), "all": ("train", "unlabeled")}
 
 def run(job: "Job", folder: Path) -> dict[str, Any]:
     """Train a student on the part of the transfer set that its method uses, from cached signals."""
+    model, objective, train = prepare(job)
+    return train_model(job, folder, model, objective, train)
+
+
+def prepare(job: "Job") -> tuple[PreTrainedModel, Objective, Encoded]:
+    """A new student, what it minimises, and what it learns from."""
     method = components.parse("methods", job.spec["method"])
     architecture = components.parse("students", job.spec["architecture"])
     splits = TRANSFER[method.transfer]
     train = load_encoded(job.parents["encoded"], splits)
-    signals = {kind: read_signal(job.parents[f"signals/{kind}"], splits, kind, train.ids) for kind in method.signals}
+    requests = method.requests(architecture.layers)
+    signals = {
+        one.kind: read_signal(job.parents[f"signals/{one.kind}"], splits, one.kind, train.ids) for one in requests
+    }
     train = replace(train, signals=signals)
-    for signal in signals.values():
-        if isinstance(signal, Ragged):
-            units = load_units(train, job.parents["encoded"], splits, job.parents.get("syntax"))
-            train = replace(train, units=units.within(signal.first.ravel(), signal.count.ravel()))
+    if unit := next((one.unit for one in requests if one.unit), None):
+        units = load_units(unit, train, job.parents["encoded"], job.parents.get("syntax"), splits)
+        for signal in signals.values():
+            if isinstance(signal, Ragged):
+                units = units.within(signal.first.ravel(), signal.count.ravel())
+        train = replace(train, units=units)
     torch.manual_seed(job.spec["seed"])
     model = architecture.build(train.vocabulary, job.spec["classes"], job.spec["pooling"])
+    if method.reuses_head:
+        reuse_head(model, job.parents["teacher"])
     sizes = Sizes(
         student=pooled_widths(model, train),
         teacher={kind: signal.shape for kind, signal in signals.items()},
         examples=len(train),
     )
-    objective = Objective(method.loss, method.parts(sizes), method.student_states)
-    return train_model(job, folder, model, objective, train)
+    return model, Objective(method.loss, method.parts(sizes), method.student_states), train

@@ -11,6 +11,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from codekd.data.bare import bare
 from codekd.data.hashing import digest
+from codekd.data.labels import UNLABELLED
 from codekd.data.tasks.base import GIVES_UNLABELLED
 from codekd.data.tasks.clone import Config
 from codekd.data.tokens import code_tokens
@@ -58,7 +59,7 @@ def frames(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]
             if clone in chosen:
                 rows[split[package]].extend(_rows(clone, neighbours))
             elif split[package] in GIVES_UNLABELLED:
-                rows["unlabeled"].extend(row | {"label": -1} for row in _rows(clone, neighbours))
+                rows["unlabeled"].extend(row | {"label": UNLABELLED} for row in _rows(clone, neighbours))
     return {part: pl.DataFrame(found, SCHEMA) for part, found in rows.items()}
 
 

@@ -10,6 +10,7 @@ import polars as pl
 from codekd.data.functions import own_statements, parse
 from codekd.data.hashing import digest
 from codekd.data.hole import HOLE
+from codekd.data.labels import UNLABELLED
 from codekd.data.tasks.base import GIVES_UNLABELLED
 from codekd.data.tasks.exception import Config
 from codekd.data.tokens import code_tokens
@@ -64,7 +65,7 @@ def frames(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]
             if (package, qualname) in renewed:
                 continue
             for clause in clauses_of(code):
-                label = labels.get(clause.type, -1) if split[package] != "transfer" else -1
+                label = labels.get(clause.type, UNLABELLED) if split[package] != "transfer" else UNLABELLED
                 if label >= 0:
                     kept.add((package, qualname))
                 part = split[package] if label >= 0 else "unlabeled"

@@ -12,6 +12,7 @@ import polars as pl
 from codekd.data.bare import without_docstring
 from codekd.data.functions import parse
 from codekd.data.hashing import digest, number
+from codekd.data.labels import UNLABELLED
 from codekd.data.tasks.base import GIVES_UNLABELLED
 from codekd.data.tasks.defect import Config
 from codekd.progress import track
@@ -63,7 +64,7 @@ def frames(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]
         rows[part if labelled else "unlabeled"].append(
             {
                 "code": text,
-                "label": int(text != variants.clean) if labelled else -1,
+                "label": int(text != variants.clean) if labelled else UNLABELLED,
                 "group": package,
                 "kind": kind,
             }

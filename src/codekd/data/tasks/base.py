@@ -38,7 +38,6 @@ class TaskConfig(Model):
     metric: Literal["accuracy", "f1", "macro_f1"] = Field(
         description="Chooses the best epoch; f1 is that of the second of two classes."
     )
-
     max_length: int | None = Field(
         None, ge=16, description="Tokens of an example, at most; null leaves it to the models' own limits."
     )

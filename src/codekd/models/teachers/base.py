@@ -12,6 +12,8 @@ class Teacher(Model):
     """A pretrained encoder that is fine-tuned on each task."""
 
     kind: str = Field(description="Where the pretrained encoder comes from.")
+    layers: int = Field(ge=1, description="Number of layers; the encoder must have as many.")
+    width: int = Field(ge=1, description="Width of a layer's states; the encoder must have the same.")
     max_length: int = Field(512, ge=16, description="Longest input in tokens; longer code is cut.")
     dropout: float | None = Field(
         None, ge=0, lt=1, description="Dropout while fine-tuning; null keeps the encoder's own. On CPU 0 is faster."

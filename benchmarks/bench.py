@@ -1,0 +1,280 @@
+"""Time, size and precision of distillation from the cache, as ratios measured in one run: ``make bench``.
+
+Needs neither Snakemake nor downloads. Results are kept by device in ``results.json``.
+"""
+
+import json
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import cached_property
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+import transformers
+import typer
+from workspace import BASE, MINILM, Workspace
+
+from codekd.data.batches import Encoded, load_encoded, load_units, shards, training_batches
+from codekd.methods import ckd
+from codekd.models.device import Device, choose_device
+from codekd.models.encoder import EncoderForSequenceClassification
+from codekd.models.head import ClassifierOutput
+from codekd.models.inference import outputs
+from codekd.progress import track
+from codekd.signals import capture, logits, pooled, relations, structure
+from codekd.signals.format import read_signal
+from codekd.study.resolve import presets
+from codekd.study.training import Training
+from codekd.training.loop import training_step
+from codekd.training.student import prepare
+
+LOADED = ("ft", "kd", "pkd", "ckd", "ast")
+STUDENTS = ("roberta-1.5m", "bigru-1.5m", "roberta-7m", "bigru-7m")
+EXAMPLES, FEW, FEWEST = 10_000, 1_000, 200
+TEACHER_EVERY = 2
+RESULTS = Path(__file__).with_name("results.json")
+Row = dict[str, Any]
+
+
+def main(
+    work: Annotated[Path | None, typer.Option(help="Folder to work in; a temporary one by default.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Sections of the results; all by default.")] = None,
+    rounds: Annotated[int, typer.Option(help="Measurements of a step, of which the median counts.")] = 5,
+    results: Annotated[Path, typer.Option(help="JSON file that this device's results are put into.")] = RESULTS,
+) -> None:
+    """Measure, print, and put the figures into a JSON file."""
+    sections: dict[str, Callable[[Path], list[Row]]] = {
+        "step_ratio": lambda folder: steps(folder, rounds),
+        "relations": relations_against_states,
+        "capture": capture_memory,
+        "loading": loading,
+    }
+    torch.set_num_threads(1)
+    kept = json.loads(results.read_text()) if results.exists() else {}
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = work or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, section in sections.items():
+            if only and name not in only:
+                continue
+            rows = [{"device": device, **row} for row in section(folder)]
+            print(f"\n{name}")
+            for row in rows:
+                print("  " + ", ".join(f"{key} {value}" for key, value in row.items() if key != "device"))
+            kept[name] = [row for row in kept.get(name, []) if row["device"] != device] + rows
+    versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+    kept["versions"] = kept.get("versions", {}) | {device: versions}
+    results.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def steps(folder: Path, rounds: int) -> list[Row]:
+    """Time of a training step, batch included, relative to ``ft`` of the same student on the same batches.
+
+    ``cached`` reads signals from the cache; ``online`` runs the teacher in the step, as distillation usually does.
+    """
+    space = Workspace(folder, FEW)
+    found: list[Row] = []
+    for student in STUDENTS:
+        methods = {name: _Steps(space, student, name) for name in presets()["methods"]}
+        own: dict[str, list[float]] = {name: [] for name in methods}
+        online: dict[str, list[float]] = {name: [] for name in methods}
+        # The first round warms up.
+        for count in track(range(rounds + 1), description=student, unit="round"):
+            for name, method in methods.items():
+                # The step before leaves the caches as a run of this method would.
+                method.step(count)
+                own[name].append(_seconds(method.step, count))
+                if name != "ft" and count % TEACHER_EVERY == 0:
+                    online[name].append((own[name][-1] + _seconds(method.teach, count)) / own["ft"][-1])
+        ft = own.pop("ft")[1:]
+        found.append({"student": student, "method": "ft", "teacher": "none", "ratio": 1.0, "seconds": median(ft)})
+        for name, times in own.items():
+            cached = [one / base for one, base in zip(times[1:], ft, strict=True)]
+            for teacher, ratios in (("cached", cached), ("online", online[name][1:])):
+                ratio = round(median(ratios), 3)
+                found.append({"student": student, "method": name, "teacher": teacher, "ratio": ratio})
+    return found
+
+
+class _Steps:
+    """A student that learns with a method, one step at a time."""
+
+    def __init__(self, space: Workspace, student: str, method: str) -> None:
+        job, self.requests = space.student(student, method)
+        model, self.objective, self.train = prepare(job)
+        self.settings = Training.model_validate(job.spec["training"])
+        self.device = choose_device(model)
+        self.trained = torch.nn.ModuleDict({"model": model, "parts": self.objective.parts}).to(self.device.device)
+        self.trained.train()
+        self.optimizer = torch.optim.AdamW(self.trained.parameters(), lr=1e-5, fused=True)
+        self.space = space
+        # The same labelled examples in the same order for every method.
+        lengths = self.train.lengths[: sum(shards(job.parents["encoded"], "train"))]
+        self.batches = training_batches(lengths, 32, self.settings.batch_tokens, np.random.default_rng(0))
+
+    @cached_property
+    def teacher(self) -> capture.Teacher:
+        """The teacher, which a student on the cache never loads."""
+        return capture.Teacher.load([self.space.job("teacher", {}, self.space.teacher(MINILM))])
+
+    @cached_property
+    def shown(self) -> Encoded:
+        """The labelled examples as the teacher reads them."""
+        data = load_encoded(self.teacher.encoded, ["train"])
+        if unit := next((one.unit for one in self.requests if one.unit), None):
+            units = load_units(unit, data, self.teacher.encoded, self.teacher.syntax, ["train"])
+            data = replace(data, units=units)
+        return data
+
+    def step(self, count: int) -> None:
+        """Take a step on one of the batches."""
+        rows = self.batches[count % len(self.batches)]
+        batch = self.train.batch(rows, self.device.device)
+        vocabulary = self.train.vocabulary
+        training_step(self.trained, self.objective, batch, self.optimizer, self.settings, vocabulary, self.device)
+
+    def teach(self, count: int) -> None:
+        """Let the teacher read one of the batches, and take what the method reads of it."""
+        rows = self.batches[count % len(self.batches)]
+        states = any(one.hidden_states for one in self.requests)
+        for _, batch, output in outputs(self.teacher.model, self.shown, self.teacher.device, states, rows):
+            for one in self.requests:
+                one.extract(output, batch)
+
+
+def relations_against_states(folder: Path) -> list[Row]:
+    """Bytes of relations against those of the token states they stand for, and what half precision costs the loss."""
+    space = Workspace(folder, FEWEST)
+    found: list[Row] = []
+    for shape in (MINILM, BASE):
+        width, layers = shape["hidden_size"], shape["num_hidden_layers"] // 3
+        parents = space.teacher(shape)
+        tokens = load_encoded(parents["encoded"], ["train"]).lengths.sum()
+        states = int(tokens) * width * layers * 2
+        signals = [
+            relations.Config(layers=layers),
+            relations.Config(layers=layers, units="token"),
+            structure.Config(layers=layers),
+        ]
+        folders = space.signals(signals, shape)
+        for signal in signals:
+            path = folders[signal.name]
+            size = sum(
+                pq.read_metadata(file).row_group(0).column(1).total_compressed_size for file in path.glob("train-*")
+            )
+            row = {"signal": signal.name, "width": width, "layers": layers, "bytes_per_example": round(size / FEWEST)}
+            row |= {"times_smaller": round(states / size, 1)}
+            if signal.kind == "relations":
+                row["loss_difference"] = _loss_difference(space, signal, path, parents)
+            found.append(row)
+    return found
+
+
+def _loss_difference(space: Workspace, signal: relations.Config, path: Path, parents: dict[str, Path]) -> float:
+    """Relative difference of the loss of ``ckd`` from the cache to that from relations in the precision of the states.
+
+    Of states against those of a student with random weights and the same tokens, on one batch.
+    """
+    on_cpu = {"device": Device(torch.device("cpu"), torch.float32)}
+    teacher = replace(capture.Teacher.load([space.job("relations", {}, parents)]), **on_cpu)
+    teacher.model.cpu()
+    data = load_encoded(teacher.encoded, ["train"], shard=0)
+    units = load_units(signal.units, data, teacher.encoded, teacher.syntax, ["train"], shard=0)
+    cached = read_signal(path, ["train"], signal.kind, data.ids)
+    data = replace(data, units=units, signals={signal.kind: cached})
+    [(_, batch, output)] = outputs(teacher.model, data, teacher.device, True, np.arange(32))
+    generator = torch.Generator().manual_seed(0)
+    hidden = [torch.randn(*batch.input_ids.shape, 64, generator=generator) for _ in range(signal.layers + 1)]
+    student = ClassifierOutput(logits=output.logits, hidden_states=tuple(hidden))
+    method = ckd.Config(units=signal.units, window=signal.window)
+    live = replace(batch, teacher={signal.kind: signal.relations(output, batch)})
+    first, second = (sum(method.relation_losses(student, one)).item() for one in (batch, live))
+    return abs(first - second) / second
+
+
+def capture_memory(folder: Path) -> list[Row]:
+    """Speed of a capture of all signals, the teacher's share of it, and peak memory with 1x and 10x the data."""
+    return [_in_new_process(_capture, folder, examples) for examples in (FEW, EXAMPLES)]
+
+
+def _capture(folder: Path, examples: int) -> Row:
+    space = Workspace(folder, examples)
+    signals = [logits.Config(), pooled.Config(), relations.Config(layers=2), structure.Config(layers=2)]
+    parents = space.teacher(MINILM)
+    forward, inside = EncoderForSequenceClassification.forward, [0.0]
+
+    def timed(self: Any, *inputs: Any, **named: Any) -> ClassifierOutput:
+        result: list[ClassifierOutput] = []
+        inside[0] += _seconds(lambda: result.append(forward(self, *inputs, **named)))
+        return result[0]
+
+    EncoderForSequenceClassification.forward = timed  # type: ignore[method-assign]
+    jobs = [space.job(f"timed-{examples}-{one.name}", {"signal": one.model_dump()}, parents) for one in signals]
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        folders = [Path(temporary, one.name) for one in signals]
+        for one in folders:
+            one.mkdir()
+        seconds = _seconds(capture.run, jobs, folders)
+        size = sum(path.stat().st_size for path in Path(temporary).rglob("*.parquet"))
+    return {
+        "examples": examples,
+        "signals": ", ".join(one.name for one in signals),
+        "examples_per_second": round(examples / seconds, 1),
+        "forward_share": round(inside[0] / seconds, 3),
+        "peak_megabytes": _peak_megabytes(),
+        "cache_megabytes": round(size / 1e6),
+    }
+
+
+def loading(folder: Path) -> list[Row]:
+    """Seconds and memory of a student on 10,000 examples until its first step is done."""
+    for method in LOADED:
+        Workspace(folder, EXAMPLES).student("bigru-1.5m", method)
+    return [_in_new_process(_load, folder, method) for method in LOADED]
+
+
+def _load(folder: Path, method: str) -> Row:
+    before = _peak_megabytes()
+    steps: list[_Steps] = []
+    seconds = _seconds(lambda: steps.append(_Steps(Workspace(folder, EXAMPLES), "bigru-1.5m", method)))
+    seconds += _seconds(steps[0].step, 0)
+    added = _peak_megabytes() - before
+    return {"student": "bigru-1.5m", "method": method, "examples": EXAMPLES, "seconds": round(seconds, 2)} | {
+        "megabytes": added
+    }
+
+
+def _in_new_process(function: Callable[..., Row], *arguments: Any) -> Row:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def _peak_megabytes() -> int:
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def _seconds(work: Callable[..., Any], *arguments: Any) -> float:
+    _wait()
+    start = time.perf_counter()
+    work(*arguments)
+    _wait()
+    return time.perf_counter() - start
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,136 @@
+"""What the benchmarks run on: functions of installed packages, a teacher of MiniLM's shape, production stages."""
+
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+import transformers
+from transformers import BertConfig
+
+from codekd.data.batches import load_encoded
+from codekd.data.functions import functions_of
+from codekd.data.splits import SPLITS
+from codekd.models.encoder import EncoderConfig, EncoderForSequenceClassification
+from codekd.signals.base import Signal
+from codekd.signals.capture import run as run_capture
+from codekd.study import components
+from codekd.study.job import Job
+from codekd.study.resolve import presets
+
+CLASSES = 16
+LENGTH = 128
+POOLING = "mean"
+Sizes = Mapping[str, int]
+
+MINILM = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
+BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
+
+
+class Workspace:
+    """A folder of stages' outputs, each made once."""
+
+    def __init__(self, folder: Path, examples: int) -> None:
+        """Write ``examples`` functions as a task's train split, and few as the others."""
+        self.folder = folder
+        self.examples = folder / f"examples-{examples}"
+        if not self.examples.exists():
+            _write_examples(self.examples, examples)
+
+    def stage(self, entry: str, name: str, spec: Mapping[str, Any], parents: Mapping[str, Path]) -> Path:
+        """Run a stage, unless its folder is there."""
+        folder = self.folder / f"{self.examples.name}-{name}"
+        if not folder.exists():
+            folder.mkdir()
+            importlib.import_module(entry).run(self.job(name, spec, parents), folder)
+        return folder
+
+    def job(self, name: str, spec: Mapping[str, Any], parents: Mapping[str, Path]) -> Job:
+        """What a stage is told."""
+        return Job("benchmark", ("code", "teacher", name), spec, parents, self.folder / "scratch" / name)
+
+    def encoded(self, vocabulary: int) -> Path:
+        """The examples in a BPE of some size."""
+        bpe = {"size": vocabulary, "columns": {"code": ["code"]}}
+        tokenizer = self.stage("codekd.data.bpe", f"bpe-{vocabulary}", bpe, {"examples/code": self.examples})
+        classes = [str(label) for label in range(CLASSES)]
+        spec = {"max_length": LENGTH, "classes": classes, "columns": ["code"], "has_hole": False}
+        parents = {"examples": self.examples, "tokenizer": tokenizer}
+        return self.stage("codekd.data.encode", f"encoded-{vocabulary}", spec, parents)
+
+    def syntax(self) -> Path:
+        """The lexemes and trees of the examples."""
+        spec = {"columns": ["code"], "language": "python"}
+        return self.stage("codekd.data.lexemes", "syntax", spec, {"examples": self.examples})
+
+    def teacher(self, shape: Sizes) -> dict[str, Path]:
+        """An untrained teacher and what it reads: the parents of a capture.
+
+        Its weights are drawn ten times as wide as usual: else its layers would be nearly the same.
+        """
+        encoded = self.encoded(8000)
+        folder = self.folder / f"teacher-{shape['hidden_size']}"
+        if not folder.exists():
+            torch.manual_seed(1)
+            vocabulary = load_encoded(encoded, ["valid"]).vocabulary
+            bert = BertConfig(
+                vocab_size=vocabulary.size, pad_token_id=vocabulary.pad_id, initializer_range=0.2, **shape
+            )
+            config = EncoderConfig(encoder=bert, pooling=POOLING, num_labels=CLASSES)
+            EncoderForSequenceClassification(config).save_pretrained(folder)
+        return {"teacher": folder, "encoded": encoded, "syntax": self.syntax()}
+
+    def signals(self, signals: Sequence[Signal], shape: Sizes = MINILM) -> dict[str, Path]:
+        """Captured signals by name; those that are missing in one pass."""
+        folders = {one.name: self.folder / f"{self.examples.name}-{shape['hidden_size']}-{one.name}" for one in signals}
+        missing = [one for one in signals if not folders[one.name].exists()]
+        if missing:
+            jobs = [self.job(one.name, {"signal": one.model_dump()}, self.teacher(shape)) for one in missing]
+            for one in missing:
+                folders[one.name].mkdir()
+            run_capture(jobs, [folders[one.name] for one in missing])
+        return folders
+
+    def student(self, name: str, method: str) -> tuple[Job, Sequence[Signal]]:
+        """A student's job, and the signals that it reads, captured."""
+        definition = dict(presets()["students"][name])
+        training = {"batch_size": 32, **definition.pop("training")}
+        architecture = components.parse("students", definition)
+        loss = components.parse("methods", presets()["methods"][method])
+        requests = loss.requests(architecture.layers)
+        folders = self.signals(requests)
+        spec = {
+            "classes": CLASSES,
+            "metric": "accuracy",
+            "pooling": architecture.pooling_for("code"),
+            "training": training,
+            "architecture": architecture.model_dump(mode="json"),
+            "method": loss.model_dump(mode="json"),
+            "seed": 1,
+        }
+        parents = {"encoded": self.encoded(architecture.vocabulary_size), "syntax": self.syntax()}
+        parents |= {f"signals/{one.kind}": folders[one.name] for one in requests}
+        parents["teacher"] = self.teacher(MINILM)["teacher"]
+        return self.job(f"{name}-{method}", spec, parents), requests
+
+
+def _write_examples(folder: Path, examples: int) -> None:
+    code = [code for code, _ in zip(_functions(), range(examples), strict=False)]
+    assert len(code) == examples, f"the installed packages have only {len(code)} functions"
+    folder.mkdir(parents=True)
+    for split in SPLITS:
+        count = examples if split == "train" else 64
+        pl.DataFrame({"code": code[:count]}).with_columns(
+            id=pl.int_range(count).cast(pl.String) + split,
+            label=pl.lit(-1, pl.Int32) if split == "unlabeled" else pl.int_range(count).cast(pl.Int32) % CLASSES,
+            group=pl.lit("package"),
+        ).write_parquet(folder / f"{split}.parquet")
+
+
+def _functions() -> Iterator[str]:
+    """Functions of the installed torch and transformers, the same on every machine with the same versions."""
+    for package in (torch, transformers):
+        for path in sorted(Path(package.__file__).parent.rglob("*.py")):
+            yield from (function.code for function in functions_of(path.read_text(errors="replace")))

@@ -1,0 +1,60 @@
+"""Both sides' embeddings and the memory of them that contrastive distillation draws its negatives from."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+
+class Contrast(nn.Module):
+    """A student's and a teacher's states in one space, beside what every example looked like there when last seen.
+
+    ``banks`` ``(2, examples, dimension)`` hold embeddings of length 1 of the student and of the teacher, random at
+    first; ``constants`` ``(2,)`` the logarithms of the mean of ``exp(cos / temperature)`` over the first batch, for the
+    student's anchors and the teacher's; not a number until then.
+    """
+
+    banks: Tensor
+    constants: Tensor
+
+    def __init__(
+        self,
+        widths: tuple[int, int],
+        dimension: int,
+        examples: int,
+        negatives: int,
+        temperature: float,
+        momentum: float,
+    ) -> None:
+        super().__init__()
+        self._negatives, self._temperature, self._momentum = negatives, temperature, momentum
+        self.maps = nn.ModuleList(nn.Linear(width, dimension) for width in widths)
+        self.register_buffer("banks", normalize(torch.randn(2, examples, dimension), dim=-1))
+        self.register_buffer("constants", torch.full((2,), torch.nan))
+
+    def forward(self, student: Tensor, teacher: Tensor, rows: Tensor) -> Tensor:
+        """Log odds ``(2, batch, 1 + negatives)`` that an anchor and an entry of the bank are of one example.
+
+        The anchors are the embeddings of ``student`` and ``teacher`` ``(batch, width)``, each held against the bank of
+        the other side: first the example's own entry, at ``rows`` ``(batch,)``, then the negatives'; where it was drawn
+        as a negative of itself the odds are nil. After that the anchors go into the banks.
+        """
+        anchors = torch.stack(
+            [normalize(to(states), dim=-1) for to, states in zip(self.maps, (student, teacher), strict=True)]
+        )
+        others, drawn = self.banks.flip(0), self.draw(rows.device)
+        positives = (others[:, rows] * anchors).sum(-1, keepdim=True)
+        exponents = torch.cat([positives, anchors @ others[:, drawn].mT], dim=-1) / self._temperature
+        own = torch.cat([torch.zeros_like(rows)[:, None].bool(), drawn == rows[:, None]], dim=1)
+        exponents = exponents.masked_fill(own, -torch.inf)
+        with torch.no_grad():
+            first = exponents.flatten(1).logsumexp(1) - (~own).sum().log()
+            self.constants.copy_(first.where(self.constants.isnan(), self.constants))
+            kept = self._momentum * self.banks[:, rows] + (1 - self._momentum) * anchors
+            self.banks[:, rows] = normalize(kept, dim=-1)
+        return exponents - (self.constants + math.log(self._negatives))[:, None, None]
+
+    def draw(self, device: torch.device) -> Tensor:
+        """The negatives of a batch ``(negatives,)``, uniform over the examples with replacement."""
+        return torch.randint(self.banks.shape[1], (self._negatives,), device=device)

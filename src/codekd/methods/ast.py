@@ -1,0 +1,69 @@
+"""Distillation of the structure of code: relations between the nodes of its syntax tree (ours)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from codekd.methods import kd
+from codekd.methods._states import mean_squared
+from codekd.signals import structure
+from codekd.signals.base import Signal, parse
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
+    from codekd.data.batches import Batch
+    from codekd.models.head import ClassifierOutput
+
+
+class Config(kd.Config):
+    """``kd + beta (PC + SB + AN)``: parent and child, siblings, and the angle that siblings form at their parent.
+
+    A node's state is the mean of its span's token states, so that an inner node stands for an expression, a statement
+    or a block. In every kept layer PC compares the cosine distance of each node to its parent, SB that to its next
+    sibling, AN the cosine of the angle between the two at the parent; each is the mean squared difference over the
+    edges that both models' windows show.
+
+    Contextual distillation (``ckd``) relates a unit to what stands within some units of it, wherever statements and
+    calls begin and end. The tree says which of these belong together: a call and its arguments, a condition and its
+    branch, however far apart; and it has one edge or two a node where a window has twenty.
+    """
+
+    signals: ClassVar[tuple[str, ...]] = ("logits", "structure")
+    student_states: ClassVar[bool] = True
+    by_layer: ClassVar[bool] = True
+
+    kind: Literal["ast"] = Field(default="ast", description="Relations between nodes of the syntax tree.")  # type: ignore[assignment]
+    beta: float = Field(default=10.0, gt=0, description="Weight of the relations.")
+
+    def requests(self, layers: int) -> tuple[Signal, ...]:
+        """Logits, and the structure in as many layers as the student has."""
+        return parse({"kind": "logits"}), structure.Config(layers=layers)
+
+    def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
+        """The loss of ``kd`` and those of the structure."""
+        return super().loss(outputs, batch, parts) + self.beta * sum(self.structure_losses(outputs, batch))
+
+    def structure_losses(self, outputs: ClassifierOutput, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """PC, SB and AN of a batch."""
+        from codekd.signals.edges import PARENT, SIBLING, edge_distances, edges, sibling_angles
+
+        assert outputs.hidden_states is not None
+        nodes = batch.units
+        assert nodes is not None
+        hidden = outputs.hidden_states[1:]
+        euclidean, cosine = edge_distances(hidden, nodes)
+        teacher_euclidean, teacher_cosine = structure.Config(layers=len(hidden)).split(batch.teacher["structure"])
+
+        both = edges(nodes).unsqueeze(1) & teacher_cosine.isfinite()
+        teacher_euclidean, teacher_cosine = teacher_euclidean.nan_to_num(), teacher_cosine.nan_to_num()
+        above, beside = (
+            mean_squared(cosine[:, :, edge], teacher_cosine[:, :, edge], both[:, :, edge]) for edge in (PARENT, SIBLING)
+        )
+        (angles, ours), (teacher_angles, theirs) = (
+            sibling_angles(distances, nodes) for distances in (euclidean, teacher_euclidean)
+        )
+        return above, beside, mean_squared(angles, teacher_angles, both.all(2) & ours & theirs)

@@ -1,0 +1,49 @@
+"""What ``codekd plan`` prints: the nodes of every stage, and how large the signals are."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from codekd.study.estimate import describe, in_time, missing, total_seconds
+from codekd.study.graph import Graph, Node
+from codekd.study.sizes import in_bytes, signal_bytes, signal_examples
+
+Row = tuple[str, ...]
+
+
+def plan_of(graph: Graph, results: Path, cores: int) -> str:
+    """The plan of a study on some cores, given what is in its results folder, as aligned text."""
+    todo = missing(graph, results)
+    tables = [_stages(graph, todo, results, cores), _signals(graph.stage("signals"), todo, results)]
+    lines = [line for table in tables for line in (*_aligned(table), "")]
+    return "\n".join([*lines, f"{graph.report.coordinates[0]}: {describe(todo, cores, results)}"])
+
+
+def _stages(graph: Graph, todo: Sequence[Node], results: Path, cores: int) -> list[Row]:
+    rows: list[Row] = [("stage", "nodes", "to make", "about")]
+    for stage, count in Counter(node.stage for node in graph).items():
+        nodes = [node for node in todo if node.stage == stage]
+        time = in_time(total_seconds(nodes, results) / cores) if nodes else ""
+        rows.append((stage, str(count), str(len(nodes)), time))
+    return rows
+
+
+def _signals(nodes: Sequence[Node], todo: Sequence[Node], results: Path) -> list[Row]:
+    rows: list[Row] = [("signal", "examples", "an example", "all", "")]
+    missing, total = {node.folder for node in todo}, 0
+    for node in nodes:
+        size, examples = signal_bytes(node, results), signal_examples(node, results)
+        state = "to make" if node.folder in missing else "made"
+        rows.append(("/".join(node.coordinates), f"{examples:,}", in_bytes(size / examples), in_bytes(size), state))
+        total += size
+    return [*rows, ("total", "", "", in_bytes(total), "")]
+
+
+def _aligned(rows: Sequence[Row]) -> list[str]:
+    """Columns two spaces apart: the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *others in rows:
+        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        lines.append("  ".join([first.ljust(widths[0]), *cells]).rstrip())
+    return lines

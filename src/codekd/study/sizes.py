@@ -1,0 +1,94 @@
+"""How many examples and tokens a node has, and how many bytes a signal takes: counted where made, else estimated."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codekd.models.pooling import pooled_width
+from codekd.signals.base import TeacherShape, parse
+from codekd.study.graph import MANIFEST, Node
+from codekd.study.stage import read_manifest
+
+EXAMPLES = {"train": 8000, "valid": 1200, "test": 2500, "unlabeled": 16000}
+"""Sizes of the embedded tasks, where the config sets no limit."""
+
+TOKENS = {1: 110, 2: 370}
+"""Mean length of a sequence of the embedded tasks by its pieces of code, where the window is long enough."""
+
+UNITS_PER_TOKEN = {"lexeme": 0.67, "node": 1.1}
+"""MiniLM's tokens in the embedded tasks: 0.60 lexemes where text is long (exception) to 0.73 (clone)."""
+
+FILE_BYTES = 37
+"""What a file holds of an example besides the values: the id with its length, a share of the footer."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of a split, as a model reads it."""
+
+    examples: int
+    tokens: int
+
+
+def split_sizes(encoded: Node, results: Path) -> dict[str, Size]:
+    """The sizes of the splits of an ``encoded`` node."""
+    if manifest := _manifest(encoded, results):
+        summary = manifest["summary"]
+        return {split: Size(summary[split]["examples"], summary[split]["tokens"]) for split in EXAMPLES}
+    length = min(TOKENS[len(encoded.spec["columns"])], encoded.spec["max_length"])
+    counts = _examples(encoded.parents["examples"], results)
+    return {split: Size(count, count * length) for split, count in counts.items()}
+
+
+def signal_examples(node: Node, results: Path) -> int:
+    """Examples of a ``signals`` node: those of all splits."""
+    return sum(size.examples for size in split_sizes(node.parents["encoded"], results).values())
+
+
+def signal_bytes(node: Node, results: Path) -> int:
+    """Bytes that the files of a ``signals`` node take, or are going to."""
+    if manifest := _manifest(node, results):
+        return sum(file["size"] for file in manifest["files"].values())
+    signal, examples = parse(node.spec["signal"]), signal_examples(node, results)
+    rows = _units(node, signal.unit, results) if signal.unit else examples
+    return FILE_BYTES * examples + signal.row_bytes(_shape(node)) * rows
+
+
+def in_bytes(count: float) -> str:
+    """Bytes in decimal units: ``80 B``, ``7.7 kB``, ``2.1 GB``."""
+    unit = "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if count < 999.5:
+            break
+        count, unit = count / 1000, larger
+    return f"{count:.0f} {unit}" if unit == "B" or count >= 9.95 else f"{count:.1f} {unit}"
+
+
+def _manifest(node: Node, results: Path) -> dict[str, Any] | None:
+    folder = results / node.folder
+    return read_manifest(folder) if (folder / MANIFEST).exists() else None
+
+
+def _examples(node: Node, results: Path) -> dict[str, int]:
+    if manifest := _manifest(node, results):
+        return {split: manifest["summary"][split]["examples"] for split in EXAMPLES}
+    limits = node.spec["task"]["examples"]
+    return {split: size if limits[split] is None else min(limits[split], size) for split, size in EXAMPLES.items()}
+
+
+def _shape(node: Node) -> TeacherShape:
+    teacher = node.parents["teacher"]
+    pretrained = teacher.parents["pretrained"].spec
+    width = pooled_width(pretrained["width"], teacher.spec["pooling"])
+    return TeacherShape(teacher.spec["classes"], pretrained["layers"], width)
+
+
+def _units(node: Node, unit: str, results: Path) -> int:
+    """Units in the teacher's windows: tokens, or as many lexemes or nodes as they show and there are."""
+    tokens = sum(size.tokens for size in split_sizes(node.parents["encoded"], results).values())
+    if unit == "token":
+        return tokens
+    shown = round(UNITS_PER_TOKEN[unit] * tokens)
+    if manifest := _manifest(node.parents["syntax"], results):
+        return min(shown, sum(manifest["summary"][split][f"{unit}s"] for split in EXAMPLES))
+    return shown
