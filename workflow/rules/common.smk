@@ -111,9 +111,7 @@ def job(stage):
 
 def plan():
     """What this run is about to make, and about how long it takes."""
-    todo = estimate.describe(
-        estimate.missing(GRAPH, RESULTS), workflow.cores, RESULTS
-    )
+    todo = estimate.describe(estimate.missing(GRAPH, RESULTS), workflow.cores, RESULTS)
     return f"{GRAPH.report.coordinates[0]}: {todo}"
 
 
