@@ -25,7 +25,7 @@ from workspace import BASE, MINILM, Workspace
 
 from codekd.data.batches import Encoded, load_encoded, load_units, shards, training_batches
 from codekd.methods import ckd
-from codekd.models.device import Device, choose_device
+from codekd.models.device import Device, choose_device, set_training_attention
 from codekd.models.encoder import EncoderForSequenceClassification
 from codekd.models.head import ClassifierOutput
 from codekd.models.inference import outputs
@@ -114,6 +114,7 @@ class _Steps:
         model, self.objective, self.train = prepare(job)
         self.settings = Training.model_validate(job.spec["training"])
         self.device = choose_device(model)
+        set_training_attention(model, self.device)
         self.trained = torch.nn.ModuleDict({"model": model, "parts": self.objective.parts}).to(self.device.device)
         self.trained.train()
         self.optimizer = torch.optim.AdamW(self.trained.parameters(), lr=1e-5, fused=True)

@@ -30,13 +30,13 @@ def lskd(student, teacher, temperature):
     return np.mean([kl(softmax(t / temperature), softmax(s / temperature)) for s, t in zip(*scores, strict=True)])
 
 
-def pkd(student, teacher, layers, maps):
-    """States are lists of ``(batch, width)``; ``maps`` are the matrices W of the mapped layers."""
+def pkd(student, teacher, layers, maps, mapped):
+    """States are lists of ``(batch, width)``; ``maps`` are the matrices W of the layers, of the side ``mapped``."""
     losses = []
     for index, (layer, matrix) in enumerate(zip(layers, maps, strict=True), start=1):
         for s, t in zip(student[index], teacher[layer], strict=True):
-            mapped = matrix @ t
-            losses.append(np.mean((s / norm(s) - mapped / norm(mapped)) ** 2))
+            ours, theirs = (matrix @ s, t) if mapped == "student" else (s, matrix @ t)
+            losses.append(np.mean((ours / norm(ours) - theirs / norm(theirs)) ** 2))
     return np.mean(losses)
 
 

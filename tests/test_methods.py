@@ -172,7 +172,7 @@ def naive_dkd(temperature: float, alpha: float, beta: float) -> float:
 
 def naive_pkd(method: pkd.Config) -> float:
     maps = [part.weight.detach().numpy() for part in parts_of(method)]
-    states = naive_losses.pkd(S_STATES, T_STATES, [2], maps)
+    states = naive_losses.pkd(S_STATES, T_STATES, [2], maps, method.mapped)
     return naive_kd(method.temperature, method.alpha, method.temperature**2) + method.beta * states
 
 
@@ -226,6 +226,7 @@ CRD = crd.Config(label_weight=0.5, beta=0.7, temperature=0.3, dimension=3, negat
         (dkd.Config(temperature=3.0, alpha=0.5, beta=6.0), naive_dkd(3.0, 0.5, beta=6.0)),
         (lskd.Config(temperature=3.0, beta=5.0), 0.1 * naive_ft() + 5 * 9 * naive_losses.lskd(S, T, 3.0)),
         (pkd.Config(temperature=3.0, beta=50.0), naive_pkd(pkd.Config(temperature=3.0, beta=50.0))),
+        (pkd.Config(mapped="teacher"), naive_pkd(pkd.Config(mapped="teacher"))),
         (fitnets.Config(alpha=0.5), naive_fitnets(fitnets.Config(alpha=0.5))),
         (rkd.Config(distance_weight=2.0, angle_weight=3.0), naive_rkd(2.0, 3.0)),
         (sp.Config(beta=10.0), naive_ft() + 10 * naive_losses.sp(S_STATES[-1], T_STATES[-1])),

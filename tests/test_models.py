@@ -13,6 +13,7 @@ from transformers import AutoModelForSequenceClassification, BertConfig, BertMod
 from codekd.errors import CodekdError
 from codekd.models.architectures import bigru, roberta
 from codekd.models.bigru import BiGRUForSequenceClassification
+from codekd.models.device import Device, set_training_attention
 from codekd.models.encoder import EncoderForSequenceClassification
 from codekd.models.pooling import pool
 from codekd.models.vocabulary import Vocabulary
@@ -202,6 +203,19 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
     BertModel(BertConfig(vocab_size=299, pad_token_id=1, **sizes)).save_pretrained(folder)
     return folder
+
+
+def test_training_on_cpu_uses_another_attention_that_gives_the_same(bert: Path) -> None:
+    model = EncoderForSequenceClassification.from_encoder(bert, 5, "hole", VOCABULARY, dropout=0.0)
+    input_ids, mask, _ = batch()
+    gradients = []
+    for attention in ("sdpa", "eager"):
+        model.zero_grad()
+        assert model.encoder.config._attn_implementation == attention
+        model(input_ids, mask).logits.square().sum().backward()
+        gradients.append([weight.grad for weight in model.parameters() if weight.grad is not None])
+        set_training_attention(model, Device(torch.device("cpu"), torch.float32))
+    torch.testing.assert_close(*gradients)
 
 
 def test_pretrained_encoder_keeps_its_weights_and_gains_a_token(bert: Path, tmp_path: Path) -> None:

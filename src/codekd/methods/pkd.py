@@ -40,10 +40,11 @@ def patience_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tenso
 
 
 class Config(kd.Config):
-    """``kd + beta mean_l MSE(h_s / |h_s|, W h_t / |W h_t|)`` over the student's layers but the last.
+    """``kd + beta mean_l MSE(W h_s / |W h_s|, h_t / |h_t|)`` over the student's layers but the last.
 
-    A layer learns from the teacher's by uniform skip. W maps the teacher down and is learned where widths differ, as in
-    arXiv 2508.15423; states are pooled as the classifiers pool.
+    A layer learns from the teacher's by uniform skip; states are pooled as the classifiers pool. W is learned where
+    widths differ. It maps the student up: in arXiv 2508.15423 it maps the teacher down (``mapped: teacher``), which
+    leaves a way out that some students take, a W h_t that is the same for every example.
     """
 
     signals: ClassVar[tuple[str, ...]] = ("logits", "pooled")
@@ -52,6 +53,7 @@ class Config(kd.Config):
 
     kind: Literal["pkd"] = Field(default="pkd", description="Patient knowledge distillation.")  # type: ignore[assignment]
     beta: float = Field(default=100.0, gt=0, description="Weight of the states.")
+    mapped: Literal["student", "teacher"] = Field(default="student", description="Whose states W is applied to.")
 
     def requests(self, layers: int) -> tuple[Signal, ...]:
         """Logits and pooled states.
@@ -73,14 +75,20 @@ class Config(kd.Config):
 
         depth, (states, width) = len(sizes.student) - 1, sizes.teacher["pooled"]
         teacher_layers(depth, states - 1)
-        return ModuleList(
-            Identity() if sizes.student[layer] == width else Linear(width, sizes.student[layer], bias=False)
-            for layer in range(1, depth)
-        )
+        maps = ModuleList()
+        for own in sizes.student[1:-1]:
+            before, after = (own, width) if self.mapped == "student" else (width, own)
+            maps.append(Identity() if own == width else Linear(before, after, bias=False))
+        return maps
 
     def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
         """The loss of ``kd`` and that of the states."""
         student, teacher = pooled_states(outputs, batch)
-        layers = teacher_layers(len(student) - 1, len(teacher) - 1)[:-1]
-        mapped = [part(teacher[layer]) for part, layer in zip(parts.children(), layers, strict=True)]
-        return super().loss(outputs, batch, parts) + self.beta * patience_loss(student[1:-1], mapped)
+        ours = student[1:-1]
+        theirs = [teacher[layer] for layer in teacher_layers(len(student) - 1, len(teacher) - 1)[:-1]]
+        maps = list(parts.children())
+        if self.mapped == "student":
+            ours = [one(states) for one, states in zip(maps, ours, strict=True)]
+        else:
+            theirs = [one(states) for one, states in zip(maps, theirs, strict=True)]
+        return super().loss(outputs, batch, parts) + self.beta * patience_loss(ours, theirs)

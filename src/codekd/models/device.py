@@ -38,5 +38,11 @@ def choose_device(model: PreTrainedModel) -> Device:
     return Device(torch.device("cpu"), torch.bfloat16 if bf16 else torch.float32)
 
 
+def set_training_attention(model: PreTrainedModel, device: Device) -> None:
+    """On CPU, let an encoder use the attention of plain matrix products: torch's fused one is slow to differentiate."""
+    if device.device.type == "cpu" and model.config.model_type not in RECURRENT:
+        model.set_attn_implementation("eager")
+
+
 def _cpu_has_bf16() -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

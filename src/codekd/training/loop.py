@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from codekd.analysis.metrics import scores
 from codekd.data.batches import Batch, Encoded, Rows, training_batches
 from codekd.errors import CodekdError
-from codekd.models.device import Device
+from codekd.models.device import Device, set_training_attention
 from codekd.models.head import ClassifierOutput
 from codekd.models.inference import predict
 from codekd.models.vocabulary import Vocabulary
@@ -71,6 +71,7 @@ def fit(
     Raises:
         CodekdError: the loss stopped being finite.
     """
+    set_training_attention(model, device)
     trained = torch.nn.ModuleDict({"model": model, "parts": objective.parts}).to(device.device)
     optimizer = torch.optim.AdamW(
         trained.parameters(),
