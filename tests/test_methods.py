@@ -76,7 +76,11 @@ def units_of(examples: int) -> UnitBatch:
     """Units, which are nodes of a tree as well."""
     weights = WEIGHTS[:examples]
     parent, sibling = (link.repeat(examples, 1) for link in (PARENT, SIBLING))
-    return UnitBatch(weights, torch.arange(examples), weights.sum(-1) > 0, parent, sibling)
+    flat = weights.flatten(0, 1)
+    unit, token = flat.nonzero().unbind(1)
+    parts = flat.count_nonzero(1)
+    tokens = unit // weights.shape[1] * weights.shape[2] + token
+    return UnitBatch(weights.sum(-1) > 0, tokens, flat[unit, token], parts.cumsum(0) - parts, parent, sibling)
 
 
 def tokens_of(values: Tensor, widths: tuple[int, ...]) -> tuple[Tensor, ...]:

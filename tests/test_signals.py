@@ -73,7 +73,7 @@ def test_a_batch_holds_the_rows_of_the_units_that_both_models_show(ragged):
     nothing = np.empty(0, dtype=np.int32)
     tokens = Tokens(nothing, nothing, np.zeros(4, int), np.zeros(3, int))
     first, count = np.array([1, 0, 0, 2, 0, 0]), np.array([5, 9, 4, 9, 2, 2])
-    student = Units(2, tokens, np.zeros(6, int), nothing, nothing, first, count)
+    student = Units(2, tokens, np.zeros(6, int), *[nothing] * 4, first, count)
     units = student.within(ragged.first.ravel(), ragged.count.ravel())
     assert units.count.tolist() == [1, 1, 0, 2, 0, 0]
     rows = ragged.batch(np.array([1, 0]), units, torch.device("cpu")).numpy()

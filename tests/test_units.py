@@ -45,6 +45,11 @@ def naive_states(code, tokens, hidden):
     return found
 
 
+def weights_of(batch, length):
+    """Weight of every token in every unit ``(sequences, units, length)``, of a batch of one example."""
+    return batch.states(torch.eye(length).unsqueeze(0))
+
+
 @given(cuts=st.lists(st.integers(1, len(CODE) - 1)), window=st.tuples(st.integers(0, 40), st.integers(0, 40)))
 def test_states_are_those_of_the_naive_formula_for_any_tokenizer_and_window(cuts, window):
     tokens = tokens_of(CODE, cuts)[slice(*sorted(window))]
@@ -63,9 +68,8 @@ def test_a_pair_has_two_sequences_that_know_their_own_tokens():
     first, second = "a = b", "return c"
     tokens = [tokens_of(first, [1, 2, 3, 4]), tokens_of(second, [6])]
     batch = units_of([(first, tokens[0]), (second, tokens[1])]).batch(np.array([0]), 12, CPU)
-    assert batch.example.tolist() == [0, 0]
     assert batch.mask.tolist() == [[True, True, True], [True, True, False]]
-    places = [[weights.nonzero().ravel().tolist() for weights in sequence] for sequence in batch.weights]
+    places = [[weights.nonzero().ravel().tolist() for weights in sequence] for sequence in weights_of(batch, 12)]
     assert places == [[[1], [3], [5]], [[7], [8], []]]
 
 
@@ -75,14 +79,14 @@ def test_only_what_both_windows_show_is_compared():
     there = units_of([("a b c d e", tokens[2:])])
     both = here.within(there.first, there.count)
     assert (both.first[0], both.count[0]) == (1, 3)
-    places = both.batch(np.array([0]), 12, CPU).weights[0].argmax(-1)
+    places = weights_of(both.batch(np.array([0]), 12, CPU), 12)[0].argmax(-1)
     assert places.tolist() == [3, 5, 7]
     assert here.within(np.array([7]), np.array([2])).count[0] == 0
 
 
 def test_padding_has_no_weight():
     units = units_of([("a b", tokens_of("a b", [1, 2]))])
-    weights = units.batch(np.array([0]), 9, CPU).weights
+    weights = weights_of(units.batch(np.array([0]), 9, CPU), 9)
     assert (weights[..., 5:] == 0).all()
 
 
@@ -120,7 +124,8 @@ def test_nodes_are_spans_with_links_to_parent_and_next_sibling():
     assert batch.sibling[0, text.index(")")] == -1
     assert text[batch.sibling[0, text.index("f(a, b + 1)")]] == "return c"
     assert batch.parent[0, 0] == batch.sibling[0, 0] == -1
-    weights = {NESTED[slice(*token)]: share for token, share in zip(tokens, batch.weights[0, inner, 1:-1], strict=True)}
+    shares = weights_of(batch, len(tokens) + 2)
+    weights = {NESTED[slice(*token)]: share for token, share in zip(tokens, shares[0, inner, 1:-1], strict=True)}
     shared = {", b": 0.2, " +": 0.4, " ": 0.2, "1": 0.2}
     assert {token: share.item() for token, share in weights.items() if share} == pytest.approx(shared)
 

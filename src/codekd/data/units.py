@@ -7,11 +7,13 @@ and nothing relates one side to the other.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 from codekd.data.syntax import Syntax
 
@@ -24,24 +26,26 @@ NONE = -1
 class UnitBatch:
     """The units of a batch, one row a sequence, padded on the right.
 
-    ``weights`` ``(sequences, units, tokens)`` average a sequence's token states into those of its units; ``example``
-    ``(sequences,)`` is the row of the batch that a sequence belongs to; ``mask`` ``(sequences, units)`` says which
-    units there are. For nodes ``parent`` and ``sibling`` ``(sequences, units)`` are where a node's parent and the next
-    child of that parent stand among the units, -1 for none.
+    ``mask`` ``(sequences, units)`` says which units there are. All their parts, unit by unit, are in ``tokens``
+    ``(parts,)``, places of tokens in the batch laid flat, with ``shares`` ``(parts,)`` that average their states;
+    ``begins`` ``(sequences * units,)`` is where a unit's parts begin. For nodes ``parent`` and ``sibling``
+    ``(sequences, units)`` are where a node's parent and the next child of that parent stand among the units, -1 for
+    none.
     """
 
-    weights: Tensor
-    example: Tensor
     mask: Tensor
+    tokens: Tensor
+    shares: Tensor
+    begins: Tensor
     parent: Tensor | None = None
     sibling: Tensor | None = None
 
     def states(self, hidden: Tensor) -> Tensor:
         """States ``(sequences, units, width)``, at least float32, of token states ``(batch, length, width)``."""
-        hidden = hidden.to(torch.promote_types(hidden.dtype, self.weights.dtype))
-        if len(self.example) != len(hidden):
-            hidden = hidden[self.example]
-        return self.weights.to(hidden.dtype) @ hidden
+        hidden = hidden.to(torch.promote_types(hidden.dtype, self.shares.dtype)).flatten(0, 1)
+        shares = self.shares.to(hidden.dtype)
+        states = embedding_bag(self.tokens, hidden, self.begins, mode="sum", per_sample_weights=shares)
+        return states.unflatten(0, self.mask.shape)
 
 
 @dataclass(frozen=True)
@@ -57,27 +61,14 @@ class Tokens:
     offsets: Ints
     second_start: Ints
 
-    def batch(self, rows: Ints, pieces: int, length: int) -> tuple[Short, Short]:
-        """Starts and ends ``(sequences, length)`` for every piece of some examples; -1 outside of it."""
-        positions = np.arange(length)
-        inside = positions < (self.offsets[rows + 1] - self.offsets[rows])[:, None]
-        place = np.where(inside, self.offsets[rows][:, None] + positions, 0)
-        second = positions >= self.second_start[rows][:, None]
-        piece = np.arange(pieces)[:, None]
-        inside = inside[:, None] & ((second[:, None] == piece) if pieces > 1 else True)
-        starts, ends = (
-            np.where(inside, array[place][:, None], NONE).reshape(-1, length) for array in (self.starts, self.ends)
-        )
-        return starts, ends
-
 
 @dataclass(frozen=True)
 class Units:
     """Units and the tokens they are made of; sequence ``i`` is piece ``i % pieces`` of example ``i // pieces``.
 
-    Unit u of sequence i has the characters ``low[j]:high[j]`` with ``j = cuts[i] + u``, none where the window does not
-    show all of it, and for nodes the links ``parent[j]`` and ``sibling[j]``. The window shows no others than
-    ``first[i]`` up to ``first[i] + count[i]``.
+    Unit u of sequence i has the characters ``low[j]:high[j]`` with ``j = cuts[i] + u``, in the tokens of its example
+    from ``begin[j]`` up to ``begin[j] + size[j]``; no token where the window does not show all of it. Nodes have the
+    links ``parent[j]`` and ``sibling[j]``. The window shows no others than ``first[i]`` up to ``first[i] + count[i]``.
     """
 
     pieces: int
@@ -85,6 +76,8 @@ class Units:
     cuts: Ints
     low: Short
     high: Short
+    begin: Short
+    size: Short
     first: Ints
     count: Ints
     parent: Short | None = None
@@ -105,29 +98,37 @@ class Units:
         sequences = self.sequences(rows)
         first, count = self.first[sequences, None], self.count[sequences, None]
         index = np.arange(max(1, count.max(initial=0)))
-        there = index < count
-        place = np.where(there, self.cuts[sequences, None] + first + index, 0)
+        shown = index < count
+        unit = (self.cuts[sequences, None] + first + index)[shown]
 
-        def gathered(array: Short, missing: int) -> Short:
-            return np.where(there, array[place] if len(array) else missing, missing)
+        def spread(values: NDArray[Any], missing: int) -> NDArray[Any]:
+            table = np.full(shown.shape, missing, dtype=values.dtype)
+            table[shown] = values
+            return table
 
-        def linked(array: Short | None) -> Tensor | None:
-            if array is None:
+        def linked(links: Short | None) -> Tensor | None:
+            if links is None:
                 return None
-            link = gathered(array, NONE) - first
+            link = spread(links[unit].astype(np.int64), NONE) - first
             return torch.from_numpy(np.where((link >= 0) & (link < count), link, NONE)).to(device)
 
-        low, high, starts, ends = (
-            torch.from_numpy(array).to(device, torch.float32)
-            for array in (gathered(self.low, 0), gathered(self.high, 0), *self.tokens.batch(rows, self.pieces, length))
-        )
-        shared = torch.minimum(high[..., None], ends[:, None]) - torch.maximum(low[..., None], starts[:, None])
-        shared = shared.clamp_(min=0)
-        total = shared.sum(-1)
+        size = self.size[unit].astype(np.int64)
+        owner = np.repeat(np.arange(len(unit)), size)
+        part = ranges(self.begin[unit].astype(np.int64), size)
+        example = np.repeat(shown.nonzero()[0] // self.pieces, size)
+        token = self.tokens.offsets[rows[example]] + part
+        shared = np.minimum(self.high[unit][owner], self.tokens.ends[token])
+        shared = np.maximum(shared - np.maximum(self.low[unit][owner], self.tokens.starts[token]), 0)
+        total = np.bincount(owner, shared, minlength=len(unit))
+        parts = spread(size, 0).ravel()
+        tensors = {
+            "mask": spread(total > 0, False),
+            "tokens": example * length + part,
+            "shares": (shared / np.maximum(total, 1)[owner]).astype(np.float32),
+            "begins": np.cumsum(parts) - parts,
+        }
         return UnitBatch(
-            weights=shared.div_(total.clamp(min=1)[..., None]),
-            example=torch.arange(len(rows), device=device).repeat_interleave(self.pieces),
-            mask=total > 0,
+            **{name: torch.from_numpy(array).to(device) for name, array in tensors.items()},
             parent=linked(self.parent),
             sibling=linked(self.sibling),
         )
@@ -144,7 +145,8 @@ def token_units(lengths: Ints) -> Units:
     position = ranges(np.zeros_like(lengths), lengths).astype(np.int32)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     tokens = Tokens(position, position + 1, offsets, lengths)
-    return Units(1, tokens, offsets[:-1], position, position + 1, np.zeros_like(lengths), lengths)
+    spans = (position, position + 1, position, np.ones_like(position))
+    return Units(1, tokens, offsets[:-1], *spans, np.zeros_like(lengths), lengths)
 
 
 def lexeme_units(syntax: Sequence[Sequence[Syntax]], tokens: Tokens) -> Units:
@@ -170,24 +172,31 @@ def next_siblings(parent: Short) -> Short:
 
 
 def _shown(spans: Sequence[Sequence[tuple[Short, Short]]], tokens: Tokens) -> Units:
-    """Units with given spans ``[example][piece]``, those emptied that the window does not show whole."""
+    """Units with given spans ``[example][piece]``, without tokens where the window does not show them whole."""
     pieces = len(spans[0]) if spans else 1
     first, count = np.zeros((2, len(spans) * pieces), dtype=np.int64)
-    lows, highs = [], []
+    lows, highs, begins, sizes = [], [], [], []
     for row, example in enumerate(spans):
         begin, end = tokens.offsets[row], tokens.offsets[row + 1]
         cut = begin + tokens.second_start[row]
         for piece, (part, (low, high)) in enumerate(zip(((begin, cut), (cut, end)), example, strict=False)):
-            starts, ends = tokens.starts[slice(*part)], tokens.ends[slice(*part)]
-            real = starts >= 0
-            whole = (low >= starts.min(where=real, initial=np.iinfo(np.int32).max)) & (high <= ends.max(initial=NONE))
+            real = tokens.starts[slice(*part)] >= 0
+            # Special tokens stand around the others, never between them.
+            start = part[0] + real.argmax()
+            inside = slice(start, start + real.sum())
+            starts, ends = tokens.starts[inside], tokens.ends[inside]
+            whole = (low >= starts.min(initial=np.iinfo(np.int32).max)) & (high <= ends.max(initial=NONE))
             (index,) = whole.nonzero()
             if len(index):
                 first[row * pieces + piece], count[row * pieces + piece] = index[0], index[-1] + 1 - index[0]
-            lows.append(low * whole)
-            highs.append(high * whole)
+            before, after = np.searchsorted(ends, low, side="right"), np.searchsorted(starts, high, side="left")
+            lows.append(low)
+            highs.append(high)
+            begins.append(start - begin + before)
+            sizes.append((after - before) * whole)
     cuts = np.cumsum([0, *(len(low) for low in lows)])[:-1]
-    return Units(pieces, tokens, cuts, _end_to_end(lows), _end_to_end(highs), first, count)
+    low, high, begin, size = map(_end_to_end, (lows, highs, begins, sizes))
+    return Units(pieces, tokens, cuts, low, high, begin, size, first, count)
 
 
 def _end_to_end(arrays: Sequence[Short]) -> Short:

@@ -29,11 +29,9 @@ def band(states: Tensor, window: int) -> tuple[Tensor, Tensor]:
     """
     # Distances do not change when a constant is taken away, and lose fewer digits; the products get it back.
     centre = states.detach().mean(1, keepdim=True)
-    centred = states - centre
-    products = _BandedProducts.apply(centred, 2 * window)
+    products, offsets = _BandedProducts.apply(states, centre, 2 * window)
     squares, near = products[:, :1], products[:, 1:]
     euclidean = squares + _later(squares, 2 * window) - 2 * near
-    offsets = (centred @ centre.mT).mT
     constant = (centre @ centre.mT).expand_as(offsets)
     inverse = (squares + 2 * offsets + constant).clamp(min=TINY**2).rsqrt()
     dots = near[:, :window] + offsets + _later(offsets, window) + constant
@@ -42,21 +40,26 @@ def band(states: Tensor, window: int) -> tuple[Tensor, Tensor]:
 
 
 class _BandedProducts(torch.autograd.Function):
-    """Products of every unit's state with its own and with those of the next: ``(batch, 1 + reach, units)``."""
+    """Products of states less a constant ``(batch, 1, width)``: with those around them, and with the constant.
+
+    The former are ``(batch, 1 + reach, units)``, of every unit with itself and with those after it; the latter
+    ``(batch, 1, units)``. No gradient flows to the constant.
+    """
 
     @staticmethod
-    def forward(ctx: Any, states: Tensor, reach: int) -> Tensor:
-        ctx.save_for_backward(states)
-        return _diagonals(states @ states.mT, reach).contiguous()
+    def forward(ctx: Any, states: Tensor, centre: Tensor, reach: int) -> tuple[Tensor, Tensor]:
+        centred = states - centre
+        ctx.save_for_backward(centred, centre)
+        return _diagonals(centred @ centred.mT, reach).contiguous(), centre @ centred.mT
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (states,), (gradient,) = ctx.saved_tensors, gradients
-        reach, units = gradient.shape[1] - 1, states.shape[1]
-        upper = gradient.new_zeros(len(states), units, units + reach)
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (centred, centre), (gradient, offsets) = ctx.saved_tensors, gradients
+        reach, units = gradient.shape[1] - 1, centred.shape[1]
+        upper = gradient.new_zeros(len(centred), units, units + reach)
         _diagonals_of_padded(upper, reach).copy_(gradient)
         upper = upper[..., :units]
-        return (upper + upper.mT) @ states, None
+        return (offsets.mT * centre).baddbmm_(upper + upper.mT, centred), None, None
 
 
 def _later(values: Tensor, reach: int) -> Tensor:
@@ -185,7 +188,8 @@ def mean_squared_angle_difference(student: Tensor, teacher: Tensor, mask: Tensor
     """Mean of ``(cos_s - cos_t)^2`` over the angles at every unit between every two units of its window.
 
     Those count whose units exist and differ from the centre on both sides; without any it is 0. Angles are not kept:
-    a block of them is made, compared and differentiated while it is in the processor's cache.
+    a block of them is made, compared and differentiated while it is in the processor's cache. Sequences are laid end to
+    end for it, so that nothing is computed for padding; no pair of units of two sequences exists.
 
     Args:
         student: Euclidean band ``(batch, 2 window, units)``; the gradient flows here.
@@ -200,6 +204,8 @@ class _AngleDifference(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, student: Tensor, teacher: Tensor, mask: Tensor, window: int) -> Tensor:
         apart = neighbours(mask, 2 * window) & (student > ALIKE) & (teacher > ALIKE)
+        shape, kept = student.shape, _places_kept(mask)
+        student, teacher, apart = (_end_to_end(one, kept) for one in (student, teacher, apart))
         exist = around(apart, window)
         sides, sides_t = around(student, window), around(teacher, window)
         # A side that does not exist has no inverse, hence no angle on either side, no error and no gradient.
@@ -225,7 +231,7 @@ class _AngleDifference(torch.autograd.Function):
         count = (around_centre * (around_centre - 1) // 2).sum().clamp(min=1)
         gradient = -by_opposite * padded
         _add_sides(gradient, by_side - by_inverse * ours / 2, window)
-        ctx.save_for_backward(_unpadded(gradient, window) / count)
+        ctx.save_for_backward(_spread(_unpadded(gradient, window) / count, kept, shape))
         return total / (4 * count)
 
     @staticmethod
@@ -246,6 +252,23 @@ def _blocks(window: int, units: int) -> Iterator[tuple[int, slice, slice, slice]
                 apart = offsets[low] - offset - 1
                 shift = slice(window + offset, window + offset + units)
                 yield i, slice(low, high), slice(apart, apart + high - low), shift
+
+
+def _places_kept(mask: Tensor) -> Tensor:
+    """Places in ``mask`` ``(batch, units)`` laid flat, less the padding after the last unit of a row."""
+    return mask.flip(1).cummax(1).values.flip(1).flatten().nonzero().squeeze(1)
+
+
+def _end_to_end(bands: Tensor, kept: Tensor) -> Tensor:
+    """Bands ``(batch, reach, units)`` as one of all sequences, ``(1, reach, kept)``."""
+    return bands.transpose(0, 1).flatten(1).index_select(1, kept).unsqueeze(0)
+
+
+def _spread(band: Tensor, kept: Tensor, shape: torch.Size) -> Tensor:
+    """The reverse of :func:`_end_to_end`, 0 elsewhere."""
+    batch, reach, units = shape
+    flat = band.new_zeros(reach, batch * units).index_copy_(1, kept, band.squeeze(0))
+    return flat.view(reach, batch, units).transpose(0, 1)
 
 
 def _padded(euclidean: Tensor, window: int) -> Tensor:

@@ -1,10 +1,7 @@
-"""Distances along the edges of the syntax tree: from a node to its parent and to its next sibling.
-
-A node's state is a weighted mean of token states, so every distance is a quadratic form of the tokens' products, which
-are fewer than the nodes' and do not grow with the width of the states.
-"""
+"""Distances along the edges of the syntax tree: from a node to its parent and to its next sibling."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,10 +25,7 @@ def edge_distances(hidden: Sequence[Tensor], nodes: UnitBatch) -> tuple[Tensor, 
     ``hidden`` holds token states ``(batch, length, width)`` a layer. Where there is no edge they mean nothing.
     """
     links = _links(nodes).clamp(min=0)
-    weights = nodes.weights
-    differences = [weights - weights.take_along_dim(link.unsqueeze(-1), 1) for link in links.unbind(1)]
-    forms = torch.cat([weights, *differences], dim=1)
-    euclidean, cosine = zip(*(_distances(states, nodes, forms, links) for states in hidden), strict=True)
+    euclidean, cosine = zip(*(_distances(nodes.states(states), links) for states in hidden), strict=True)
     return torch.stack(euclidean, 1), torch.stack(cosine, 1)
 
 
@@ -52,14 +46,36 @@ def _links(nodes: UnitBatch) -> Tensor:
     return torch.stack([nodes.parent, nodes.sibling], dim=1)
 
 
-def _distances(hidden: Tensor, nodes: UnitBatch, forms: Tensor, links: Tensor) -> tuple[Tensor, Tensor]:
-    hidden = hidden.to(torch.promote_types(hidden.dtype, forms.dtype))
-    products = (hidden @ hidden.mT)[nodes.example]
-    forms = forms.to(hidden.dtype)
-    squares = ((forms @ products) * forms).sum(-1).clamp(min=0)
-    norms, *apart = squares.unflatten(1, (3, -1)).unbind(1)
-    distances = torch.stack(apart, dim=1)
+def _distances(states: Tensor, links: Tensor) -> tuple[Tensor, Tensor]:
+    norms, apart = _EdgeSquares.apply(states, links)
     others = norms.unsqueeze(1).expand_as(links).gather(2, links)
     lengths = (norms.unsqueeze(1) * others + TINY**2).sqrt()
-    cosines = (norms.unsqueeze(1) + others - distances) / (2 * lengths)
-    return (distances + TINY**2).sqrt(), 1 - cosines
+    cosines = (norms.unsqueeze(1) + others - apart) / (2 * lengths)
+    return (apart + TINY**2).sqrt(), 1 - cosines
+
+
+class _EdgeSquares(torch.autograd.Function):
+    """Squared lengths of all states ``(sequences, nodes)``, and of their differences from those they link to.
+
+    The latter are ``(sequences, links, nodes)``, like ``links``; ``states`` is ``(sequences, nodes, width)``.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, links: Tensor) -> tuple[Tensor, Tensor]:
+        first = torch.arange(0, links.shape[0] * links.shape[2], links.shape[2], device=links.device)
+        targets = (links + first[:, None, None]).transpose(0, 1).flatten(1)
+        flat = states.flatten(0, 1)
+        ctx.save_for_backward(flat, targets)
+        apart = [(flat - flat.index_select(0, target)).square_().sum(-1) for target in targets]
+        shape = states.shape[:2]
+        return flat.square().sum(-1).view(shape), torch.stack([one.view(shape) for one in apart], dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (flat, targets), (by_norm, by_apart) = ctx.saved_tensors, gradients
+        gradient = by_norm.reshape(-1, 1) * flat
+        for target, factor in zip(targets, by_apart.transpose(0, 1).flatten(1), strict=True):
+            difference = (flat - flat.index_select(0, target)).mul_(factor.unsqueeze(-1))
+            gradient += difference
+            gradient.index_add_(0, target, difference, alpha=-1)
+        return gradient.mul_(2).view(*by_norm.shape, -1), None
