@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from codekd.models.pooling import pooled_width
-from codekd.signals.base import TeacherShape, parse
+from codekd.signals.base import UNITS_OF_SYNTAX, TeacherShape, parse
 from codekd.study.graph import MANIFEST, Node
 from codekd.study.stage import read_manifest
 
@@ -20,6 +20,9 @@ UNITS_PER_TOKEN = {"lexeme": 0.67, "node": 1.1}
 
 FILE_BYTES = 37
 """What a file holds of an example besides the values: the id with its length, a share of the footer."""
+
+UNIT_FILE_BYTES, PIECE_FILE_BYTES = 6, 8
+"""And where it has a row for every unit: the length of all values, and for each piece of code which units those are."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,11 @@ def signal_bytes(node: Node, results: Path) -> int:
     if manifest := _manifest(node, results):
         return sum(file["size"] for file in manifest["files"].values())
     signal, examples = parse(node.spec["signal"]), signal_examples(node, results)
-    rows = _units(node, signal.unit, results) if signal.unit else examples
-    return FILE_BYTES * examples + signal.row_bytes(_shape(node)) * rows
+    if not signal.unit:
+        return (FILE_BYTES + signal.row_bytes(_shape(node))) * examples
+    pieces = len(node.parents["encoded"].spec["columns"]) if signal.unit in UNITS_OF_SYNTAX else 1
+    beside = FILE_BYTES + UNIT_FILE_BYTES + PIECE_FILE_BYTES * pieces
+    return beside * examples + signal.row_bytes(_shape(node)) * _units(node, signal.unit, results)
 
 
 def in_bytes(count: float) -> str:
