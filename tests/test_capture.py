@@ -11,7 +11,7 @@ import torch
 from data_stages import code_columns, job_of, run_signals, run_stage
 
 from codekd.data.batches import load_encoded, load_units
-from codekd.data.splits import SHARD_ROWS, SPLITS
+from codekd.data.splits import SHARD_ROWS, SPLITS, TRANSFER
 from codekd.errors import CodekdError
 from codekd.methods import ast, ckd
 from codekd.models.architectures.roberta import Config as RoBERTa
@@ -97,10 +97,10 @@ def test_the_loss_from_the_cache_is_that_of_live_states(made, units):
     sides = []
     for name in ("teacher", "student"):
         encoded = folder / f"{name}-encoded"
-        data = load_encoded(encoded, SPLITS)
-        sides.append(replace(data, units=load_units(units, data, encoded, folder / "syntax", SPLITS)))
+        data = load_encoded(encoded, TRANSFER)
+        sides.append(replace(data, units=load_units(units, data, encoded, folder / "syntax", TRANSFER)))
     live, here = sides
-    signal = read_signal(folder / request.name, SPLITS, request.kind, here.ids)
+    signal = read_signal(folder / request.name, TRANSFER, request.kind, here.ids)
     here = replace(here, units=here.units.within(signal.first.ravel(), signal.count.ravel()))
     here = replace(here, signals={request.kind: signal})
     live = replace(live, units=live.units.within(here.units.first, here.units.count))
@@ -142,7 +142,10 @@ def test_one_pass_writes_what_a_pass_for_each_signal_writes(captured):
         alone = folder / "alone" / signal.name
         run_signals("codekd.signals.capture", {alone: signal}, teacher_of(folder))
         assert bytes_of(alone) == bytes_of(one)
-        assert len(bytes_of(one)) == 5, "two shards of train, one of every other split"
+        shards = {"train-00000.parquet", "train-00001.parquet", "unlabeled-00000.parquet"}
+        if signal.name == "logits":
+            shards |= {"valid-00000.parquet", "test-00000.parquet"}
+        assert bytes_of(one).keys() == shards, "no students learn from valid and test"
 
 
 def test_what_is_captured_of_an_example_does_not_depend_on_the_batch(captured):
@@ -202,11 +205,13 @@ def test_rows_that_are_off_are_found_and_their_examples_named(captured, signal, 
     for path in (folder / "all" / signal.name).glob("*.parquet"):
         ids, rows = read_shard(path, signal.kind)
         # Of the small split all examples are in the sample.
-        shift = 0.1 * np.nanmax(np.abs(rows.values.astype(float))) * ("valid" in path.name)
+        shift = 0.1 * np.nanmax(np.abs(rows.values.astype(float))) * ("unlabeled" in path.name)
         values = (rows.values + shift).astype(rows.values.dtype)
         write_shard(tmp_path / path.name, signal.kind, ids, replace(rows, values=values))
-    named = "0valid, 1valid, 2valid, 3valid, 4valid"
-    with pytest.raises(CodekdError, match=rf"valid-00000.parquet: 5 of 5 examples differ .* allowed: {named}\. Delete"):
+    named = ", ".join(f"{row}unlabeled" for row in range(5))
+    with pytest.raises(
+        CodekdError, match=rf"unlabeled-00000.parquet: 5 of 5 examples differ .* allowed: {named}\. Delete"
+    ):
         check(folder, tmp_path, signal)
 
 

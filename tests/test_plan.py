@@ -119,14 +119,14 @@ def test_a_signal_takes_the_bytes_that_were_foretold(made, signal, monkeypatch):
     true = sum(path.stat().st_size for path in folder.glob("*.parquet"))
     assert sizes.signal_bytes(node, made.results) == true, "what is made is counted"
 
-    ids = [digest(split, str(row)) for split in SPLITS for row in range(SHARD_ROWS)]
-    values = read_signal(folder, SPLITS, signal.kind, ids).values
+    ids = [digest(split, str(row)) for split in signal.splits for row in range(SHARD_ROWS)]
+    values = read_signal(folder, signal.splits, signal.kind, ids).values
     shape = TeacherShape(len(CLASSES), TEACHER.layers, made.pooled_width)
     assert values.nbytes == len(values) * signal.row_bytes(shape)
 
     (folder / MANIFEST).unlink()
     encoded = sizes.split_sizes(node.parents["encoded"], made.results)
-    tokens = sum(size.tokens for size in encoded.values())
+    tokens = sum(encoded[split].tokens for split in signal.splits)
     monkeypatch.setattr(sizes, "UNITS_PER_TOKEN", dict.fromkeys(UNITS_OF_SYNTAX, len(values) / tokens))
     assert sizes.signal_bytes(node, made.results) == pytest.approx(true, rel=0.01)
 
@@ -183,11 +183,11 @@ def test_there_are_no_more_lexemes_in_the_windows_than_in_the_code(tmp_path):
     node = signal_of(graph(), "exception", "minilm", "relations-lexeme-w10-l2")
     leave(tmp_path, node.parents["encoded"], {split: {"examples": 10, "tokens": 900} for split in SPLITS})
     row = 2 * (2 * 30 + 2)
-    beside = 40 * (sizes.FILE_BYTES + sizes.UNIT_FILE_BYTES + sizes.PIECE_FILE_BYTES)
-    shown = round(3600 * sizes.UNITS_PER_TOKEN["lexeme"])
+    beside = 20 * (sizes.FILE_BYTES + sizes.UNIT_FILE_BYTES + sizes.PIECE_FILE_BYTES)
+    shown = round(1800 * sizes.UNITS_PER_TOKEN["lexeme"])
     assert sizes.signal_bytes(node, tmp_path) == beside + shown * row
     leave(tmp_path, node.parents["syntax"], {split: {"lexemes": 500} for split in SPLITS})
-    assert sizes.signal_bytes(node, tmp_path) == beside + 2000 * row
+    assert sizes.signal_bytes(node, tmp_path) == beside + 1000 * row
 
 
 def test_a_deeper_and_wider_teacher_is_slower_and_its_states_larger():

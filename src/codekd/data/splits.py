@@ -7,6 +7,9 @@ from codekd.errors import CodekdError
 
 SPLITS = ("train", "valid", "test", "unlabeled")
 
+TRANSFER = ("train", "unlabeled")
+"""What students learn from."""
+
 SHARD_ROWS = 512
 """Examples in a row group of what is read piece by piece, and in a shard of what is captured."""
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from codekd.data.splits import SPLITS, TRANSFER
 from codekd.study.base import Model
 
 UNITS_OF_SYNTAX = ("lexeme", "node")
@@ -41,6 +42,11 @@ class Signal(Model):
     def unit(self) -> str | None:
         """What it has a row for: ``token``, ``lexeme``, ``node``, or None where that is the example."""
         return None
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """What it is captured of: all splits, or where it is made of states, those that a student learns from."""
+        return TRANSFER if self.hidden_states else SPLITS
 
     def row_bytes(self, teacher: TeacherShape) -> int:
         """Bytes of a row of what is captured: of an example, or of a unit where each has a row."""

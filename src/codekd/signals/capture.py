@@ -81,7 +81,7 @@ def run(jobs: "Sequence[Job]", folders: Sequence[Path]) -> list[dict[str, Any]]:
         (split, shard, size, missing)
         for split in SPLITS
         for shard, size in enumerate(shards(teacher.encoded, split))
-        if (missing := [capture for capture in captures if not capture.path(split, shard).exists()])
+        if (missing := [capture for capture in captures if capture.lacks(split, shard)])
     ]
     examples = sum(size for _, _, size, _ in todo)
     task, name = jobs[0].coordinates[:2]
@@ -104,17 +104,20 @@ class _Capture:
         self._scratch = job.scratch / "shards"
         self._scratch.mkdir(parents=True, exist_ok=True)
 
-    def path(self, split: str, shard: int) -> Path:
-        return self._scratch / shard_name(split, shard)
+    def lacks(self, split: str, shard: int) -> bool:
+        return split in self.signal.splits and not self._path(split, shard).exists()
 
     def write(self, split: str, shard: int, ids: Sequence[str], rows: Captured) -> None:
         temporary = self._scratch / "unfinished"
         write_shard(temporary, self.signal.kind, ids, rows)
-        temporary.replace(self.path(split, shard))
+        temporary.replace(self._path(split, shard))
 
     def finish(self) -> None:
         for path in sorted(self._scratch.glob("*.parquet")):
             path.replace(self._folder / path.name)
+
+    def _path(self, split: str, shard: int) -> Path:
+        return self._scratch / shard_name(split, shard)
 
 
 def _in_order(found: Sequence[tuple[Rows, NDArray[np.generic]]], rows: Rows, units: Units | None) -> Captured:

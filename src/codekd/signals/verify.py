@@ -36,19 +36,21 @@ def run(jobs: "Sequence[Job]", folders: Sequence[Path]) -> list[dict[str, Any]]:
     worst = [0.0] * len(jobs)
     for split in SPLITS:
         sizes = shards(teacher.encoded, split)
-        for job in jobs:
-            _check_shards(job.parents["signal"], split, len(sizes))
-        if not sizes:
+        there = [index for index, signal in enumerate(signals) if split in signal.splits]
+        for index in there:
+            _check_shards(jobs[index].parents["signal"], split, len(sizes))
+        if not (sizes and there):
             continue
         shard = int(generator.integers(len(sizes)))
         rows = np.sort(generator.permutation(sizes[shard])[:SAMPLE])
-        data, live = teacher.signals(signals, split, shard, rows)
-        for index, (job, signal) in enumerate(zip(jobs, signals, strict=True)):
+        data, lives = teacher.signals([signals[index] for index in there], split, shard, rows)
+        for index, live in zip(there, lives, strict=True):
+            job, signal = jobs[index], signals[index]
             path = job.parents["signal"] / shard_name(split, shard)
             ids, cached = read_shard(path, signal.kind)
             if ids != data.ids:
                 raise CodekdError(f"{path} holds other examples than {teacher.encoded}; delete its folder.")
-            off = differences(cached.take(rows), live[index])
+            off = differences(cached.take(rows), live)
             wrong = [data.ids[row] for row, far in zip(rows, off, strict=True) if not far <= signal.tolerance]
             if wrong:
                 raise CodekdError(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from codekd.models.pooling import pooled_width
-from codekd.signals.base import UNITS_OF_SYNTAX, TeacherShape, parse
+from codekd.signals.base import UNITS_OF_SYNTAX, Signal, TeacherShape, parse
 from codekd.study.graph import MANIFEST, Node
 from codekd.study.stage import read_manifest
 
@@ -44,8 +44,9 @@ def split_sizes(encoded: Node, results: Path) -> dict[str, Size]:
 
 
 def signal_examples(node: Node, results: Path) -> int:
-    """Examples of a ``signals`` node: those of all splits."""
-    return sum(size.examples for size in split_sizes(node.parents["encoded"], results).values())
+    """Examples of a ``signals`` node."""
+    sizes = split_sizes(node.parents["encoded"], results)
+    return sum(sizes[split].examples for split in parse(node.spec["signal"]).splits)
 
 
 def signal_bytes(node: Node, results: Path) -> int:
@@ -57,7 +58,7 @@ def signal_bytes(node: Node, results: Path) -> int:
         return (FILE_BYTES + signal.row_bytes(_shape(node))) * examples
     pieces = len(node.parents["encoded"].spec["columns"]) if signal.unit in UNITS_OF_SYNTAX else 1
     beside = FILE_BYTES + UNIT_FILE_BYTES + PIECE_FILE_BYTES * pieces
-    return beside * examples + signal.row_bytes(_shape(node)) * _units(node, signal.unit, results)
+    return beside * examples + signal.row_bytes(_shape(node)) * _units(node, signal, results)
 
 
 def in_bytes(count: float) -> str:
@@ -89,12 +90,13 @@ def _shape(node: Node) -> TeacherShape:
     return TeacherShape(teacher.spec["classes"], pretrained["layers"], width)
 
 
-def _units(node: Node, unit: str, results: Path) -> int:
+def _units(node: Node, signal: Signal, results: Path) -> int:
     """Units in the teacher's windows: tokens, or as many lexemes or nodes as they show and there are."""
-    tokens = sum(size.tokens for size in split_sizes(node.parents["encoded"], results).values())
-    if unit == "token":
+    sizes = split_sizes(node.parents["encoded"], results)
+    tokens = sum(sizes[split].tokens for split in signal.splits)
+    if signal.unit not in UNITS_OF_SYNTAX:
         return tokens
-    shown = round(UNITS_PER_TOKEN[unit] * tokens)
+    shown = round(UNITS_PER_TOKEN[signal.unit] * tokens)
     if manifest := _manifest(node.parents["syntax"], results):
-        return min(shown, sum(manifest["summary"][split][f"{unit}s"] for split in EXAMPLES))
+        return min(shown, sum(manifest["summary"][split][f"{signal.unit}s"] for split in signal.splits))
     return shown

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from codekd.data.batches import Encoded, load_encoded, load_units
 from codekd.data.rows import Ragged
+from codekd.data.splits import TRANSFER
 from codekd.methods.base import Sizes
 from codekd.models.head import reuse_head
 from codekd.models.inference import pooled_widths
@@ -20,7 +21,7 @@ from codekd.training.run import train_model
 if TYPE_CHECKING:
     from codekd.study.job import Job
 
-TRANSFER = {"labelled": ("train",), "all": ("train", "unlabeled")}
+LEARNED_FROM = {"labelled": ("train",), "all": TRANSFER}
 
 
 def run(job: "Job", folder: Path) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def prepare(job: "Job") -> tuple[PreTrainedModel, Objective, Encoded]:
     """A new student, what it minimises, and what it learns from."""
     method = components.parse("methods", job.spec["method"])
     architecture = components.parse("students", job.spec["architecture"])
-    splits = TRANSFER[method.transfer]
+    splits = LEARNED_FROM[method.transfer]
     train = load_encoded(job.parents["encoded"], splits)
     requests = method.requests(architecture.layers)
     signals = {
