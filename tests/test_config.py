@@ -62,7 +62,7 @@ def test_overriding_one_number_of_a_preset_is_one_line(write):
 def test_a_new_definition_builds_on_a_preset(write):
     study = load(
         write(
-            ("methods: [ft, kd, dist]", "methods: [ft, kd-hot]"),
+            ("methods: [ft, kd, dist, pkd, ckd]", "methods: [ft, kd-hot]"),
             extra="methods: {kd-hot: {preset: kd, temperature: 10}}\n",
         )
     )
@@ -87,7 +87,7 @@ BAD = [
     ("unknown key", [("seeds:", "seed:")], "", "grid.seed: unknown key; did you mean 'seeds'?"),
     (
         "misspelt method",
-        [("[ft, kd, dist]", "[ft, kd, dits]")],
+        [("[ft, kd, dist, pkd, ckd]", "[ft, kd, dits, pkd, ckd]")],
         "",
         "there is no 'dits'; did you mean 'dist'?",
     ),
@@ -167,7 +167,7 @@ def test_the_line_is_that_of_the_key(write):
 
 
 def test_all_problems_are_named_at_once(write):
-    path = write(("[ft, kd, dist]", "[ft, dits]"), extra="students: {bigru-1.5m: {layers: 0}}\n")
+    path = write(("[ft, kd, dist, pkd, ckd]", "[ft, dits]"), extra="students: {bigru-1.5m: {layers: 0}}\n")
     assert len(problem(path).splitlines()) == 1, "names first: a definition may depend on them"
     path = write(extra="students: {bigru-1.5m: {layers: 0}}\nmethods: {kd: {alpha: 2}}\n")
     assert len(problem(path).splitlines()) == 2

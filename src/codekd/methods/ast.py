@@ -37,7 +37,7 @@ class Config(kd.Config):
     by_layer: ClassVar[bool] = True
 
     kind: Literal["ast"] = Field(default="ast", description="Relations between nodes of the syntax tree.")  # type: ignore[assignment]
-    beta: float = Field(default=10.0, gt=0, description="Weight of the relations.")
+    beta: float = Field(default=1.0, gt=0, description="Weight of the relations.")
 
     def requests(self, layers: int) -> tuple[Signal, ...]:
         """Logits, and the structure in as many layers as the student has."""

@@ -31,7 +31,7 @@ class Config(kd.Config):
     squared difference over what both models' windows show. Units are lexemes, or tokens matched by position.
 
     Source: Park et al., "Distilling Linguistic Context for Language Model Compression", EMNLP 2021,
-    arXiv 2109.08359, section 3, with the mean squared error and the weights of arXiv 2508.15423.
+    arXiv 2109.08359, section 3, with the mean squared error of arXiv 2508.15423, whose weights ``ckd-paper`` has.
 
     ``distance_loss: kl`` and weights of their own for the angles are what the authors' code does. It relates a unit to
     the whole sequence where the cache holds a window, takes the embedding output for a layer, and lets angles that hold
@@ -50,11 +50,11 @@ class Config(kd.Config):
         default="mse",
         description="How distances are compared: by squared difference, or by KL of their softmax over all neighbours.",
     )
-    beta: float = Field(default=10.0, ge=0, description="Weight of the relations between units.")
+    beta: float = Field(default=1.0, ge=0, description="Weight of the relations between units.")
     beta_angle: float | None = Field(
         default=None, ge=0, description="Weight of the angles between units, where it is not beta."
     )
-    gamma: float = Field(default=10.0, ge=0, description="Weight of the relations across layers.")
+    gamma: float = Field(default=1.0, ge=0, description="Weight of the relations across layers.")
     gamma_angle: float | None = Field(
         default=None, ge=0, description="Weight of the angles across layers, where it is not gamma."
     )
