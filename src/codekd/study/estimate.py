@@ -8,8 +8,9 @@ from codekd.study import components
 from codekd.study.graph import MANIFEST, TOGETHER, Node
 from codekd.study.sizes import in_bytes, signal_bytes, split_sizes
 
-FLOPS_PER_SECOND = 1.4e11
-"""What training sustains on one CPU core with bf16 units; others reach a third of it."""
+BF16, FLOAT32 = 2.0e11, 6.5e10
+"""Floating-point operations per second on one of two busy CPU cores with bf16 units: of transformers that are trained,
+and of GRUs and of teachers whose states are captured. Other cores have the second rate for all."""
 
 SECONDS = {"floors": 5, "tokenizers": 5, "encoded": 8, "syntax": 15, "pretrained": 10, "verified": 12, "report": 8}
 """Of whole stages."""
@@ -37,14 +38,16 @@ def seconds(node: Node, results: Path) -> float:
     sizes = split_sizes(node.parents["encoded"], results)
     if node.stage == "signals":
         weights = _encoder_weights(node.parents["teacher"].parents["pretrained"])
-        return START + _forward(sum(size.tokens for size in sizes.values()), weights)
+        return START + _forward(sum(size.tokens for size in sizes.values()), weights, FLOAT32)
     if node.stage == "teachers":
-        weights, seen = _encoder_weights(node.parents["pretrained"]), sizes["train"].tokens
+        weights, seen, rate = _encoder_weights(node.parents["pretrained"]), sizes["train"].tokens, BF16
     else:
-        weights = components.parse("students", node.spec["architecture"]).weights_per_token()
+        architecture = components.parse("students", node.spec["architecture"])
+        weights, rate = architecture.weights_per_token(), FLOAT32 if architecture.recurrent else BF16
         both = node.spec["method"]["transfer"] == "all"
         seen = sizes["train"].tokens + both * sizes["unlabeled"].tokens
-    return START + node.spec["training"]["epochs"] * _forward(3 * seen + sizes["valid"].tokens, weights)
+    read = node.spec["training"]["epochs"] * (3 * seen + sizes["valid"].tokens) + sizes["test"].tokens
+    return START + _forward(read, weights, rate)
 
 
 def total_seconds(nodes: Iterable[Node], results: Path) -> float:
@@ -77,8 +80,8 @@ def in_time(seconds: float) -> str:
     return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.0f} h"
 
 
-def _forward(tokens: int, weights: float) -> float:
-    return 2 * tokens * weights / FLOPS_PER_SECOND
+def _forward(tokens: int, weights: float, rate: float) -> float:
+    return 2 * tokens * weights / rate
 
 
 def _encoder_weights(pretrained: Node) -> float:

@@ -22,6 +22,9 @@ class Architecture(Model):
     plain_pooling: ClassVar[str]
     """What ``auto`` means for a single piece of code without a hole."""
 
+    recurrent: ClassVar[bool] = False
+    """Whether CPUs read its tokens one after the other, for which they use no bf16 units."""
+
     kind: str = Field(description="Module in codekd.models.architectures.")
     vocabulary_size: int = Field(ge=300, description="Size of the byte-level BPE trained for this student.")
     max_length: int = Field(

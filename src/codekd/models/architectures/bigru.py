@@ -18,6 +18,7 @@ class Config(Architecture):
     """Sizes of a BiGRU student."""
 
     plain_pooling: ClassVar[str] = "final"
+    recurrent: ClassVar[bool] = True
 
     pooling: Literal["auto", "final", "mean", "hole", "pair"] = Field(
         default="auto",
