@@ -4,7 +4,6 @@ Needs neither Snakemake nor downloads. Results are kept by device in ``results.j
 """
 
 import json
-import resource
 import tempfile
 import time
 from collections.abc import Callable
@@ -40,7 +39,7 @@ from codekd.training.student import prepare
 LOADED = ("ft", "kd", "pkd", "ckd", "ast")
 STUDENTS = ("roberta-1.5m", "bigru-1.5m", "roberta-7m", "bigru-7m")
 EXAMPLES, FEW, FEWEST = 10_000, 1_000, 200
-TEACHER_EVERY = 2
+TEACHER_EVERY = 4
 RESULTS = Path(__file__).with_name("results.json")
 Row = dict[str, Any]
 
@@ -48,7 +47,7 @@ Row = dict[str, Any]
 def main(
     work: Annotated[Path | None, typer.Option(help="Folder to work in; a temporary one by default.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Sections of the results; all by default.")] = None,
-    rounds: Annotated[int, typer.Option(help="Measurements of a step, of which the median counts.")] = 5,
+    rounds: Annotated[int, typer.Option(help="Measurements of a step, of which the median counts.")] = 12,
     results: Annotated[Path, typer.Option(help="JSON file that this device's results are put into.")] = RESULTS,
 ) -> None:
     """Measure, print, and put the figures into a JSON file."""
@@ -261,7 +260,9 @@ def _in_new_process(function: Callable[..., Row], *arguments: Any) -> Row:
 
 
 def _peak_megabytes() -> int:
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    # Not ru_maxrss, which a process has from the one that started it.
+    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return round(int(peak.split()[1]) / 1024)
 
 
 def _seconds(work: Callable[..., Any], *arguments: Any) -> float:

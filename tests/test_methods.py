@@ -325,7 +325,7 @@ def test_pkd_needs_a_layer_before_the_last() -> None:
 
 
 def test_heads_must_divide_the_teachers_width() -> None:
-    with pytest.raises(CodekdError, match=r"width 100 into 16 heads: 10 would fit"):
+    with pytest.raises(CodekdError, match=r"width 100 into 8 heads: 5 would fit"):
         mgskd.Config().parts(Sizes((5, 5), {"logits": (4,), "pooled": (5, 100)}, examples=6))
 
 

@@ -43,15 +43,16 @@ class Contrast(nn.Module):
         anchors = torch.stack(
             [normalize(to(states), dim=-1) for to, states in zip(self.maps, (student, teacher), strict=True)]
         )
-        others, drawn = self.banks.flip(0), self.draw(rows.device)
-        positives = (others[:, rows] * anchors).sum(-1, keepdim=True)
-        exponents = torch.cat([positives, anchors @ others[:, drawn].mT], dim=-1) / self._temperature
+        drawn = self.draw(rows.device)
+        seen, negatives = self.banks.index_select(1, rows), self.banks.index_select(1, drawn).flip(0)
+        positives = (seen.flip(0) * anchors).sum(-1, keepdim=True)
+        exponents = torch.cat([positives, anchors @ negatives.mT], dim=-1) / self._temperature
         own = torch.cat([torch.zeros_like(rows)[:, None].bool(), drawn == rows[:, None]], dim=1)
         exponents = exponents.masked_fill(own, -torch.inf)
         with torch.no_grad():
             first = exponents.flatten(1).logsumexp(1) - (~own).sum().log()
             self.constants.copy_(first.where(self.constants.isnan(), self.constants))
-            kept = self._momentum * self.banks[:, rows] + (1 - self._momentum) * anchors
+            kept = self._momentum * seen + (1 - self._momentum) * anchors
             self.banks[:, rows] = normalize(kept, dim=-1)
         return exponents - (self.constants + math.log(self._negatives))[:, None, None]
 

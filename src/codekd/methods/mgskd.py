@@ -50,7 +50,7 @@ class Config(kd.Config):
     by_layer: ClassVar[bool] = True
 
     kind: Literal["mgskd"] = Field(default="mgskd", description="Angles between the examples of a batch.")  # type: ignore[assignment]
-    heads: int = Field(default=16, ge=1, description="Parts of a state; must divide the teacher's pooled width.")
+    heads: int = Field(default=8, ge=1, description="Parts of a state; must divide the teacher's pooled width.")
     angle_weight: float = Field(default=4.0, gt=0, description="Weight of the angles of triplets.")
     pair_weight: float = Field(default=0.0, ge=0, description="Weight of the scaled dot products of pairs.")
 

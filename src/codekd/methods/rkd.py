@@ -17,7 +17,7 @@ TINY = 1e-12
 def distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """Smooth L1 between pairwise distances, each divided by the mean over the pairs of its own batch.
 
-    States are ``(batch, width)``, of any two widths; a mean over the ordered pairs of different examples.
+    States are ``(batch, width)``, of any two widths; a mean over the pairs of different examples.
 
     Source: Park et al., "Relational Knowledge Distillation", CVPR 2019, arXiv 1904.05068, equations 5 to 7.
     """
@@ -36,20 +36,17 @@ def angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
     Source: as ``distance_loss``, equations 8 and 9.
     """
-    from codekd.methods._angles import angle_difference, squared_distances
+    from codekd.methods._angles import angle_difference
 
     batch = student.shape[-2]
-    first, second = (squared_distances(states).view(-1, batch, batch) for states in (student, teacher))
+    first, second = (states.reshape(-1, batch, states.shape[-1]) for states in (student, teacher))
     return angle_difference(first, second) / max(1, len(first) * batch * (batch - 1) * (batch - 2))
 
 
 def _scaled_distances(states: Tensor) -> Tensor:
-    from torch import eye
+    from torch.nn.functional import pdist
 
-    from codekd.methods._angles import squared_distances
-
-    different = ~eye(len(states), device=states.device).bool()
-    distances = (squared_distances(states)[different] + TINY).sqrt()
+    distances = pdist(states)
     return distances / distances.mean().clamp(min=TINY)
 
 

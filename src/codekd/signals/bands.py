@@ -20,6 +20,9 @@ TINY = 1e-6
 ALIKE = 1e-3
 """Units that are no farther apart have the same state: two lexemes in one token. They form no angle."""
 
+RESOLUTION = 4e-6
+"""Share of two squared lengths below which their squared distance is nothing but float32's rounding."""
+
 
 def band(states: Tensor, window: int) -> tuple[Tensor, Tensor]:
     """Distances to the units after each: Euclidean ``(batch, 2 window, units)``, cosine ``(batch, window, units)``.
@@ -31,12 +34,14 @@ def band(states: Tensor, window: int) -> tuple[Tensor, Tensor]:
     centre = states.detach().mean(1, keepdim=True)
     products, offsets = _BandedProducts.apply(states, centre, 2 * window)
     squares, near = products[:, :1], products[:, 1:]
-    euclidean = squares + _later(squares, 2 * window) - 2 * near
+    both = squares + _later(squares, 2 * window)
+    euclidean = both - 2 * near
+    euclidean = euclidean.where(euclidean > RESOLUTION * both, 0)
     constant = (centre @ centre.mT).expand_as(offsets)
     inverse = (squares + 2 * offsets + constant).clamp(min=TINY**2).rsqrt()
     dots = near[:, :window] + offsets + _later(offsets, window) + constant
     cosine = dots * inverse * _later(inverse, window)
-    return (euclidean.clamp(min=0) + TINY**2).sqrt(), 1 - cosine
+    return (euclidean + TINY**2).sqrt(), 1 - cosine
 
 
 class _BandedProducts(torch.autograd.Function):
