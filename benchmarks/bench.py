@@ -24,7 +24,7 @@ from workspace import BASE, MINILM, Workspace
 
 from codekd.data.batches import Encoded, load_encoded, load_units, shards, training_batches
 from codekd.methods import ckd
-from codekd.models.device import Device, choose_device, set_training_attention
+from codekd.models.device import Device, choose_device
 from codekd.models.encoder import EncoderForSequenceClassification
 from codekd.models.head import ClassifierOutput
 from codekd.models.inference import outputs
@@ -33,7 +33,7 @@ from codekd.signals import capture, logits, pooled, relations, structure
 from codekd.signals.format import read_signal
 from codekd.study.resolve import presets
 from codekd.study.training import Training
-from codekd.training.loop import training_step
+from codekd.training.loop import trainable, training_step
 from codekd.training.student import prepare
 
 LOADED = ("ft", "kd", "pkd", "ckd", "ast")
@@ -113,8 +113,7 @@ class _Steps:
         model, self.objective, self.train = prepare(job)
         self.settings = Training.model_validate(job.spec["training"])
         self.device = choose_device(model)
-        set_training_attention(model, self.device)
-        self.trained = torch.nn.ModuleDict({"model": model, "parts": self.objective.parts}).to(self.device.device)
+        self.trained = trainable(model, self.objective, self.device)
         self.trained.train()
         self.optimizer = torch.optim.AdamW(self.trained.parameters(), lr=1e-5, fused=True)
         self.space = space

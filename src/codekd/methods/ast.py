@@ -8,8 +8,8 @@ from pydantic import Field
 
 from codekd.methods import kd
 from codekd.methods._states import mean_squared
-from codekd.signals import structure
-from codekd.signals.base import Signal, parse
+from codekd.signals import logits, structure
+from codekd.signals.base import Signal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +41,7 @@ class Config(kd.Config):
 
     def requests(self, layers: int) -> tuple[Signal, ...]:
         """Logits, and the structure in as many layers as the student has."""
-        return parse({"kind": "logits"}), structure.Config(layers=layers)
+        return logits.Config(), structure.Config(layers=layers)
 
     def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
         """The loss of ``kd`` and those of the structure."""

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from codekd.methods import kd
 from codekd.methods._states import mean_squared
-from codekd.signals import relations
-from codekd.signals.base import Signal, parse
+from codekd.signals import logits, relations
+from codekd.signals.base import Signal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,7 +61,7 @@ class Config(kd.Config):
 
     def requests(self, layers: int) -> tuple[Signal, ...]:
         """Logits, and relations in as many layers as the student has."""
-        return parse({"kind": "logits"}), self._relations(layers)
+        return logits.Config(), self._relations(layers)
 
     def _relations(self, layers: int) -> relations.Config:
         return relations.Config(units=self.units, window=self.window, layers=layers)

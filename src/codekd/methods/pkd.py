@@ -84,11 +84,8 @@ class Config(kd.Config):
     def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
         """The loss of ``kd`` and that of the states."""
         student, teacher = pooled_states(outputs, batch)
-        ours = student[1:-1]
-        theirs = [teacher[layer] for layer in teacher_layers(len(student) - 1, len(teacher) - 1)[:-1]]
-        maps = list(parts.children())
-        if self.mapped == "student":
-            ours = [one(states) for one, states in zip(maps, ours, strict=True)]
-        else:
-            theirs = [one(states) for one, states in zip(maps, theirs, strict=True)]
-        return super().loss(outputs, batch, parts) + self.beta * patience_loss(ours, theirs)
+        layers = teacher_layers(len(student) - 1, len(teacher) - 1)[:-1]
+        sides = {"student": student[1:-1], "teacher": [teacher[layer] for layer in layers]}
+        maps = zip(parts.children(), sides[self.mapped], strict=True)
+        sides[self.mapped] = [part(states) for part, states in maps]
+        return super().loss(outputs, batch, parts) + self.beta * patience_loss(**sides)

@@ -1,13 +1,14 @@
 """What a method asks of a teacher. Light: the Snakefile imports it."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pydantic import Field
 
 from codekd.data.splits import SPLITS, TRANSFER
+from codekd.models.layers import teacher_layers
 from codekd.study.base import Model
 
 UNITS_OF_SYNTAX = ("lexeme", "node")
@@ -51,6 +52,19 @@ class Signal(Model):
     def row_bytes(self, teacher: TeacherShape) -> int:
         """Bytes of a row of what is captured: of an example, or of a unit where each has a row."""
         raise NotImplementedError
+
+
+class LayerSignal(Signal):
+    """A signal made of the states of as many layers as the student has."""
+
+    hidden_states: ClassVar[bool] = True
+    tolerance: ClassVar[float] = 1e-2
+
+    layers: int = Field(ge=1, description="Layers of the student; the teacher's are kept by uniform skip.")
+
+    def kept(self, hidden_states: Sequence[Any]) -> list[Any]:
+        """Of the teacher's states, its embedding output first, those of the kept layers."""
+        return [hidden_states[layer] for layer in teacher_layers(self.layers, len(hidden_states) - 1)]
 
 
 def parse(definition: Mapping[str, Any]) -> Any:

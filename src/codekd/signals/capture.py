@@ -60,10 +60,10 @@ class Teacher:
         states = any(signal.hidden_states for signal in wanted)
         for chosen, batch, output in outputs(self.model, data, self.device, states, rows):
             length = batch.input_ids.shape[1]
+            shown = {kind: one.batch(chosen, length, self.device.device) for kind, one in units.items()}
             for signal, found in zip(wanted, pieces, strict=True):
-                if signal.unit:
-                    batch = replace(batch, units=units[signal.unit].batch(chosen, length, self.device.device))
-                found.append((chosen, signal.extract(output, batch).cpu().numpy()))
+                values = signal.extract(output, replace(batch, units=shown.get(signal.unit)))
+                found.append((chosen, values.cpu().numpy()))
         return data, [
             _in_order(found, rows, units.get(signal.unit)) for signal, found in zip(wanted, pieces, strict=True)
         ]

@@ -1,11 +1,10 @@
 """The signal ``relations``: banded distances between the units of a sequence, and between the layers at a unit."""
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from codekd.models.layers import teacher_layers
-from codekd.signals.base import Signal, TeacherShape
+from codekd.signals.base import LayerSignal, TeacherShape
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,20 +13,16 @@ if TYPE_CHECKING:
     from codekd.models.head import ClassifierOutput
 
 
-class Config(Signal):
+class Config(LayerSignal):
     """Relations between lexemes or tokens, in as many layers as the student has.
 
     A unit's row has, for every kept layer, ``2 window`` Euclidean and ``window`` cosine distances to the units after
     it, then for every pair of kept layers the Euclidean and the cosine distance of its own states; float16.
     """
 
-    hidden_states: ClassVar[bool] = True
-    tolerance: ClassVar[float] = 1e-2
-
     kind: Literal["relations"] = "relations"
     units: Literal["lexeme", "token"] = Field("lexeme", description="What relations are taken between.")
     window: int = Field(10, ge=1, le=64, description="Units on each side of a centre.")
-    layers: int = Field(ge=1, description="Layers of the student; the teacher's are kept by uniform skip.")
 
     @property
     def name(self) -> str:
@@ -61,8 +56,7 @@ class Config(Signal):
 
         assert output.hidden_states is not None
         assert batch.units is not None
-        kept = teacher_layers(self.layers, len(output.hidden_states) - 1)
-        states = torch.stack([batch.units.states(output.hidden_states[layer]) for layer in kept])
+        states = torch.stack([batch.units.states(hidden) for hidden in self.kept(output.hidden_states)])
         near = neighbours(batch.units.mask, 2 * self.window)
         there = near.repeat(1, self.layers, 1), near[:, : self.window].repeat(1, self.layers, 1)
         bands = (band * exists for band, exists in zip(unit_bands(states, self.window), there, strict=True))

@@ -1,11 +1,8 @@
 """The signal ``structure``: distances along the edges of the syntax tree."""
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
-
-from codekd.models.layers import teacher_layers
-from codekd.signals.base import Signal, TeacherShape
+from codekd.signals.base import LayerSignal, TeacherShape
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,18 +11,14 @@ if TYPE_CHECKING:
     from codekd.models.head import ClassifierOutput
 
 
-class Config(Signal):
+class Config(LayerSignal):
     """Distances of every node to its parent and to its next sibling, in as many layers as the student has.
 
     A node's row has, for every kept layer, the Euclidean distances to the parent and to the sibling, then for every
     layer the cosine distances to both; float16, not a number where there is no such edge in the window.
     """
 
-    hidden_states: ClassVar[bool] = True
-    tolerance: ClassVar[float] = 1e-2
-
     kind: Literal["structure"] = "structure"
-    layers: int = Field(ge=1, description="Layers of the student; the teacher's are kept by uniform skip.")
 
     @property
     def name(self) -> str:
@@ -49,8 +42,7 @@ class Config(Signal):
 
         assert output.hidden_states is not None
         assert batch.units is not None
-        kept = teacher_layers(self.layers, len(output.hidden_states) - 1)
-        distances = torch.stack(edge_distances([output.hidden_states[layer] for layer in kept], batch.units), dim=1)
+        distances = torch.stack(edge_distances(self.kept(output.hidden_states), batch.units), dim=1)
         there = edges(batch.units)[:, None, None]
         return distances.masked_fill(~there, torch.nan).flatten(1, 3).mT.half()
 

@@ -71,8 +71,7 @@ def fit(
     Raises:
         CodekdError: the loss stopped being finite.
     """
-    set_training_attention(model, device)
-    trained = torch.nn.ModuleDict({"model": model, "parts": objective.parts}).to(device.device)
+    trained = trainable(model, objective, device)
     optimizer = torch.optim.AdamW(
         trained.parameters(),
         lr=settings.learning_rate,
@@ -142,6 +141,12 @@ def fit(
     return Fit(history, best, _weights(model), best_epoch(history, metric))
 
 
+def trainable(model: PreTrainedModel, objective: Objective, device: Device) -> torch.nn.ModuleDict:
+    """The ``model`` and the objective's ``parts`` on a device, as :func:`training_step` takes them."""
+    set_training_attention(model, device)
+    return torch.nn.ModuleDict({"model": model, "parts": objective.parts}).to(device.device)
+
+
 def schedule(step: int, steps: int, warmup: float) -> float:
     """Factor of the learning rate: a linear rise over the share ``warmup`` of the steps, then a linear fall to 0."""
     rise = warmup * steps
@@ -169,7 +174,7 @@ def training_step(
     vocabulary: Vocabulary,
     device: Device,
 ) -> float:
-    """One step of an optimizer on a batch; ``trained`` holds the ``model`` and the objective's ``parts``."""
+    """One step of an optimizer on a batch; ``trained`` is what :func:`trainable` gave."""
     with device.autocast():
         output = trained["model"](
             input_ids=drop_words(batch, settings.word_dropout, vocabulary),
