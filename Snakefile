@@ -26,6 +26,7 @@ rule all:
 
 
 onstart:
+    check_sources()
     print(plan())
 
 

@@ -29,11 +29,11 @@ from codekd.models.encoder import EncoderForSequenceClassification
 from codekd.models.head import ClassifierOutput
 from codekd.models.inference import outputs
 from codekd.progress import track
-from codekd.signals import capture, logits, pooled, relations, structure
+from codekd.signals import capture, finetuned, logits, pooled, relations, structure
 from codekd.signals.format import read_signal
 from codekd.study.resolve import presets
 from codekd.study.training import Training
-from codekd.training.loop import trainable, training_step
+from codekd.training.loop import Stepper
 from codekd.training.student import prepare
 
 LOADED = ("ft", "kd", "pkd", "ckd", "ast")
@@ -110,21 +110,21 @@ class _Steps:
 
     def __init__(self, space: Workspace, student: str, method: str) -> None:
         job, self.requests = space.student(student, method)
-        model, self.objective, self.train = prepare(job)
-        self.settings = Training.model_validate(job.spec["training"])
+        model, objective, self.train = prepare(job)
+        settings = Training.model_validate(job.spec["training"])
         self.device = choose_device(model)
-        self.trained = trainable(model, self.objective, self.device)
-        self.trained.train()
-        self.optimizer = torch.optim.AdamW(self.trained.parameters(), lr=1e-5, fused=True)
+        self.stepper = Stepper(model, objective, settings, self.device, job.name)
+        self.stepper.trained.train()
         self.space = space
         # The same labelled examples in the same order for every method.
         lengths = self.train.lengths[: sum(shards(job.parents["encoded"], "train"))]
-        self.batches = training_batches(lengths, 32, self.settings.batch_tokens, np.random.default_rng(0))
+        self.batches = training_batches(lengths, 32, settings.batch_tokens, np.random.default_rng(0))
 
     @cached_property
-    def teacher(self) -> capture.Teacher:
-        """The teacher, which a student on the cache never loads."""
-        return capture.Teacher.load([self.space.job("teacher", {}, self.space.teacher(MINILM))])
+    def teacher(self) -> finetuned.Teacher:
+        """The teacher, which a student on the cache never loads, in the precision of a training step."""
+        teacher = finetuned.Teacher.load([self.space.job("teacher", {}, self.space.teacher(MINILM))])
+        return replace(teacher, device=choose_device(teacher.model))
 
     @cached_property
     def shown(self) -> Encoded:
@@ -137,10 +137,7 @@ class _Steps:
 
     def step(self, count: int) -> None:
         """Take a step on one of the batches."""
-        rows = self.batches[count % len(self.batches)]
-        batch = self.train.batch(rows, self.device.device)
-        vocabulary = self.train.vocabulary
-        training_step(self.trained, self.objective, batch, self.optimizer, self.settings, vocabulary, self.device)
+        self.stepper.step(self.train, self.batches[count % len(self.batches)])
 
     def teach(self, count: int) -> None:
         """Let the teacher read one of the batches, and take what the method reads of it."""
@@ -185,7 +182,7 @@ def _loss_difference(space: Workspace, signal: relations.Config, path: Path, par
     Of states against those of a student with random weights and the same tokens, on one batch.
     """
     on_cpu = {"device": Device(torch.device("cpu"), torch.float32)}
-    teacher = replace(capture.Teacher.load([space.job("relations", {}, parents)]), **on_cpu)
+    teacher = replace(finetuned.Teacher.load([space.job("relations", {}, parents)]), **on_cpu)
     teacher.model.cpu()
     data = load_encoded(teacher.encoded, ["train"], shard=0)
     units = load_units(signal.units, data, teacher.encoded, teacher.syntax, ["train"], shard=0)
@@ -218,7 +215,10 @@ def _capture(folder: Path, examples: int) -> Row:
         return result[0]
 
     EncoderForSequenceClassification.forward = timed  # type: ignore[method-assign]
-    jobs = [space.job(f"timed-{examples}-{one.name}", {"signal": one.model_dump()}, parents) for one in signals]
+    jobs = [
+        space.job(f"timed-{examples}-{one.name}", {"signal": one.model_dump(), "by": "finetuned"}, parents)
+        for one in signals
+    ]
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         folders = [Path(temporary, one.name) for one in signals]
         for one in folders:

@@ -56,7 +56,7 @@ class Workspace:
         bpe = {"size": vocabulary, "columns": {"code": ["code"]}}
         tokenizer = self.stage("codekd.data.bpe", f"bpe-{vocabulary}", bpe, {"examples/code": self.examples})
         classes = [str(label) for label in range(CLASSES)]
-        spec = {"max_length": LENGTH, "classes": classes, "columns": ["code"], "has_hole": False}
+        spec = {"max_length": LENGTH, "prefix": [], "classes": classes, "columns": ["code"], "has_hole": False}
         parents = {"examples": self.examples, "tokenizer": tokenizer}
         return self.stage("codekd.data.encode", f"encoded-{vocabulary}", spec, parents)
 
@@ -87,7 +87,10 @@ class Workspace:
         folders = {one.name: self.folder / f"{self.examples.name}-{shape['hidden_size']}-{one.name}" for one in signals}
         missing = [one for one in signals if not folders[one.name].exists()]
         if missing:
-            jobs = [self.job(one.name, {"signal": one.model_dump()}, self.teacher(shape)) for one in missing]
+            jobs = [
+                self.job(one.name, {"signal": one.model_dump(), "by": "finetuned"}, self.teacher(shape))
+                for one in missing
+            ]
             for one in missing:
                 folders[one.name].mkdir()
             run_capture(jobs, [folders[one.name] for one in missing])

@@ -14,6 +14,7 @@ from codekd.study.job import Job
 
 LISTS = Path(__file__).parent.parent / "config" / "corpus"
 SOURCES = Path(__file__).parent.parent / "src" / "codekd" / "data"
+FINE_TUNED = {"by": "finetuned"}
 SPLIT = {"docker": "train", "traitlets": "valid", "redis": "test"}
 
 
@@ -30,11 +31,15 @@ def run_stage(
     return importlib.import_module(entry).run(job_of(entry, folder, spec, parents or {}), folder)
 
 
-def run_signals(entry: str, folders: Mapping[Path, Signal], parents: Mapping[str, Path]) -> list[dict[str, Any]]:
+def run_signals(
+    entry: str, folders: Mapping[Path, Signal], parents: Mapping[str, Path], spec: Mapping[str, Any] = FINE_TUNED
+) -> list[dict[str, Any]]:
     """Capture or verify signals in one pass, each into a new folder."""
     for folder in folders:
         folder.mkdir(parents=True)
-    jobs = [job_of(entry, folder, {"signal": signal.model_dump()}, parents) for folder, signal in folders.items()]
+    jobs = [
+        job_of(entry, folder, {"signal": signal.model_dump(), **spec}, parents) for folder, signal in folders.items()
+    ]
     return importlib.import_module(entry).run(jobs, list(folders))
 
 

@@ -8,14 +8,14 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from data_stages import code_columns, job_of, run_signals, run_stage
+from data_stages import FINE_TUNED, code_columns, job_of, run_signals, run_stage
 
 from codekd.data.batches import load_encoded, load_units
 from codekd.data.splits import SHARD_ROWS, SPLITS, TRANSFER
 from codekd.errors import CodekdError
 from codekd.methods import ast, ckd
 from codekd.models.architectures.roberta import Config as RoBERTa
-from codekd.signals import capture, logits, pooled, relations, structure, verify
+from codekd.signals import capture, finetuned, logits, pooled, relations, structure, verify
 from codekd.signals.format import read_shard, read_signal, write_shard
 
 CPU = torch.device("cpu")
@@ -51,6 +51,7 @@ def stage(folder, name, architecture, columns, examples):
     run_stage("codekd.data.bpe", folder / f"{name}-tokenizer", bpe, {"examples/t": examples})
     spec = {
         "max_length": architecture.max_length,
+        "prefix": [],
         "classes": ["no", "yes"],
         "columns": columns,
         "has_hole": False,
@@ -150,7 +151,7 @@ def test_one_pass_writes_what_a_pass_for_each_signal_writes(captured):
 
 def test_what_is_captured_of_an_example_does_not_depend_on_the_batch(captured):
     folder, folders = captured
-    teacher = capture.Teacher.load([job_of("capture", folder, {}, teacher_of(folder))])
+    teacher = finetuned.Teacher.load([job_of("capture", folder, {}, teacher_of(folder))])
     row = np.array([teacher_lengths(folder).argmin()])
     _, alone = teacher.signals(ALL, "train", 0, row)
     for rows, (path, signal) in zip(alone, folders.items(), strict=True):
@@ -169,8 +170,8 @@ def test_a_capture_that_is_killed_goes_on_with_the_shard_it_was_at(captured, mon
     jobs = []
     for one, signal in zip(again, folders.values(), strict=True):
         one.mkdir(parents=True)
-        jobs.append(job_of("capture", one, {"signal": signal.model_dump()}, teacher_of(folder)))
-    compute, passes = capture.Teacher.signals, []
+        jobs.append(job_of("capture", one, FINE_TUNED | {"signal": signal.model_dump()}, teacher_of(folder)))
+    compute, passes = finetuned.Teacher.signals, []
 
     def killed(self, wanted, split, shard, rows=None):
         passes.append((split, shard))
@@ -178,7 +179,7 @@ def test_a_capture_that_is_killed_goes_on_with_the_shard_it_was_at(captured, mon
             raise KeyboardInterrupt
         return compute(self, wanted, split, shard, rows)
 
-    monkeypatch.setattr(capture.Teacher, "signals", killed)
+    monkeypatch.setattr(finetuned.Teacher, "signals", killed)
     with pytest.raises(KeyboardInterrupt):
         capture.run(jobs, again)
     assert not any(bytes_of(one) for one in again)
@@ -188,7 +189,9 @@ def test_a_capture_that_is_killed_goes_on_with_the_shard_it_was_at(captured, mon
 
 
 def check(folder, cached, signal):
-    job = job_of("verify", folder, {"signal": signal.model_dump()}, teacher_of(folder) | {"signal": cached})
+    job = job_of(
+        "verify", folder, FINE_TUNED | {"signal": signal.model_dump()}, teacher_of(folder) | {"signal": cached}
+    )
     [summary] = verify.run([job], [folder])
     return summary
 

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 import torch
 import yaml
-from data_stages import code_columns, run_stage
+from data_stages import FINE_TUNED, code_columns, run_stage
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import BertConfig
@@ -74,7 +74,13 @@ class Made:
         examples = self.make("examples", {}, run=write_examples(columns))
         spec = {"size": TEACHER.vocabulary_size, "columns": {"task": columns}}
         tokenizer = self.make("tokenizers", spec, "codekd.data.bpe", {"examples/task": examples})
-        spec = {"max_length": TEACHER.max_length, "classes": CLASSES, "columns": columns, "has_hole": False}
+        spec = {
+            "max_length": TEACHER.max_length,
+            "prefix": [],
+            "classes": CLASSES,
+            "columns": columns,
+            "has_hole": False,
+        }
         encoded = self.make("encoded", spec, "codekd.data.encode", {"examples": examples, "tokenizer": tokenizer})
         shape = {"layers": TEACHER.layers, "width": TEACHER.hidden}
         pretrained = self.make("pretrained", shape, run=lambda job, folder: {})
@@ -95,7 +101,9 @@ class Made:
         parents = {
             role: node for role, node in self._parents.items() if role != "syntax" or signal.unit in UNITS_OF_SYNTAX
         }
-        return self.make("signals", {"signal": signal.model_dump(mode="json")}, "codekd.signals.capture", parents)
+        return self.make(
+            "signals", FINE_TUNED | {"signal": signal.model_dump(mode="json")}, "codekd.signals.capture", parents
+        )
 
 
 @pytest.fixture(scope="module", params=[["code"], ["code_a", "code_b"]], ids=["code", "pair"])
@@ -226,12 +234,12 @@ def test_the_shape_of_a_teacher_is_in_the_spec_of_its_pretrained_node_alone():
 
 @pytest.mark.parametrize(("declared", "problem"), [({"layers": 5}, "5, but .* has 3"), ({"width": 64}, "64, .* 32")])
 def test_a_pretrained_encoder_of_another_shape_is_refused(tmp_path, monkeypatch, declared, problem):
-    def obtain(source, folder):
+    def obtain(origin, files, folder):
         BertConfig(hidden_size=32, num_hidden_layers=3, num_attention_heads=4).save_pretrained(folder)
         Tokenizer(WordLevel({"a": 0}, "a")).save(str(folder / "tokenizer.json"))
 
     monkeypatch.setattr(wheel, "obtain", obtain)
-    spec = {"source": {"kind": "wheel"}, "layers": 3, "width": 32}
+    spec = {"origin": {"kind": "wheel"}, "trained": True, "layers": 3, "width": 32}
     run_stage("codekd.models.pretrained", tmp_path / "right", spec)
     with pytest.raises(CodekdError, match=rf"teachers.wrong.{next(iter(declared))} is {problem}"):
         run_stage("codekd.models.pretrained", tmp_path / "wrong", spec | declared)

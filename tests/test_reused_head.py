@@ -88,7 +88,7 @@ def made(request, tmp_path_factory):
     examples = {"examples": folder / "examples"}
     bpe = {"size": 320, "columns": {"t": columns}}
     run_stage("codekd.data.bpe", folder / "tokenizer", bpe, {"examples/t": folder / "examples"})
-    spec = {"max_length": 48, "classes": ["no", "yes"], "columns": columns, "has_hole": False}
+    spec = {"max_length": 48, "prefix": [], "classes": ["no", "yes"], "columns": columns, "has_hole": False}
     run_stage("codekd.data.encode", folder / "encoded", spec, examples | {"tokenizer": folder / "tokenizer"})
 
     pooling = "mean" if len(columns) == 1 else "pair"

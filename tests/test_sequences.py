@@ -47,6 +47,7 @@ def encoded(tokenizer, tmp_path, columns, has_hole, max_length=32):
     write_examples(examples, columns)
     spec = {
         "max_length": max_length,
+        "prefix": [],
         "classes": ["no", "yes"],
         "columns": list(columns),
         "has_hole": has_hole,

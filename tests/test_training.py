@@ -12,7 +12,7 @@ from codekd.methods import crd
 from codekd.methods.base import Sizes, hard_label_loss
 from codekd.models.architectures.bigru import Config as BiGRU
 from codekd.models.architectures.roberta import Config as RoBERTa
-from codekd.models.device import choose_device
+from codekd.models.device import Device, choose_device
 from codekd.models.inference import predict
 from codekd.models.vocabulary import Vocabulary
 from codekd.study.training import Training
@@ -20,6 +20,7 @@ from codekd.training import checkpoint, loop
 
 VOCABULARY = Vocabulary(size=300, pad_id=1, mask_id=4, hole_id=None, special_ids=(0, 1, 2, 3, 4))
 SETTINGS = Training(epochs=3, learning_rate=5e-3, batch_size=16, word_dropout=0.1)
+CPU = torch.device("cpu")
 STUDENTS = {
     "roberta": RoBERTa(kind="roberta", vocabulary_size=300, max_length=32, layers=1, hidden=32, heads=2, dropout=0.1),
     "bigru": BiGRU(kind="bigru", vocabulary_size=300, max_length=32, layers=1, hidden=32, dropout=0.1),
@@ -163,3 +164,48 @@ def test_word_dropout_spares_special_tokens():
     share = (dropped[~special] == VOCABULARY.mask_id).float().mean()
     assert 0.4 < share < 0.6
     assert loop.drop_words(batch, 0.0, VOCABULARY) is batch.input_ids
+
+
+@pytest.mark.parametrize("fits", [16, 5, 1])
+def test_a_batch_that_does_not_fit_is_cut_and_has_the_gradient_of_the_whole(fits, tmp_path, monkeypatch):
+    whole, *_ = fit(tmp_path / "whole")
+    model_class = type(STUDENTS["roberta"].build(VOCABULARY, 2, "first"))
+    forward, largest = model_class.forward, []
+
+    def little_memory(self, input_ids, *arguments, **named):
+        if self.training and len(input_ids) > fits:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        if self.training:
+            largest.append(len(input_ids))
+        return forward(self, input_ids, *arguments, **named)
+
+    monkeypatch.setattr(model_class, "forward", little_memory)
+    cut, *_ = fit(tmp_path / "cut")
+    assert cut.parts == {16: 1, 5: 4, 1: 16}[fits]
+    assert max(largest) == {16: 16, 5: 4, 1: 1}[fits]
+    if fits == 16:
+        assert equal(cut.last, whole.last)
+    else:
+        assert cut.history[0]["loss"] == pytest.approx(whole.history[0]["loss"], rel=0.05)
+
+
+def test_the_parts_of_a_batch_add_up_to_its_gradient():
+    architecture = STUDENTS["roberta"].model_copy(update={"dropout": 0.0})
+    rows, gradients = np.arange(16), []
+    for parts in (1, 4):
+        torch.manual_seed(0)
+        model = architecture.build(VOCABULARY, 2, architecture.pooling_for("code"))
+        settings = Training(learning_rate=1e-9, clip=1e9)
+        stepper = loop.Stepper(model, loop.Objective(cross_entropy), settings, Device(CPU, torch.float32), "test")
+        stepper.parts = parts
+        value = stepper.step(TRAIN, rows)
+        gradients.append([value, *(weight.grad for weight in model.parameters() if weight.grad is not None)])
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
+
+
+def test_an_example_that_does_not_fit_alone_is_an_error(tmp_path, monkeypatch):
+    def no_memory(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(CodekdError, match="one example does not fit into memory"):
+        fit(tmp_path, loss=no_memory)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +12,7 @@ import yaml
 
 from codekd.errors import CodekdError
 from codekd.study.graph import Graph
+from codekd.study.lock import read_lock, resolve, unpinned, write_lock
 from codekd.study.plan import plan_of
 from codekd.study.resolve import load_study
 from codekd.study.schema import json_schema, reference
@@ -28,14 +29,14 @@ def plan(
 ) -> None:
     """Print what a run would make, about how long that takes and how large the signals are."""
     with _plain_errors():
-        typer.echo(plan_of(_graph(config), results, cores))
+        typer.echo(plan_of(_graph(config, results), results, cores))
 
 
 @app.command()
 def report(config: Config = Path("config/config.yaml"), results: Path = Path("results")) -> None:
     """Print where the report of a study is, or will be."""
     with _plain_errors():
-        typer.echo(results / _graph(config).report.folder / "index.html")
+        typer.echo(results / _graph(config, results).report.folder / "index.html")
 
 
 @app.command()
@@ -48,8 +49,20 @@ def schema(
     page.write_text(reference())
 
 
-def _graph(config: Path) -> Graph:
-    return Graph(load_study(yaml.safe_load(config.read_text()), [config]))
+@app.command()
+def lock(
+    config: Config = Path("config/config.yaml"),
+    update: Annotated[bool, typer.Option(help="Ask for newer commits of what is locked, too.")] = False,
+) -> None:
+    """Write the commits of what a config takes from the hub into a lock file beside it."""
+    with _plain_errors():
+        known = {} if update else read_lock(config)
+        found = resolve(unpinned(_graph(config, Path("results"), known)))
+        typer.echo(f"{write_lock(config, known | found)}: {len(found)} written, {len(known)} kept")
+
+
+def _graph(config: Path, results: Path, lock: Mapping[str, str] | None = None) -> Graph:
+    return Graph(load_study(yaml.safe_load(config.read_text()), [config], lock), results)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from snakemake.exceptions import WorkflowError
 from codekd.errors import CodekdError
 from codekd.study import estimate
 from codekd.study.graph import Graph, MANIFEST, TOGETHER
+from codekd.study.lock import check_pinned
 from codekd.study.resolve import load_study
 
 
@@ -33,7 +34,9 @@ os.environ |= {
 }
 
 try:
-    GRAPH = Graph(load_study(config, [Path(path) for path in workflow.configfiles]))
+    GRAPH = Graph(
+        load_study(config, [Path(path) for path in workflow.configfiles]), RESULTS
+    )
 except CodekdError as error:
     raise WorkflowError(f"The config is not valid.\n{error}") from None
 
@@ -50,6 +53,7 @@ wildcard_constraints:
             "teacher",
             "student",
             "method",
+            "trial",
             "study",
         )
     },
@@ -107,6 +111,14 @@ def job(stage):
         return node_of(stage, wildcards).job(RESULTS)
 
     return canonical_job
+
+
+def check_sources():
+    """That all that comes from the hub has a commit."""
+    try:
+        check_pinned(GRAPH, Path(workflow.configfiles[0]))
+    except CodekdError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def plan():

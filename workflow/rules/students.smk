@@ -1,4 +1,45 @@
-# One cell of the grid a job.
+# One cell of the grid a job. Where the config searches, trials choose the settings of the cells first.
+
+
+rule trial:
+    input:
+        parents("trials"),
+    output:
+        "results/trials/{task}/{teacher}/{student}/{method}/{trial}-{identity}/manifest.json",
+    log:
+        "results/logs/trials/{task}/{teacher}/{student}/{method}/{trial}-{identity}.log",
+    benchmark:
+        "results/benchmarks/trials/{task}/{teacher}/{student}/{method}/{trial}-{identity}.jsonl"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    params:
+        job=job("trials"),
+    message:
+        "try {wildcards.trial} of {wildcards.student} with {wildcards.method} on {wildcards.task} (teacher {wildcards.teacher})"
+    shell:
+        "python -P $SCRIPTS/trial.py --job {params.job:q} --output {output:q} --log {log:q}"
+
+
+rule selected:
+    input:
+        parents("selected"),
+    output:
+        "results/selected/{task}/{teacher}/{student}/{method}-{identity}/manifest.json",
+    log:
+        "results/logs/selected/{task}/{teacher}/{student}/{method}-{identity}.log",
+    benchmark:
+        "results/benchmarks/selected/{task}/{teacher}/{student}/{method}-{identity}.jsonl"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    params:
+        job=job("selected"),
+    message:
+        "choose the settings of {wildcards.student} with {wildcards.method} on {wildcards.task} (teacher {wildcards.teacher})"
+    shell:
+        "python -P $SCRIPTS/selected.py --job {params.job:q} --output {output:q} --log {log:q}"
+
 
 
 rule student:

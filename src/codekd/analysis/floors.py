@@ -6,6 +6,7 @@ Spec: ``{"metric", "classes", "columns", "has_hole"}``; parent: ``examples``. Le
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.metrics import f1_score
+from sklearn.metrics import precision_recall_curve
 from sklearn.svm import LinearSVC
 
 from codekd.analysis.metrics import scores
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
     from codekd.study.job import Job
 
 BEFORE, AFTER = 40, 20
+CHUNK = 2**14
+"""Pairs whose vectors are multiplied at a time."""
+
+REMEMBERED = 2**14
+"""Functions that are not cut into tokens again."""
+
 SPLITS = ("train", "valid", "test")
 
 Labels = NDArray[np.int32]
@@ -58,19 +65,25 @@ def text_floor(frames: dict[str, pl.DataFrame], has_hole: bool) -> dict[str, Lab
 
 def pair_floor(frames: dict[str, pl.DataFrame]) -> dict[str, Labels]:
     """Predictions ``(examples,)`` by the TF-IDF cosine of the pair, its threshold best for F1 on valid."""
-    vectorizer = TfidfVectorizer(analyzer=code_tokens, sublinear_tf=True)
+    vectorizer = TfidfVectorizer(analyzer=lru_cache(REMEMBERED)(code_tokens), sublinear_tf=True)
     vectorizer.fit(pl.concat([frames["train"]["code_a"], frames["train"]["code_b"]]))
+    valid, test = (_cosines(frames[split], vectorizer) for split in ("valid", "test"))
+    precision, recall, thresholds = precision_recall_curve(frames["valid"]["label"].to_numpy(), valid)
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    threshold = thresholds[f1[:-1].argmax()]
+    return {"valid": (valid >= threshold).astype(np.int32), "test": (test >= threshold).astype(np.int32)}
 
-    def cosine(split: str) -> NDArray[np.float64]:
-        sides = (vectorizer.transform(frames[split][side]) for side in ("code_a", "code_b"))
-        return np.asarray(next(sides).multiply(next(sides)).sum(axis=1)).ravel()
 
-    valid = cosine("valid")
-    labels = frames["valid"]["label"].to_numpy()
-    threshold = max(np.unique(valid), key=lambda value: f1_score(labels, valid >= value))
-    return {
-        split: (values >= threshold).astype(np.int32) for split, values in [("valid", valid), ("test", cosine("test"))]
-    }
+def _cosines(pairs: pl.DataFrame, vectorizer: TfidfVectorizer) -> NDArray[np.float64]:
+    """``(pairs,)``; functions are few where pairs are many, so that each is made a vector once."""
+    sides = pairs["code_a"], pairs["code_b"]
+    texts = pl.concat(sides).unique()
+    vectors = vectorizer.transform(texts)
+    place = dict(zip(texts, range(len(texts)), strict=True))
+    first, second = (np.fromiter((place[code] for code in side), dtype=np.int64) for side in sides)
+    cuts = range(0, len(pairs), CHUNK)
+    parts = [vectors[first[cut : cut + CHUNK]].multiply(vectors[second[cut : cut + CHUNK]]).sum(axis=1) for cut in cuts]
+    return np.concatenate([np.asarray(part).ravel() for part in parts])
 
 
 def ngrams(code: str, longest: int = 3) -> list[str]:

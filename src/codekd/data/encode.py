@@ -1,23 +1,27 @@
 """Stage ``encoded``: a task's examples as the token sequences that models read, made once per tokenizer.
 
-A single piece of code becomes ``<cls> code <sep>``, a pair ``<cls> a <sep> b <sep>``. What exceeds ``max_length`` is
-cut: around the hole where there is one, otherwise at the end; of a pair, the longer side first.
+A single piece of code becomes ``<cls> code <sep>``, a pair ``<cls> a <sep> b <sep>``; a teacher may want tokens of its
+own after the first, and a tokenizer may lack them. What exceeds ``max_length`` is cut: around the hole where there is
+one, otherwise at the end; of a pair, the longer side first.
 """
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tokenizers import Encoding
-from transformers import AutoTokenizer
+from numpy.typing import NDArray
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from codekd.data.hole import HOLE
-from codekd.data.read import read_examples
-from codekd.data.splits import SHARD_ROWS, SPLITS
+from codekd.data.read import in_shards, read_examples
+from codekd.data.splits import SPLITS
+from codekd.errors import CodekdError
 from codekd.models.vocabulary import TOKENIZER_FILES
 
 if TYPE_CHECKING:
@@ -25,6 +29,12 @@ if TYPE_CHECKING:
 
 BEFORE_HOLE = 2 / 3
 NO_OFFSET = -1
+
+REMEMBERED = 2**14
+"""Pieces of code that are not tokenized again: those of pairs come often."""
+
+Ints = NDArray[np.int32]
+
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -38,6 +48,19 @@ SCHEMA = pa.schema(
 )
 
 
+@dataclass(frozen=True)
+class Piece:
+    """The tokens ``ids`` of a piece of code, int32, and the characters ``starts[i]:ends[i]`` of each.
+
+    ``hole`` is the first token of the ``__HOLE__`` that must be shown.
+    """
+
+    ids: Ints
+    starts: Ints
+    ends: Ints
+    hole: int | None = None
+
+
 def run(job: "Job", folder: Path) -> dict[str, Any]:
     """Write ``{split}.parquet``: token ids with their character offsets; the tokenizer is copied beside them.
 
@@ -48,53 +71,72 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
         shutil.copyfile(job.parents["tokenizer"] / name, folder / name)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     backend = tokenizer.backend_tokenizer
-    hole = backend.token_to_id(HOLE) if job.spec["has_hole"] else None
     columns, limit = job.spec["columns"], job.spec["max_length"]
+    before = _before_code(tokenizer, job.spec["prefix"])
+    after = [] if tokenizer.sep_token_id is None else [tokenizer.sep_token_id]
+
+    @lru_cache(REMEMBERED)
+    def pieces_of(code: str) -> Piece:
+        found = backend.encode(code, add_special_tokens=False)
+        starts, ends = np.array(found.offsets, dtype=np.int32).reshape(-1, 2).T
+        hole = int(np.searchsorted(ends, code.index(HOLE), side="right")) if job.spec["has_hole"] else None
+        return Piece(np.array(found.ids, dtype=np.int32), starts, ends, hole)
+
+    def row(*code: str) -> dict[str, Any]:
+        pieces = [pieces_of(one) for one in code]
+        return sequence(pieces, windows_of(pieces, limit - len(before) - len(after) * len(code)), before, after)
+
     summary: dict[str, Any] = {"vocabulary": len(tokenizer)}
     for split in SPLITS:
         examples = read_examples(job.parents["examples"], split, columns, job.spec["classes"])
-        encodings = [backend.encode_batch(examples[column].to_list(), add_special_tokens=False) for column in columns]
-        rows = [
-            sequence(pieces, windows_of(pieces, limit, hole), tokenizer.cls_token_id, tokenizer.sep_token_id)
-            for pieces in zip(*encodings, strict=True)
-        ]
-        table = pa.table(
-            {
-                "id": examples["id"].to_list(),
-                "label": examples["label"].to_list(),
-                **{name: [row[name] for row in rows] for name in SCHEMA.names[2:]},
-            },
-            schema=SCHEMA,
-        )
-        pq.write_table(table, folder / f"{split}.parquet", row_group_size=SHARD_ROWS, compression="zstd")
-        summary[split] = {"examples": len(rows), "tokens": sum(row["length"] for row in rows)}
+        tokens = 0
+        with pq.ParquetWriter(folder / f"{split}.parquet", SCHEMA, compression="zstd") as writer:
+            for shard in in_shards(examples, f"{job.name}, {split}"):
+                rows = [row(*code) for code in shard.select(columns).iter_rows()]
+                values = {name: [one[name] for one in rows] for name in SCHEMA.names[2:]}
+                table = {"id": shard["id"].to_list(), "label": shard["label"].to_list(), **values}
+                writer.write_table(pa.table(table, schema=SCHEMA))
+                tokens += sum(values["length"])
+        summary[split] = {"examples": len(examples), "tokens": tokens}
     return summary
 
 
-def sequence(pieces: Sequence[Encoding], windows: Sequence[tuple[int, int]], cls: int, sep: int) -> dict[str, Any]:
-    """One row of the table: the chosen window of every piece, between special tokens."""
-    ids, spans, boundaries = [cls], [(NO_OFFSET, NO_OFFSET)], []
+def _before_code(tokenizer: PreTrainedTokenizerBase, prefix: Sequence[str]) -> list[int]:
+    """The ids of the tokens before the code: the first one, where the tokenizer has such, and the model's prefix."""
+    vocabulary = tokenizer.get_vocab()
+    if unknown := [token for token in prefix if token not in vocabulary]:
+        raise CodekdError(f"the tokenizer has no {unknown[0]!r}, which the teacher's `prefix` names")
+    cls = [] if tokenizer.cls_token_id is None else [tokenizer.cls_token_id]
+    return [*cls, *(vocabulary[token] for token in prefix)]
+
+
+def sequence(
+    pieces: Sequence[Piece], windows: Sequence[tuple[int, int]], before: Sequence[int], after: Sequence[int]
+) -> dict[str, Any]:
+    """One row of the table: the tokens ``before``, and the chosen window of every piece with those ``after`` it."""
+    parts, ends = [_special(*before)], [len(before)]
     for piece, (start, end) in zip(pieces, windows, strict=True):
-        ids += [*piece.ids[start:end], sep]
-        spans += [*piece.offsets[start:end], (NO_OFFSET, NO_OFFSET)]
-        boundaries.append(len(ids))
-    starts, ends = np.array(spans, dtype=np.int32).T
-    return {
-        "input_ids": np.array(ids, dtype=np.int32),
-        "starts": starts,
-        "ends": ends,
-        "length": len(ids),
-        "second_start": boundaries[0],
+        shown = slice(start, end)
+        parts += [(piece.ids[shown], piece.starts[shown], piece.ends[shown]), _special(*after)]
+        ends.append(ends[-1] + end - start + len(after))
+    columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return dict(zip(("input_ids", "starts", "ends"), columns, strict=True)) | {
+        "length": ends[-1],
+        "second_start": ends[1],
     }
 
 
-def windows_of(pieces: Sequence[Encoding], max_length: int, hole: int | None) -> list[tuple[int, int]]:
-    """The part ``[start, end)`` of each piece that fits, special tokens counted; ``hole`` is the hole's token id."""
+def _special(*tokens: int) -> tuple[Ints, Ints, Ints]:
+    none = np.full(len(tokens), NO_OFFSET, dtype=np.int32)
+    return np.array(tokens, dtype=np.int32), none, none
+
+
+def windows_of(pieces: Sequence[Piece], limit: int) -> list[tuple[int, int]]:
+    """The part ``[start, end)`` of each piece, of at most ``limit`` tokens together; a hole is inside."""
     lengths = [len(piece.ids) for piece in pieces]
-    limit = max_length - 1 - len(pieces)
-    if hole is None:
+    if pieces[0].hole is None:
         return [(0, kept) for kept in shares(lengths, limit)]
-    return [around(pieces[0].ids.index(hole), lengths[0], limit)]
+    return [around(pieces[0].hole, lengths[0], limit)]
 
 
 def around(position: int, length: int, limit: int) -> tuple[int, int]:

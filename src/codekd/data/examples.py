@@ -1,8 +1,9 @@
 """Stage ``examples``: a task's labelled splits and its unlabelled transfer set.
 
 Spec: ``{"task": {the task's config}, "split": {package: "train" | "valid" | "test" | "transfer"}}``; parents:
-``corpus/NAME`` for every corpus that the kind reads. Leaves ``train``, ``valid``, ``test`` and ``unlabeled``
-as Parquet with the columns ``id``, the input's, ``label``, ``group`` and the kind's own.
+``corpus/NAME`` for every corpus that the kind reads, or ``file/ROLE/NUMBER`` for every file. Leaves ``train``,
+``valid``, ``test`` and ``unlabeled`` as Parquet with the columns ``id``, the input's, ``label``, ``group`` and the
+kind's own.
 """
 
 import importlib
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+import polars.selectors as cs
 
 from codekd.data.hashing import digest
 from codekd.data.tasks.base import TaskConfig
@@ -30,29 +32,30 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
     corpora = {name: job.parents[f"corpus/{name}"] for name in config.corpora}
     for name, corpus in corpora.items():
         _check_packages(name, corpus, split)
-    frames = finish(task.build(config, corpora, split), config)
+    found, left_out = (task.build(config, corpora, split), {}) if corpora else task.read(config, job.files())
+    frames = finish(found, config)
     check(frames, config)
     for part, frame in frames.items():
         frame.write_parquet(folder / f"{part}.parquet")
-    return {part: _counts(frame, config) for part, frame in frames.items()}
+    return {part: _counts(frame, config) for part, frame in frames.items()} | {"left out": left_out}
 
 
 def finish(frames: dict[str, pl.DataFrame], config: TaskConfig) -> dict[str, pl.DataFrame]:
     """Add ids, keep the first of equal inputs (labelled before unlabelled), sort by id and cut to the limits.
 
     The id is a hash of the input, so the order is random and the same everywhere, and the first n examples
-    are a fixed sample.
+    are a fixed sample. Examples with a ``key`` of their own are told apart by it as well.
     """
     finished: dict[str, pl.DataFrame] = {}
     seen = pl.Series("id", [], dtype=pl.String)
     for part in PARTS:
         frame = frames[part]
-        ids = [digest(*row) for row in frame.select(config.columns).iter_rows()]
+        ids = [digest(*row) for row in frame.select(cs.by_name("key", require_all=False), *config.columns).iter_rows()]
         frame = frame.select(
             pl.Series("id", ids, dtype=pl.String),
             *config.columns,
             pl.col("label").cast(pl.Int32),
-            pl.exclude("label", *config.columns),
+            pl.exclude("key", "label", *config.columns),
         )
         frame = frame.unique("id", keep="first", maintain_order=True).join(seen.to_frame(), on="id", how="anti")
         seen = pl.concat([seen, frame["id"]])
@@ -70,10 +73,10 @@ def check(frames: dict[str, pl.DataFrame], config: TaskConfig) -> None:
     for part in LABELLED:
         frame = frames[part]
         if frame.is_empty():
-            raise CodekdError(f"{config.kind}: no example in {part}; give it more packages in the split")
+            raise CodekdError(f"{config.kind}: no example in {part}; give it more packages, or groups, there")
         if not frame["label"].is_between(0, len(config.classes) - 1).all():
             raise CodekdError(f"{config.kind}: {part} has labels outside 0..{len(config.classes) - 1}")
-        for group in frame["group"].unique():
+        for group in () if config.official_splits else frame["group"].unique():
             if owner.setdefault(group, part) != part:
                 raise CodekdError(f"{config.kind}: {group} has examples in {owner[group]} and in {part}")
     if strangers := {g for g in frames["unlabeled"]["group"].unique() if owner.get(g, "train") != "train"}:

@@ -1,25 +1,28 @@
 """Stage ``syntax``: lexemes and the tree over them, units of code that are the same for every tokenizer."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tree_sitter
 
-from codekd.data.read import read_examples
+from codekd.data.read import in_shards, read_examples
 from codekd.data.splits import SPLITS
 from codekd.data.syntax import Ints, Syntax, write_syntax
 from codekd.errors import CodekdError
-from codekd.progress import track
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
 
 ATOMIC = frozenset({"string_content", "string_fragment"})
 """Nodes that are one lexeme although the grammar gives them children (the escapes in a string)."""
+
+REMEMBERED = 2**14
+"""Pieces of code that are not parsed again: those of pairs come often."""
 
 PLAIN = re.compile(
     r"""[^\W\d]\w*                                        # names
@@ -36,22 +39,19 @@ Span = tuple[int, int]
 def run(job: "Job", folder: Path) -> dict[str, Any]:
     """Write the syntax of every piece of code of a task."""
     summary: dict[str, Any] = {}
+    known = lru_cache(REMEMBERED)(partial(parse, language=job.spec["language"]))
     for split in SPLITS:
         examples = read_examples(job.parents["examples"], split, job.spec["columns"])
-        parsed = {
-            column: [
-                parse(code, job.spec["language"])
-                for code in track(examples[column].to_list(), description=f"{job.name}, {split}", unit="example")
-            ]
-            for column in job.spec["columns"]
-        }
-        write_syntax(folder / f"{split}.parquet", examples["id"].to_list(), parsed)
-        found = [syntax for pieces in parsed.values() for syntax in pieces]
-        summary[split] = {
-            "examples": len(examples),
-            "lexemes": sum(len(syntax.starts) for syntax in found),
-            "nodes": sum(len(syntax.parent) for syntax in found),
-        }
+        counts: Counter[str] = Counter()
+
+        def counted(code: str, counts: Counter[str] = counts) -> Syntax:
+            syntax = known(code)
+            counts.update(lexemes=len(syntax.starts), nodes=len(syntax.parent))
+            return syntax
+
+        shards = in_shards(examples, f"{job.name}, {split}")
+        write_syntax(folder / f"{split}.parquet", shards, job.spec["columns"], counted)
+        summary[split] = {"examples": len(examples), "lexemes": counts["lexemes"], "nodes": counts["nodes"]}
     return summary
 
 

@@ -1,12 +1,14 @@
 """Read examples, checking what is relied upon."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
 
 from codekd.data.labels import UNLABELLED
+from codekd.data.splits import SHARD_ROWS
 from codekd.errors import CodekdError
+from codekd.progress import track
 
 
 def read_examples(
@@ -37,6 +39,11 @@ def read_examples(
         allowed = "not negative" if classes is None else f"0 to {len(classes) - 1} ({', '.join(classes)})"
         _refuse(path, frame, ~in_range, "label", f"labels are {allowed}")
     return frame
+
+
+def in_shards(examples: pl.DataFrame, description: str) -> Iterator[pl.DataFrame]:
+    """Examples in order, as many at a time as a shard has, with progress."""
+    return track(list(examples.iter_slices(SHARD_ROWS)), len(examples), description, "example", len)
 
 
 def _check_column(path: Path, frame: pl.DataFrame, name: str, dtype: pl.DataType) -> None:

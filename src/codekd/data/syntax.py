@@ -1,15 +1,16 @@
 """Lexemes and trees on disk, and in memory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from codekd.data.splits import SHARD_ROWS, places
+from codekd.data.splits import places
 
 FIELDS = ("starts", "ends", "first", "last", "parent")
 Ints = NDArray[np.int32]
@@ -30,13 +31,19 @@ class Syntax:
     parent: Ints
 
 
-def write_syntax(path: Path, ids: Sequence[str], parsed: Mapping[str, Sequence[Syntax]]) -> None:
-    """Write the syntax of every column of code: the five arrays of a :class:`Syntax` as lists."""
-    table = {"id": pa.array(ids, pa.string())}
-    for column, pieces in parsed.items():
-        for field in FIELDS:
-            table[f"{column}_{field}"] = _lists([getattr(syntax, field) for syntax in pieces])
-    pq.write_table(pa.table(table), path, row_group_size=SHARD_ROWS, compression="zstd")
+def write_syntax(
+    path: Path, shards: Iterable[pl.DataFrame], columns: Sequence[str], parse: Callable[[str], Syntax]
+) -> None:
+    """Write the syntax of every column of code of examples: the five arrays of a :class:`Syntax` as lists."""
+    lists = [(f"{column}_{field}", pa.list_(pa.int32())) for column in columns for field in FIELDS]
+    with pq.ParquetWriter(path, pa.schema([("id", pa.string()), *lists]), compression="zstd") as writer:
+        for shard in shards:
+            table = {"id": pa.array(shard["id"].to_list(), pa.string())}
+            for column in columns:
+                parsed = [parse(code) for code in shard[column]]
+                for field in FIELDS:
+                    table[f"{column}_{field}"] = _lists([getattr(syntax, field) for syntax in parsed])
+            writer.write_table(pa.table(table))
 
 
 def syntax_of(table: pa.Table, ids: Sequence[str], path: Path) -> list[list[Syntax]]:

@@ -27,13 +27,14 @@ class Device:
 
 
 def choose_device(model: PreTrainedModel) -> Device:
-    """The GPU if there is one, bf16 where it pays: on GPUs that have it and, for transformers, on CPUs that have it.
+    """The GPU if there is one, and half precision where it pays: bf16 on GPUs that have it, fp16 on others; for
+    transformers bf16 on CPUs that have it.
 
     A GRU is slower in bf16 on CPU.
     """
     if torch.cuda.is_available():
         bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-        return Device(torch.device("cuda"), torch.bfloat16 if bf16 else torch.float32)
+        return Device(torch.device("cuda"), torch.bfloat16 if bf16 else torch.float16)
     bf16 = _cpu_has_bf16() and model.config.model_type not in RECURRENT
     return Device(torch.device("cpu"), torch.bfloat16 if bf16 else torch.float32)
 

@@ -10,9 +10,11 @@ from transformers import (
     AutoConfig,
     AutoModel,
     AutoModelForSequenceClassification,
+    AutoModelForTextEncoding,
     PreTrainedConfig,
     PreTrainedModel,
 )
+from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 
 from codekd.errors import CodekdError
 from codekd.models.head import ClassifierOutput, classifier
@@ -59,7 +61,7 @@ class EncoderForSequenceClassification(PreTrainedModel):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__(config)
         check_pooling(config.pooling, POOLINGS, config.hole_token_id)
-        self.encoder = without_pooler(AutoModel.from_config(config.encoder))
+        self.encoder = without_pooler(_auto_class(config.encoder).from_config(config.encoder))
         width = config.encoder.hidden_size
         pooled = pooled_width(width, config.pooling)
         self.projector, self.head = classifier(
@@ -91,7 +93,7 @@ class EncoderForSequenceClassification(PreTrainedModel):
             for name, value in settings.to_dict().items():
                 if "dropout" in name and isinstance(value, float) and dropout is not None:
                     setattr(settings, name, dropout)
-            pretrained = AutoModel.from_pretrained(
+            pretrained = _auto_class(settings).from_pretrained(
                 folder,
                 config=settings,
                 local_files_only=True,
@@ -161,6 +163,11 @@ class EncoderForSequenceClassification(PreTrainedModel):
         return ClassifierOutput(
             logits=logits, hidden_states=states, pooled=tuple(map(pooled, states)), features=features
         )
+
+
+def _auto_class(config: PreTrainedConfig) -> Any:
+    """What makes an encoder of a configuration; of an encoder with a decoder the encoder alone."""
+    return AutoModelForTextEncoding if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
 
 
 def without_pooler(encoder: PreTrainedModel) -> PreTrainedModel:

@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tokenizers import AddedToken, Tokenizer
+from transformers import AutoConfig, AutoTokenizer
+
 from codekd.data.hole import HOLE
 from codekd.errors import CodekdError
 from codekd.study import components
@@ -12,28 +15,37 @@ if TYPE_CHECKING:
 
 
 def run(job: "Job", folder: Path) -> dict[str, Any]:
-    """Obtain a pretrained encoder and teach its tokenizer the hole; the embedding grows when it is fine-tuned.
+    """Obtain a pretrained model; the tokenizer of one that is trained learns the hole, for which its embedding grows.
 
     Raises:
-        CodekdError: the encoder has another number of layers, or another width, than the config says.
+        CodekdError: the encoder has another number of layers, or another width, than the config says; or its tokenizer
+            cannot say which characters a token has.
     """
-    from tokenizers import AddedToken, Tokenizer
-
-    source = job.spec["source"]
-    components.load("teachers", source["kind"]).obtain(source, folder)
+    origin = job.spec["origin"]
+    components.load("teachers", origin["kind"]).obtain(origin, job.files(), folder)
     _check_shape(job, folder)
-    path = str(folder / "tokenizer.json")
-    tokenizer = Tokenizer.from_file(path)
+    path = _fast_tokenizer(folder)
+    tokenizer = Tokenizer.from_file(str(path))
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    tokenizer.add_special_tokens([AddedToken(HOLE, special=True, normalized=False)])
-    tokenizer.save(path)
+    if job.spec["trained"]:
+        tokenizer.add_special_tokens([AddedToken(HOLE, special=True, normalized=False)])
+    tokenizer.save(str(path))
     return {"vocabulary": tokenizer.get_vocab_size()}
 
 
-def _check_shape(job: "Job", folder: Path) -> None:
-    from transformers import AutoConfig
+def _fast_tokenizer(folder: Path) -> Path:
+    """The tokenizer's one file, made of other files where there is none."""
+    path = folder / "tokenizer.json"
+    if not path.exists():
+        found = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        if not found.is_fast:
+            raise CodekdError(f"{type(found).__name__} cannot say which characters a token has; no tokenizer.json")
+        found.save_pretrained(folder)
+    return path
 
+
+def _check_shape(job: "Job", folder: Path) -> None:
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     for key, found in {"layers": config.num_hidden_layers, "width": config.hidden_size}.items():
         if job.spec[key] != found:

@@ -11,7 +11,8 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 class Vocabulary:
     """Number of token ids and the ids with a meaning of their own.
 
-    ``hole_id`` is None without ``__HOLE__``; ``special_ids`` stand for no code.
+    ``mask_id`` is that of the unknown token where there is no mask; ``hole_id`` is None without ``__HOLE__``;
+    ``special_ids`` stand for no code.
     """
 
     size: int
@@ -31,4 +32,5 @@ def read_vocabulary(folder: Path) -> Vocabulary:
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     hole = tokenizer.backend_tokenizer.token_to_id(HOLE)
     special = {*tokenizer.all_special_ids, *([] if hole is None else [hole])}
-    return Vocabulary(len(tokenizer), tokenizer.pad_token_id, tokenizer.mask_token_id, hole, tuple(sorted(special)))
+    mask = tokenizer.unk_token_id if tokenizer.mask_token_id is None else tokenizer.mask_token_id
+    return Vocabulary(len(tokenizer), tokenizer.pad_token_id, mask, hole, tuple(sorted(special)))

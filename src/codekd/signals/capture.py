@@ -1,22 +1,13 @@
-"""Stage ``signals``: run a fine-tuned teacher once over every split and keep what methods read of it."""
+"""Stage ``signals``: run a teacher once over every split and keep what methods read of it."""
 
+import importlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from transformers import AutoModelForSequenceClassification
-
-from codekd.data.batches import Encoded, Rows, load_encoded, load_units, shards
-from codekd.data.rows import Captured, Fixed, Ragged
+from codekd.data.batches import shards
+from codekd.data.rows import Captured
 from codekd.data.splits import SPLITS
-from codekd.data.units import Units
-from codekd.models import encoder  # noqa: F401  (registers the model class)
-from codekd.models.device import Device, choose_device
-from codekd.models.inference import outputs
 from codekd.progress import track
 from codekd.signals.base import parse
 from codekd.signals.format import shard_name, write_shard
@@ -25,48 +16,12 @@ if TYPE_CHECKING:
     from codekd.study.job import Job
 
 
-@dataclass(frozen=True)
-class Teacher:
-    """A fine-tuned teacher, what it reads, and where it runs.
+def load_teacher(jobs: "Sequence[Job]") -> Any:
+    """The one teacher of some jobs, of the kind that they name.
 
-    In float32 whatever the machine has: angles between states show the rounding of half precision.
+    Its ``signals(wanted, split, shard, rows)`` are the shard's examples and for every signal its rows.
     """
-
-    model: Any
-    device: Device
-    encoded: Path
-    syntax: Path | None
-
-    @classmethod
-    def load(cls, jobs: "Sequence[Job]") -> "Teacher":
-        """The one teacher of some jobs; parents are ``teacher``, ``encoded`` and, for units of syntax, ``syntax``."""
-        job = max(jobs, key=lambda job: "syntax" in job.parents)
-        model = AutoModelForSequenceClassification.from_pretrained(job.parents["teacher"], local_files_only=True)
-        device = replace(choose_device(model), dtype=torch.float32)
-        return cls(model.to(device.device), device, job.parents["encoded"], job.parents.get("syntax"))
-
-    def signals(
-        self, wanted: Sequence[Any], split: str, shard: int, rows: Rows | None = None
-    ) -> tuple[Encoded, list[Captured]]:
-        """Compute signals in one pass over a shard of a split, or over some of its rows.
-
-        Returns the shard and for every signal the values of the rows, in their order.
-        """
-        data = load_encoded(self.encoded, [split], shard)
-        rows = np.arange(len(data)) if rows is None else rows
-        kinds = {signal.unit for signal in wanted if signal.unit}
-        units = {kind: load_units(kind, data, self.encoded, self.syntax, [split], shard) for kind in kinds}
-        pieces: list[list[tuple[Rows, NDArray[np.generic]]]] = [[] for _ in wanted]
-        states = any(signal.hidden_states for signal in wanted)
-        for chosen, batch, output in outputs(self.model, data, self.device, states, rows):
-            length = batch.input_ids.shape[1]
-            shown = {kind: one.batch(chosen, length, self.device.device) for kind, one in units.items()}
-            for signal, found in zip(wanted, pieces, strict=True):
-                values = signal.extract(output, replace(batch, units=shown.get(signal.unit)))
-                found.append((chosen, values.cpu().numpy()))
-        return data, [
-            _in_order(found, rows, units.get(signal.unit)) for signal, found in zip(wanted, pieces, strict=True)
-        ]
+    return importlib.import_module(f"codekd.signals.{jobs[0].spec['by']}").Teacher.load(jobs)
 
 
 def run(jobs: "Sequence[Job]", folders: Sequence[Path]) -> list[dict[str, Any]]:
@@ -75,7 +30,7 @@ def run(jobs: "Sequence[Job]", folders: Sequence[Path]) -> list[dict[str, Any]]:
     Memory is bounded by a shard. A run that is killed goes on with the first shard that it had not finished.
     """
     captures = [_Capture(job, folder) for job, folder in zip(jobs, folders, strict=True)]
-    teacher = Teacher.load(jobs)
+    teacher = load_teacher(jobs)
     names = ", ".join(capture.signal.name for capture in captures)
     todo = [
         (split, shard, size, missing)
@@ -118,18 +73,3 @@ class _Capture:
 
     def _path(self, split: str, shard: int) -> Path:
         return self._scratch / shard_name(split, shard)
-
-
-def _in_order(found: Sequence[tuple[Rows, NDArray[np.generic]]], rows: Rows, units: Units | None) -> Captured:
-    """Batches of any order in the order of ``rows``; of padded units only those that there are."""
-    if units is None:
-        chosen, values = (np.concatenate(column) for column in zip(*found, strict=True))
-        order = np.argsort(chosen)
-        return Fixed(values[order[np.searchsorted(chosen, rows, sorter=order)]])
-    pieces: dict[int, NDArray[np.generic]] = {}
-    for chosen, padded in found:
-        for sequence, one in zip(units.sequences(chosen), padded, strict=True):
-            pieces[sequence] = one[: units.count[sequence]]
-    sequences = units.sequences(rows)
-    spans = (array[sequences].reshape(-1, units.pieces) for array in (units.first, units.count))
-    return Ragged(np.concatenate([pieces[sequence] for sequence in sequences]), *spans)

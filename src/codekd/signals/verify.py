@@ -12,7 +12,7 @@ from codekd.data.rows import Captured, Ragged
 from codekd.data.splits import SPLITS
 from codekd.errors import CodekdError
 from codekd.signals.base import parse
-from codekd.signals.capture import Teacher
+from codekd.signals.capture import load_teacher
 from codekd.signals.format import read_shard, shard_name
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def run(jobs: "Sequence[Job]", folders: Sequence[Path]) -> list[dict[str, Any]]:
     Raises:
         CodekdError: shards or ids are not those of the encoded examples, or rows are too far off, which are named.
     """
-    teacher = Teacher.load(jobs)
+    teacher = load_teacher(jobs)
     signals = [parse(job.spec["signal"]) for job in jobs]
     generator = np.random.default_rng(0)
     worst = [0.0] * len(jobs)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, field_validator
@@ -12,6 +13,7 @@ from codekd.study.training import Training
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._-]{0,38}[a-z0-9])?$")]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Values = dict[str, Annotated[list[Any], Field(min_length=1)]]
 Definitions = dict[Name, dict[str, Any]]
 
 
@@ -39,21 +41,38 @@ class Corpus(Model):
     packages: list[str] | None = Field(None, min_length=1, description="Use only these packages of the lists.")
 
 
+class Search(Model):
+    """Values to choose from by validation score, one choice for each task, teacher, student and method.
+
+    Every combination is tried on a seed of its own; the test split is looked at by none. The cells of the study are
+    trained with what was chosen.
+    """
+
+    seed: Seed = Field(0, description="Seed of the trials.")
+    training: Values = Field({}, description="Training numbers and the values to try for every student.")
+    students: dict[Name, Values] = Field({}, description="The same for one student, in the place of those for all.")
+    methods: dict[Name, Values] = Field({}, description="Settings of a method and the values to try.")
+
+
 class StudyFile(Model):
     """One study. Names in `grid` refer to definitions: the package's presets, overridden or extended here."""
 
     name: Name = Field(description="Name of the study; its report is filed under it.")
     grid: Grid = Field(description="What is combined with what.")
-    corpora: dict[Name, Corpus] = Field(description="Sources of code, by the names under which tasks read them.")
-    split: str = Field(
-        description="JSON file that puts each package into train, valid, test or transfer, relative likewise; "
-        "transfer packages give unlabelled examples only."
+    corpora: dict[Name, Corpus] = Field(
+        default={}, description="Sources of code, by the names under which the embedded tasks read them."
+    )
+    split: str | None = Field(
+        default=None,
+        description="JSON file that puts each package of the corpora into train, valid, test or transfer, relative "
+        "likewise; transfer packages give unlabelled examples only.",
     )
     vocabularies: dict[Name, list[Name]] = Field(
         default={"functions": ["defect", "clone"], "exceptions": ["exception"]},
         description="Groups of tasks that share a student vocabulary, learnt from their train code.",
     )
     training: dict[str, Any] = Field(default={}, description="Training numbers for all students of this study.")
+    search: Search = Field(default=Search(), description="Values to choose from by validation score.")
     tasks: Definitions = Field(default={}, description="Tasks: presets overridden, or new ones.")
     teachers: Definitions = Field(default={}, description="Teachers: presets overridden, or new ones.")
     students: Definitions = Field(default={}, description="Students: presets overridden, or new ones.")
@@ -72,14 +91,16 @@ class Trained:
 class Study:
     """A config with every name resolved and every default filled in: what the graph is built from.
 
-    ``tasks`` and ``methods`` map names to the ``Config`` of their kind.
+    ``folder`` is where relative paths start; ``tasks`` and ``methods`` map names to the ``Config`` of their kind.
     """
 
     name: str
+    folder: Path
     grid: Grid
     corpora: dict[str, list[Pin]]
     split: dict[str, str]
     vocabularies: dict[str, list[str]]
+    search: Search
     tasks: dict[str, Any]
     teachers: dict[str, Trained]
     students: dict[str, Trained]

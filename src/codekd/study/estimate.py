@@ -12,7 +12,16 @@ BF16, FLOAT32 = 2.0e11, 6.5e10
 """Floating-point operations per second on one of two busy CPU cores with bf16 units: of transformers that are trained,
 and of GRUs and of teachers whose states are captured. Other cores have the second rate for all."""
 
-SECONDS = {"floors": 5, "tokenizers": 5, "encoded": 8, "syntax": 15, "pretrained": 10, "verified": 12, "report": 8}
+SECONDS = {
+    "floors": 5,
+    "tokenizers": 5,
+    "encoded": 8,
+    "syntax": 15,
+    "pretrained": 10,
+    "verified": 12,
+    "selected": 1,
+    "report": 8,
+}
 """Of whole stages."""
 
 SECONDS_PER_WHEEL = 0.6
@@ -37,8 +46,10 @@ def seconds(node: Node, results: Path) -> float:
         return sum(seconds(corpus, results) for corpus in node.parents.values())
     sizes = split_sizes(node.parents["encoded"], results)
     if node.stage == "signals":
-        weights = _encoder_weights(node.parents["teacher"].parents["pretrained"])
+        weights = _encoder_weights(node.parents.get("teacher", node).parents["pretrained"])
         return START + _forward(sum(size.tokens for size in sizes.values()), weights, FLOAT32)
+    if node.stage == "teachers" and "training" not in node.spec:
+        return START
     if node.stage == "teachers":
         weights, seen, rate = _encoder_weights(node.parents["pretrained"]), sizes["train"].tokens, BF16
     else:

@@ -4,21 +4,24 @@ A node's folder is ``results/<stage>/<coordinates>-<identity>``. The identity co
 source that it runs and its parents' identities, and nothing of the grid's size: another seed renames no node.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from codekd.errors import CodekdError
 from codekd.models.layers import teacher_layers
-from codekd.signals.base import UNITS_OF_SYNTAX, Signal
+from codekd.signals.base import UNITS_OF_SYNTAX, Signal, parse
 from codekd.study import components
 from codekd.study.config import Study, Trained
+from codekd.study.content import Contents, LocalFile
 from codekd.study.identity import canonical, code_digest, digest
+from codekd.study.search import Candidate, candidates
 
 MANIFEST = "manifest.json"
 NO_TEACHER = "none"
+CONTENTS = ".contents.json"
 
 TOGETHER = ("signals", "verified")
 """Stages whose nodes of one task and teacher are made in one pass of it."""
@@ -29,7 +32,7 @@ class Node:
     """One stage's piece of work.
 
     ``coordinates`` name it for people, ``spec`` holds the values that it uses, ``entries`` the modules that it runs,
-    ``parents`` the nodes that it reads, by role.
+    ``parents`` the nodes that it reads, by role, and ``files`` the user's files.
     """
 
     stage: str
@@ -37,6 +40,7 @@ class Node:
     spec: Mapping[str, Any]
     entries: tuple[str, ...]
     parents: Mapping[str, "Node"] = field(default_factory=dict)
+    files: Mapping[str, LocalFile] = field(default_factory=dict)
 
     @cached_property
     def code(self) -> str:
@@ -45,8 +49,9 @@ class Node:
 
     @cached_property
     def identity(self) -> str:
-        """Digest of the stage, the spec, the code and the parents' identities."""
+        """Digest of the stage, the spec, the code, the parents' identities and the files' content."""
         parents = {role: parent.identity for role, parent in self.parents.items()}
+        parents |= {role: file.sha256 for role, file in self.files.items()}
         return identity(self.stage, self.spec, self.code, parents)
 
     @cached_property
@@ -55,7 +60,8 @@ class Node:
         return Path(self.stage, *self.coordinates[:-1], f"{self.coordinates[-1]}-{self.identity}")
 
     def job(self, results: Path) -> str:
-        """What the stage is told, as canonical JSON: identity, spec, source and the parents' folders."""
+        """What the stage is told, as canonical JSON: identity, spec, source, the parents' folders and the files."""
+        files = {role: {"identity": file.sha256, "file": str(file.path)} for role, file in self.files.items()}
         return canonical(
             {
                 "stage": self.stage,
@@ -67,7 +73,8 @@ class Node:
                 "parents": {
                     role: {"identity": parent.identity, "folder": str(results / parent.folder)}
                     for role, parent in self.parents.items()
-                },
+                }
+                | files,
             }
         )
 
@@ -80,8 +87,14 @@ def identity(stage: str, spec: Mapping[str, Any], code: str, parents: Mapping[st
 class Graph:
     """All nodes of a study; ``report`` is the last one and every other is its ancestor."""
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, results: Path = Path("results")) -> None:
+        """Build it; what files contain is remembered in the ``results`` folder.
+
+        Raises:
+            CodekdError: something does not go together, or a file is missing.
+        """
         self._study = study
+        self._contents = Contents(results / CONTENTS)
         self._nodes: dict[tuple[str, tuple[str, ...]], Node] = {}
         self.report = self._report()
         self.by_folder = {str(node.folder): node for node in self._nodes.values()}
@@ -101,8 +114,9 @@ class Graph:
         spec: Mapping[str, Any],
         entries: Iterable[str],
         parents: Mapping[str, Node] | None = None,
+        files: Mapping[str, LocalFile] | None = None,
     ) -> Node:
-        node = Node(stage, coordinates, spec, tuple(sorted(entries)), parents or {})
+        node = Node(stage, coordinates, spec, tuple(sorted(entries)), parents or {}, files or {})
         return self._nodes.setdefault((stage, coordinates), node)
 
     def _known(self, stage: str, *coordinates: str) -> Node | None:
@@ -121,9 +135,20 @@ class Graph:
         corpora = {f"corpus/{name}": self._corpus(name, task) for name in config.corpora}
         packages = {pin.name for name in config.corpora for pin in self._study.corpora[name]}
         split = {package: part for package, part in self._study.split.items() if package in packages}
-        spec = {"task": config.model_dump(mode="json", exclude={"metric", "max_length"}), "split": split}
+        spec = {"task": config.spec(), "split": split}
         entries = ["codekd.data.examples", components.module_name("tasks", config.kind)]
-        return self._add("examples", (task,), spec, entries, corpora)
+        return self._add("examples", (task,), spec, entries, corpora, self._files(f"tasks.{task}", config))
+
+    def _files(self, place: str, config: Any) -> dict[str, LocalFile]:
+        """The user's files that a task or a teacher is made from."""
+        try:
+            return {
+                f"file/{role}/{number}": self._contents.file(path)
+                for role, paths in config.local_files(self._study.folder).items()
+                for number, path in enumerate(paths)
+            }
+        except CodekdError as error:
+            raise CodekdError(f"{place}: {error}") from None
 
     def _floor(self, task: str) -> Node:
         entries = ["codekd.analysis.floors"]
@@ -149,30 +174,48 @@ class Graph:
         parents = {f"examples/{name}": self._examples(name) for name in tasks}
         return self._add("tokenizers", coordinates, spec, ["codekd.data.bpe"], parents)
 
-    def _encoded(self, task: str, name: str, tokenizer: Node, max_length: int) -> Node:
+    def _encoded(self, task: str, name: str, tokenizer: Node, max_length: int, prefix: Sequence[str] = ()) -> Node:
         """A task's examples as sequences of a tokenizer, which lies in a tokenizer's or a teacher's folder."""
         if limit := self._study.tasks[task].max_length:
             max_length = min(max_length, limit)
-        spec = {"max_length": max_length, **self._task_spec(task)}
+        spec = {"max_length": max_length, "prefix": list(prefix), **self._task_spec(task)}
         del spec["metric"]
         parents = {"examples": self._examples(task), "tokenizer": tokenizer}
         return self._add("encoded", (task, f"{name}-{max_length}"), spec, ["codekd.data.encode"], parents)
 
     def _pretrained(self, name: str) -> Node:
+        if known := self._known("pretrained", name):
+            return known
         config = self._study.teachers[name].component
         entries = ["codekd.models.pretrained", components.module_name("teachers", config.kind)]
-        spec = {"source": config.source(), "layers": config.layers, "width": config.width}
-        return self._add("pretrained", (name,), spec, entries)
+        shape = {"layers": config.layers, "width": config.width}
+        spec = {"origin": config.origin(), "trained": config.trained, **shape}
+        return self._add("pretrained", (name,), spec, entries, files=self._files(f"teachers.{name}", config))
 
     def _teacher(self, task: str, name: str) -> Node:
         if known := self._known("teachers", task, name):
             return known
         teacher = self._study.teachers[name]
-        pretrained = self._pretrained(name)
-        encoded = self._encoded(task, name, pretrained, teacher.component.max_length)
+        if not teacher.component.trained:
+            return self._asked(task, name)
+        pretrained, encoded = self._read_by_teacher(task, name)
         spec = self._training_spec(task, teacher) | {"dropout": teacher.component.dropout, "seed": 1}
         parents = {"encoded": encoded, "pretrained": pretrained}
         return self._add("teachers", (task, name), spec, ["codekd.training.teacher"], parents)
+
+    def _asked(self, task: str, name: str) -> Node:
+        """A teacher that is not trained: what its answers are worth."""
+        pretrained, encoded = self._read_by_teacher(task, name)
+        config = self._study.tasks[task]
+        spec = {"classes": len(config.classes), "metric": config.metric}
+        logits = self._signal(task, name, parse({"kind": "logits"}))
+        parents = {"encoded": encoded, "pretrained": pretrained, "signals/logits": logits}
+        return self._add("teachers", (task, name), spec, ["codekd.training.asked"], parents)
+
+    def _read_by_teacher(self, task: str, name: str) -> tuple[Node, Node]:
+        """A pretrained teacher and what it reads of a task."""
+        pretrained, config = self._pretrained(name), self._study.teachers[name].component
+        return pretrained, self._encoded(task, name, pretrained, config.max_length, config.prefix)
 
     def _training_spec(self, task: str, trained: Trained) -> dict[str, Any]:
         config = self._study.tasks[task]
@@ -191,12 +234,19 @@ class Graph:
         )
 
     def _signal(self, task: str, teacher: str, signal: Signal) -> Node:
-        fine_tuned = self._teacher(task, teacher)
-        parents = {"encoded": fine_tuned.parents["encoded"], "teacher": fine_tuned}
+        config = self._study.teachers[teacher].component
+        spec = {"signal": signal.model_dump(mode="json"), "by": config.by}
+        if config.trained:
+            fine_tuned = self._teacher(task, teacher)
+            parents = {"encoded": fine_tuned.parents["encoded"], "teacher": fine_tuned}
+        else:
+            pretrained, encoded = self._read_by_teacher(task, teacher)
+            parents = {"encoded": encoded, "pretrained": pretrained}
+            spec |= {"question": config.question(), "classes": list(self._study.tasks[task].classes)}
+            spec["columns"] = list(self._study.tasks[task].columns)
         if signal.unit in UNITS_OF_SYNTAX:
             parents["syntax"] = self._syntax(task)
-        entries = ["codekd.signals.capture", f"codekd.signals.{signal.kind}"]
-        spec = {"signal": signal.model_dump(mode="json")}
+        entries = ["codekd.signals.capture", f"codekd.signals.{config.by}", f"codekd.signals.{signal.kind}"]
         return self._add("signals", (task, teacher, signal.name), spec, entries, parents)
 
     def _verified(self, captured: Node) -> Node:
@@ -207,47 +257,82 @@ class Graph:
         parents = {**captured.parents, "signal": captured}
         return self._add("verified", captured.coordinates, captured.spec, [], parents)
 
-    def _method(self, task: str, teacher: str, student: str, method: str) -> tuple[Any, tuple[Signal, ...]]:
-        """A method as it applies to a cell, and the signals that it asks for there."""
-        layers = self._study.students[student].component.layers
+    def _candidates(self, task: str, teacher: str, student: str, method: str) -> list[Candidate]:
+        """A method as it applies to a cell, or several of which a search is to choose."""
+        trained, config = self._study.students[student], self._study.teachers[teacher].component
+        layers = trained.component.layers
         try:
             loss = self._study.methods[method].for_classes(len(self._study.tasks[task].classes))
+            found = candidates(self._study.search, student, trained.training, method, loss)
+            signals = loss.requests(layers)
+            if any(one.method.requests(layers) != signals for one in found):
+                raise CodekdError("a search cannot choose what is captured: define a method for each such setting")
+            if config.signals is not None and not {one.kind for one in signals} <= {*config.signals}:
+                needed = ", ".join(one.kind for one in signals)
+                raise CodekdError(f"it needs {needed}, and this teacher gives {', '.join(config.signals)} alone")
             if loss.by_layer:
-                teacher_layers(layers, self._study.teachers[teacher].component.layers)
-            return loss, loss.requests(layers)
+                teacher_layers(layers, config.layers)
         except CodekdError as error:
             raise CodekdError(f"grid: {method} for {student} from {teacher} on {task}: {error}") from None
+        return found
 
     def _cell(self, task: str, teacher: str, student: str, method: str, seed: int) -> Node:
-        trained = self._study.students[student]
-        architecture = trained.component
-        loss, signals = self._method(task, teacher, student, method)
-        if not loss.signals:
+        first, *others = found = self._candidates(task, teacher, student, method)
+        if not first.method.signals:
             teacher = NO_TEACHER
-        coordinates = (task, teacher, student, method, f"seed{seed}")
-        if known := self._known("students", *coordinates):
+        cell = (task, teacher, student, method)
+        if known := self._known("students", *cell, f"seed{seed}"):
             return known
+        selected = {"selected": self._selected(cell, found)} if others else {}
+        return self._student("students", cell, f"seed{seed}", first, seed, selected)
+
+    def _selected(self, cell: tuple[str, str, str, str], found: Sequence[Candidate]) -> Node:
+        """The choice among candidates by validation score; each trial is a node of its own."""
+        if known := self._known("selected", *cell):
+            return known
+        seed = self._study.search.seed
+        trials = {one.name: self._student("trials", cell, f"{one.name}-seed{seed}", one, seed) for one in found}
+        spec = {
+            "metric": self._study.tasks[cell[0]].metric,
+            "candidates": [{"name": one.name, "settings": dict(one.chosen)} for one in found],
+        }
+        parents = {f"trials/{name}": trial for name, trial in trials.items()}
+        return self._add("selected", cell, spec, ["codekd.training.selected"], parents)
+
+    def _student(
+        self,
+        stage: str,
+        cell: tuple[str, str, str, str],
+        name: str,
+        candidate: Candidate,
+        seed: int,
+        selected: Mapping[str, Node] | None = None,
+    ) -> Node:
+        """A student that is trained, for the study or as a trial."""
+        task, teacher, student, _ = cell
+        trained = replace(self._study.students[student], training=candidate.training)
+        architecture, loss = trained.component, candidate.method
         tokenizer = self._tokenizer(task, architecture.vocabulary_size)
-        name = f"bpe{architecture.vocabulary_size}"
+        sequences = f"bpe{architecture.vocabulary_size}"
         spec = self._training_spec(task, trained) | {
             "architecture": architecture.model_dump(mode="json", exclude={"pooling"}),
             "method": loss.model_dump(mode="json"),
             "seed": seed,
         }
         entries = [
-            "codekd.training.student",
+            "codekd.training.student" if stage == "students" else "codekd.training.trial",
             components.module_name("students", architecture.kind),
             components.module_name("methods", loss.kind),
         ]
-        parents = {"encoded": self._encoded(task, name, tokenizer, architecture.max_length)}
-        for signal in signals:
+        parents = {"encoded": self._encoded(task, sequences, tokenizer, architecture.max_length), **(selected or {})}
+        for signal in loss.requests(architecture.layers):
             captured = self._signal(task, teacher, signal)
             parents |= {f"signals/{signal.kind}": captured, f"verified/{signal.kind}": self._verified(captured)}
             if signal.unit in UNITS_OF_SYNTAX:
                 parents["syntax"] = self._syntax(task)
         if loss.reuses_head:
             parents["teacher"] = self._teacher(task, teacher)
-        return self._add("students", coordinates, spec, entries, parents)
+        return self._add(stage, (*cell, name), spec, entries, parents)
 
     def _report(self) -> Node:
         grid = self._study.grid

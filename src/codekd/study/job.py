@@ -12,8 +12,8 @@ class Job:
 
     ``spec`` holds the values this node uses, after defaults, and nothing else (no paths, device or worker
     counts); it is part of the node's identity. ``parents`` maps a role (``"examples"``, ``"encoded"``,
-    ``"signals/logits"``) to the folder that a parent node left behind. ``scratch`` is a
-    folder that survives a killed run, for checkpoints.
+    ``"signals/logits"``) to the folder that a parent node left behind, or to a file of the
+    user's (``"file/train/0"``). ``scratch`` is a folder that survives a killed run, for checkpoints.
     """
 
     stage: str
@@ -26,3 +26,11 @@ class Job:
     def name(self) -> str:
         """Stage and coordinates for messages, e.g. ``students exception/minilm/bigru-1.5m/kd/seed1``."""
         return f"{self.stage} {'/'.join(self.coordinates)}"
+
+    def files(self) -> dict[str, list[Path]]:
+        """The user's files among the parents, by the role that the component gave them."""
+        found: dict[str, list[Path]] = {}
+        for name, path in self.parents.items():
+            if name.startswith("file/"):
+                found.setdefault(name.split("/")[1], []).append(path)
+        return found

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from codekd.data.pins import Pin, read_pins
 from codekd.errors import CodekdError
 from codekd.study import components
 from codekd.study.config import Corpus, Study, StudyFile, Trained
+from codekd.study.lock import pinned, read_lock
 from codekd.study.problems import Place, Problems
 from codekd.study.training import Training
 
@@ -27,13 +29,14 @@ def presets() -> dict[str, dict[str, dict[str, Any]]]:
     return {section: yaml.safe_load((folder / f"{section}.yaml").read_text()) for section in components.PACKAGES}
 
 
-def load_study(config: Mapping[str, Any], files: Sequence[Path]) -> Study:
+def load_study(config: Mapping[str, Any], files: Sequence[Path], lock: Mapping[str, str] | None = None) -> Study:
     """Check a config and resolve it.
 
     Args:
         config: the merged content of the config files.
         files: the files it came from. Relative paths in the config start at the folder of the first one; messages
             name their lines.
+        lock: commits of what comes from the hub; by default those in the lock file beside the first file.
 
     Raises:
         CodekdError: every problem found, each with its file, line and key.
@@ -55,6 +58,10 @@ def load_study(config: Mapping[str, Any], files: Sequence[Path]) -> Study:
         for name, definition in getattr(file, section).items():
             if "preset" in definition and definition["preset"] not in presets()[section]:
                 problems.add_unknown((section, name, "preset"), definition["preset"], presets()[section])
+    for section in ("students", "methods"):
+        for name in getattr(file.search, section):
+            if name not in known[section]:
+                problems.add_unknown(("search", section, name), name, known[section])
     for group, tasks in file.vocabularies.items():
         for index, name in enumerate(tasks):
             if name not in known["tasks"]:
@@ -66,10 +73,17 @@ def load_study(config: Mapping[str, Any], files: Sequence[Path]) -> Study:
         for section in components.PACKAGES
     }
     folder = files[0].parent if files else Path()
+    if lock is None:
+        lock = read_lock(files[0]) if files else {}
+    resolved["tasks"] = {name: pinned(task, "datasets", lock) for name, task in resolved["tasks"].items()}
+    resolved["teachers"] = {
+        name: teacher and replace(teacher, component=pinned(teacher.component, "models", lock))
+        for name, teacher in resolved["teachers"].items()
+    }
     corpora = {name: _pins(name, folder, corpus, problems) for name, corpus in file.corpora.items()}
-    split = _split(folder / file.split, problems)
+    split = _split(folder / file.split, problems) if file.split else {}
     problems.raise_any()
-    return Study(file.name, file.grid, corpora, split, file.vocabularies, **resolved)
+    return Study(file.name, folder, file.grid, corpora, split, file.vocabularies, file.search, **resolved)
 
 
 def _resolve(section: str, name: str, file: StudyFile, problems: Problems) -> Any:

@@ -84,6 +84,9 @@ def _examples(node: Node, results: Path) -> dict[str, int]:
 
 
 def _shape(node: Node) -> TeacherShape:
+    if "teacher" not in node.parents:
+        pretrained, classes = node.parents["pretrained"].spec, len(node.spec["classes"])
+        return TeacherShape(classes, pretrained["layers"], pretrained["width"])
     teacher = node.parents["teacher"]
     pretrained = teacher.parents["pretrained"].spec
     width = pooled_width(pretrained["width"], teacher.spec["pooling"])

@@ -2,7 +2,6 @@
 
 import argparse
 import errno
-import hashlib
 import json
 import logging
 import os
@@ -20,10 +19,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from codekd.errors import CodekdError
+from codekd.study.content import digest_of
 from codekd.study.graph import MANIFEST, identity
 from codekd.study.identity import code_digest
 from codekd.study.job import Job
+from codekd.study.lease import leased_gpus
 
+ON_GPU = ("teachers", "signals", "verified", "trials", "students")
 LIBRARIES = ("codekd", "torch", "transformers", "tokenizers", "numpy", "pyarrow", "polars", "scikit-learn")
 Run = Callable[[Job, Path], dict[str, Any]]
 RunTogether = Callable[[Sequence[Job], Sequence[Path]], Sequence[dict[str, Any]]]
@@ -106,8 +108,10 @@ def run_nodes(
             shutil.rmtree(work, ignore_errors=True)
             work.mkdir()
             works.append(work)
-            parents = {role: Path(parent["folder"]) for role, parent in node["parents"].items()}
+            parents = {role: _place(parent) for role, parent in node["parents"].items()}
             jobs.append(Job(node["stage"], tuple(node["coordinates"]), node["spec"], parents, scratch))
+        if nodes[0]["stage"] in ON_GPU:
+            locks.enter_context(leased_gpus())
         started = time.time()
         summaries = run(jobs, works)
         for node, output, work, summary in zip(nodes, outputs, works, summaries, strict=True):
@@ -139,9 +143,12 @@ def _check(node: Mapping[str, Any], output: Path) -> None:
 
 def _check_parents(nodes: Sequence[Mapping[str, Any]], unread: str | None) -> None:
     """That what the nodes read is what was written: identities, sizes and checksums."""
-    parents = {parent["folder"]: (role, parent) for node in nodes for role, parent in node["parents"].items()}
-    for role, parent in parents.values():
-        folder = Path(parent["folder"])
+    parents = {_place(parent): (role, parent) for node in nodes for role, parent in node["parents"].items()}
+    for folder, (role, parent) in parents.items():
+        if "file" in parent:
+            if digest_of(folder) != parent["identity"]:
+                raise CodekdError(f"{folder} changed after this job was planned; run the command again.")
+            continue
         manifest = read_manifest(folder)
         if manifest["identity"] != parent["identity"]:
             raise CodekdError(f"{folder}, read as {role}, has another identity in its manifest; delete it.")
@@ -152,6 +159,11 @@ def _check_parents(nodes: Sequence[Mapping[str, Any]], unread: str | None) -> No
                     f"{path} is not what was written there: it is missing, or its size or SHA-256 is not that in "
                     f"{MANIFEST}. Delete {folder} and run again."
                 )
+
+
+def _place(parent: Mapping[str, str]) -> Path:
+    """The folder of a node, or a file of the user's."""
+    return Path(parent.get("folder") or parent["file"])
 
 
 def _manifest(node: Mapping[str, Any], work: Path, summary: dict[str, Any], started: float) -> dict[str, Any]:
@@ -180,8 +192,7 @@ def _publish(work: Path, folder: Path, manifest: dict[str, Any]) -> None:
 
 
 def _size_and_hash(path: Path) -> dict[str, Any]:
-    with path.open("rb") as stream:
-        return {"size": path.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+    return {"size": path.stat().st_size, "sha256": digest_of(path)}
 
 
 def _version(library: str) -> str | None:

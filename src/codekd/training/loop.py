@@ -42,12 +42,16 @@ class Objective:
 
 @dataclass(frozen=True)
 class Fit:
-    """A finished run: one row an epoch, and the weights after the best and the last epoch."""
+    """A finished run: one row an epoch, and the weights after the best and the last epoch.
+
+    ``parts`` is into how many a batch was cut at last, so that it fitted into memory.
+    """
 
     history: list[dict[str, Any]]
     best: checkpoint.State
     last: checkpoint.State
     best_epoch: int
+    parts: int
 
 
 def fit(
@@ -71,14 +75,7 @@ def fit(
     Raises:
         CodekdError: the loss stopped being finite.
     """
-    trained = trainable(model, objective, device)
-    optimizer = torch.optim.AdamW(
-        trained.parameters(),
-        lr=settings.learning_rate,
-        eps=1e-8,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
+    stepper = Stepper(model, objective, settings, device, name)
     plan = [_batches(train, settings, seed, epoch) for epoch in range(settings.epochs)]
     steps = sum(len(batches) for batches in plan)
     history: list[dict[str, Any]] = []
@@ -87,7 +84,7 @@ def fit(
         parts, history = resumed
         model.load_state_dict(parts["model"])
         objective.parts.load_state_dict(parts.get("parts", {}))
-        checkpoint.restore_optimizer(optimizer, parts["optimizer"])
+        checkpoint.restore_optimizer(stepper.optimizer, parts["optimizer"])
         best = parts["best"]
         log.info("%s: resumed after epoch %d", name, len(history))
 
@@ -98,13 +95,12 @@ def fit(
         started = time.perf_counter()
         done = sum(len(earlier) for earlier in plan[:epoch])
         total = 0.0
-        trained.train()
+        stepper.trained.train()
         shown = track(batches, description=f"{name}, epoch {epoch + 1}/{settings.epochs}", unit="batch")
         for index, rows in enumerate(shown):
-            for group in optimizer.param_groups:
+            for group in stepper.optimizer.param_groups:
                 group["lr"] = settings.learning_rate * schedule(done + index, steps, settings.warmup)
-            batch = train.batch(rows, device.device)
-            value = training_step(trained, objective, batch, optimizer, settings, train.vocabulary, device)
+            value = stepper.step(train, rows)
             if not np.isfinite(value):
                 ids = ", ".join(train.ids[row] for row in rows)
                 raise CodekdError(
@@ -123,7 +119,7 @@ def fit(
         states = {
             "model": _weights(model),
             "parts": _weights(objective.parts),
-            "optimizer": checkpoint.optimizer_state(optimizer),
+            "optimizer": checkpoint.optimizer_state(stepper.optimizer),
             "best": best,
         }
         checkpoint.save(scratch, states, history)
@@ -138,13 +134,7 @@ def fit(
             len(train) / seconds,
             (settings.epochs - epoch - 1) * (time.perf_counter() - started),
         )
-    return Fit(history, best, _weights(model), best_epoch(history, metric))
-
-
-def trainable(model: PreTrainedModel, objective: Objective, device: Device) -> torch.nn.ModuleDict:
-    """The ``model`` and the objective's ``parts`` on a device, as :func:`training_step` takes them."""
-    set_training_attention(model, device)
-    return torch.nn.ModuleDict({"model": model, "parts": objective.parts}).to(device.device)
+    return Fit(history, best, _weights(model), best_epoch(history, metric), stepper.parts)
 
 
 def schedule(step: int, steps: int, warmup: float) -> float:
@@ -165,29 +155,72 @@ def _batches(train: Encoded, settings: Training, seed: int, epoch: int) -> list[
     return training_batches(train.lengths, settings.batch_size, settings.batch_tokens, generator)
 
 
-def training_step(
-    trained: torch.nn.ModuleDict,
-    objective: Objective,
-    batch: Batch,
-    optimizer: torch.optim.Optimizer,
-    settings: Training,
-    vocabulary: Vocabulary,
-    device: Device,
-) -> float:
-    """One step of an optimizer on a batch; ``trained`` is what :func:`trainable` gave."""
-    with device.autocast():
-        output = trained["model"](
-            input_ids=drop_words(batch, settings.word_dropout, vocabulary),
-            attention_mask=batch.attention_mask,
-            token_type_ids=batch.token_type_ids,
-            output_hidden_states=objective.states,
+class Stepper:
+    """A model and the objective's parts on a device, and the AdamW that trains them.
+
+    A batch that does not fit into memory is cut into ``parts``, from then on: their gradients add up to that of the
+    whole. A loss that relates the examples of a batch then relates those of a part.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, objective: Objective, settings: Training, device: Device, name: str
+    ) -> None:
+        set_training_attention(model, device)
+        self.trained = torch.nn.ModuleDict({"model": model, "parts": objective.parts}).to(device.device)
+        self.optimizer = torch.optim.AdamW(
+            self.trained.parameters(),
+            lr=settings.learning_rate,
+            eps=1e-8,
+            weight_decay=settings.weight_decay,
+            fused=True,
         )
-    value = objective.loss(output, batch, objective.parts)
-    optimizer.zero_grad(set_to_none=True)
-    value.backward()
-    torch.nn.utils.clip_grad_norm_(trained.parameters(), settings.clip)
-    optimizer.step()
-    return value.item()
+        self.parts = 1
+        self._scaler = torch.amp.GradScaler(device.device.type, enabled=device.dtype == torch.float16)
+        self._objective = objective
+        self._settings = settings
+        self._device = device
+        self._name = name
+
+    def step(self, train: Encoded, rows: Rows) -> float:
+        """Take a step on the examples at some rows, and return their loss.
+
+        Raises:
+            CodekdError: a single example does not fit into memory.
+        """
+        while True:
+            self.optimizer.zero_grad(set_to_none=True)
+            cuts = np.array_split(rows, min(self.parts, len(rows)))
+            try:
+                value = sum(self._add_gradient(train, cut, len(cut) / len(rows)) for cut in cuts)
+                break
+            except torch.OutOfMemoryError:
+                self._halve(len(rows))
+        self._scaler.unscale_(self.optimizer)
+        torch.nn.utils.clip_grad_norm_(self.trained.parameters(), self._settings.clip)
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
+        return value
+
+    def _add_gradient(self, train: Encoded, rows: Rows, share: float) -> float:
+        batch = train.batch(rows, self._device.device)
+        with self._device.autocast():
+            output = self.trained["model"](
+                input_ids=drop_words(batch, self._settings.word_dropout, train.vocabulary),
+                attention_mask=batch.attention_mask,
+                token_type_ids=batch.token_type_ids,
+                output_hidden_states=self._objective.states,
+            )
+        value = self._objective.loss(output, batch, self._objective.parts) * share
+        self._scaler.scale(value).backward()
+        return value.item()
+
+    def _halve(self, examples: int) -> None:
+        if self.parts >= examples:
+            raise CodekdError(f"{self._name}: one example does not fit into memory. Lower `max_length`.")
+        self.parts *= 2
+        log.warning("%s: out of memory; from here on batches are cut into %d parts", self._name, self.parts)
+        if self._device.device.type == "cuda":
+            torch.cuda.empty_cache()
 
 
 def _weights(model: torch.nn.Module) -> checkpoint.State:

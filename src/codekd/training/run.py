@@ -12,14 +12,32 @@ from transformers import PreTrainedModel
 
 from codekd.analysis.metrics import scores
 from codekd.data.batches import Encoded, load_encoded
-from codekd.models.device import choose_device
+from codekd.models.device import Device, choose_device
 from codekd.models.inference import predict
 from codekd.models.vocabulary import TOKENIZER_FILES
 from codekd.study.training import Training
-from codekd.training.loop import Objective, fit
+from codekd.training.loop import Fit, Objective, fit
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
+
+
+def fit_model(job: "Job", model: PreTrainedModel, objective: Objective, train: Encoded) -> tuple[Fit, Device]:
+    """Fit a model with a job's numbers; the best epoch is chosen on the validation split."""
+    device = choose_device(model)
+    fitted = fit(
+        model,
+        objective,
+        train,
+        load_encoded(job.parents["encoded"], ["valid"]),
+        Training.model_validate(job.spec["training"]),
+        seed=job.spec["seed"],
+        metric=job.spec["metric"],
+        device=device,
+        scratch=job.scratch,
+        name=job.name,
+    )
+    return fitted, device
 
 
 def train_model(
@@ -27,29 +45,16 @@ def train_model(
 ) -> dict[str, Any]:
     """Fit a model and write it as a Hugging Face folder with its metrics, history and test predictions.
 
-    The best epoch is chosen on the validation split; the test split is looked at once, after that.
+    The test split is looked at once, after the best epoch was chosen.
     """
     encoded = job.parents["encoded"]
     classes, metric = job.spec["classes"], job.spec["metric"]
-    device = choose_device(model)
-    valid = load_encoded(encoded, ["valid"])
+    run, device = fit_model(job, model, objective, train)
+    epochs = len(run.history)
     test = load_encoded(encoded, ["test"])
-    settings = Training.model_validate(job.spec["training"])
-    run = fit(
-        model,
-        objective,
-        train,
-        valid,
-        settings,
-        seed=job.spec["seed"],
-        metric=metric,
-        device=device,
-        scratch=job.scratch,
-        name=job.name,
-    )
     evaluated: dict[str, dict[str, dict[str, float]]] = {}
     tested: dict[int, NDArray[np.float32]] = {}
-    for name, epoch, weights in (("last_scores", settings.epochs, run.last), ("scores", run.best_epoch, run.best)):
+    for name, epoch, weights in (("last_scores", epochs, run.last), ("scores", run.best_epoch, run.best)):
         model.load_state_dict(weights)
         if epoch not in tested:
             tested[epoch] = predict(model, test, device)
@@ -66,7 +71,7 @@ def train_model(
         "metric": metric,
         "parameters": model.num_parameters(),
         "best_epoch": run.best_epoch,
-        "epochs": settings.epochs,
+        "epochs": epochs,
         "train_seconds": round(seconds, 3),
         "examples_per_second": round(seen / seconds, 1),
         "examples_seen": seen,
@@ -74,11 +79,16 @@ def train_model(
     }
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
     pl.DataFrame(run.history).write_parquet(folder / "history.parquet")
+    write_predictions(folder, test, logits)
+    model.cpu().save_pretrained(folder)
+    for name in TOKENIZER_FILES:
+        shutil.copyfile(encoded / name, folder / name)
+    return metrics | device.describe() | {"parts_of_a_batch": run.parts}
+
+
+def write_predictions(folder: Path, test: Encoded, logits: NDArray[np.float32]) -> None:
+    """Write ``predictions.parquet``: id, label, prediction and logits of the test examples."""
     pl.DataFrame(
         {"id": test.ids, "label": test.labels, "prediction": logits.argmax(1), "logits": logits.tolist()},
         schema={"id": pl.String, "label": pl.Int32, "prediction": pl.Int32, "logits": pl.List(pl.Float32)},
     ).write_parquet(folder / "predictions.parquet")
-    model.cpu().save_pretrained(folder)
-    for name in TOKENIZER_FILES:
-        shutil.copyfile(encoded / name, folder / name)
-    return metrics | device.describe()

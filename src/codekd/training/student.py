@@ -17,6 +17,7 @@ from codekd.signals.format import read_signal
 from codekd.study import components
 from codekd.training.loop import Objective
 from codekd.training.run import train_model
+from codekd.training.selected import with_choice
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
@@ -26,8 +27,9 @@ LEARNED_FROM = {"labelled": ("train",), "all": TRANSFER}
 
 def run(job: "Job", folder: Path) -> dict[str, Any]:
     """Train a student on the part of the transfer set that its method uses, from cached signals."""
-    model, objective, train = prepare(job)
-    return train_model(job, folder, model, objective, train)
+    if "selected" in job.parents:
+        job = replace(job, spec=with_choice(job.spec, job.parents["selected"]))
+    return train_model(job, folder, *prepare(job))
 
 
 def prepare(job: "Job") -> tuple[PreTrainedModel, Objective, Encoded]:

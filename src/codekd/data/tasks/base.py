@@ -1,11 +1,15 @@
 """What every task's config has."""
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from codekd.study.base import Model
 from codekd.study.pooling import Shape
+
+Language = Literal["python", "c", "java", "plain"]
 
 GIVES_UNLABELLED = ("train", "transfer")
 """Parts of the split whose packages give unlabelled examples."""
@@ -24,13 +28,15 @@ class TaskConfig(Model):
     """A task: where its examples come from, its classes and its metric.
 
     The class variables say what holds for the kind as such: the corpora it is made from, the columns of its
-    input, whether that input has a ``__HOLE__``, and its language (``plain`` is any other).
+    input, whether that input has a ``__HOLE__``, its language (``plain`` is any other), and whether its splits are
+    those of a public dataset, in which anything may be twice.
     """
 
     corpora: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[tuple[str, ...]] = ("code",)
     has_hole: ClassVar[bool] = False
-    language: ClassVar[Literal["python", "c", "java", "plain"]] = "python"
+    language: ClassVar[Language]
+    official_splits: ClassVar[bool] = False
 
     kind: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Module in data/tasks that builds the examples.")
     examples: Limits = Field(Limits(), description="How many examples of each split are kept.")
@@ -48,3 +54,11 @@ class TaskConfig(Model):
         if len(self.columns) == 2:
             return "pair"
         return "hole" if self.has_hole else "code"
+
+    def local_files(self, folder: Path) -> Mapping[str, Sequence[Path]]:
+        """The user's files that it is made from, by role; ``folder`` is that of the config file."""
+        return {}
+
+    def spec(self) -> dict[str, Any]:
+        """What determines the examples, but for the content of files."""
+        return self.model_dump(mode="json", exclude={"metric", "max_length"})

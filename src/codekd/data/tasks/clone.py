@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from codekd.data.tasks.base import TaskConfig
+from codekd.data.tasks.base import Language, TaskConfig
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,6 +23,7 @@ class Config(TaskConfig):
     """Clone detection on the pinned wheels."""
 
     corpora: ClassVar[tuple[str, ...]] = ("current", "previous")
+    language: ClassVar[Language] = "python"
     columns: ClassVar[tuple[str, ...]] = ("code_a", "code_b")
 
     kind: Literal["clone"] = "clone"

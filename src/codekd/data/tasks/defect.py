@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from codekd.data.tasks.base import TaskConfig
+from codekd.data.tasks.base import Language, TaskConfig
 
 if TYPE_CHECKING:
     import polars as pl
@@ -20,6 +20,7 @@ class Config(TaskConfig):
     """Defect detection on the pinned wheels."""
 
     corpora: ClassVar[tuple[str, ...]] = ("current",)
+    language: ClassVar[Language] = "python"
 
     kind: Literal["defect"] = "defect"
     classes: tuple[str, ...] = Field(("clean", "defect"), min_length=2, description="Two classes.")

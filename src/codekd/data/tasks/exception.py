@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from codekd.data.tasks.base import TaskConfig
+from codekd.data.tasks.base import Language, TaskConfig
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,6 +28,7 @@ class Config(TaskConfig):
     """Exception classification on the pinned wheels."""
 
     corpora: ClassVar[tuple[str, ...]] = ("current", "previous")
+    language: ClassVar[Language] = "python"
     has_hole: ClassVar[bool] = True
 
     kind: Literal["exception"] = "exception"

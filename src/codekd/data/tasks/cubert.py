@@ -1,0 +1,46 @@
+"""Exception classification on CuBERT's dataset (Kanade et al. 2020, arXiv 2001.00059), made of ETH Py150 Open.
+
+A folder holds the shards ``train.jsontxt-*``, ``dev.jsontxt-*`` and ``eval.jsontxt-*``, a JSON object a line with
+``function``, ``label`` and ``info``, or the Parquet files of a copy on the hub.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from codekd.data.tasks._public import PublicTask
+from codekd.data.tasks.base import Language
+from codekd.data.tasks.exception import CLASSES
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class Config(PublicTask):
+    """Which exception type did the author catch? Shown is a Python function with ``__HOLE__`` for the type."""
+
+    has_hole: ClassVar[bool] = True
+    language: ClassVar[Language] = "python"
+    layouts: ClassVar[tuple[Mapping[str, str], ...]] = (
+        {"train": "train.jsontxt-*", "valid": "dev.jsontxt-*", "test": "eval.jsontxt-*"},
+    )
+
+    kind: Literal["cubert"] = "cubert"
+    classes: tuple[str, ...] = Field(CLASSES, min_length=2, description="Exception types.")
+    metric: Literal["accuracy", "f1", "macro_f1"] = Field("accuracy", description="Chooses the best epoch.")
+
+
+def read(config: Config, files: Mapping[str, Sequence[Path]]) -> "tuple[dict[str, pl.DataFrame], dict[str, int]]":
+    """Frames by split, and how many rows were left out for what."""
+    from codekd.data.tasks._reading import Example, Reader, Row, one_hole
+
+    reader = Reader(config, config.source)
+
+    def example(row: Row) -> Example:
+        code, label, info = one_hole(row.text("function")), row.label("label", reader.classes), row.text("info")
+        # Rows have no number, and the clauses of a function the same info.
+        return {"key": reader.unseen(info, code), "code": code, "label": label, "group": info}
+
+    return reader.frames(files, example)

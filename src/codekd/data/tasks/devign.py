@@ -1,0 +1,43 @@
+"""Defect detection on Devign (Zhou et al. 2019, arXiv 1909.03496), with the splits of CodeXGLUE (arXiv 2102.04664).
+
+A folder holds ``train.jsonl``, ``valid.jsonl`` and ``test.jsonl`` with ``project``, ``commit_id``, ``target``, ``func``
+and ``idx``, or the Parquet files of the hub's copy.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from codekd.data.tasks._public import PublicTask
+from codekd.data.tasks.base import Language
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class Config(PublicTask):
+    """Is this C function vulnerable?"""
+
+    language: ClassVar[Language] = "c"
+    layouts: ClassVar[tuple[Mapping[str, str], ...]] = ({part: f"{part}.jsonl" for part in ("train", "valid", "test")},)
+
+    kind: Literal["devign"] = "devign"
+    classes: tuple[str, ...] = Field(("safe", "vulnerable"), description="Two classes, by `target`.")
+    metric: Literal["accuracy", "f1", "macro_f1"] = Field("accuracy", description="Chooses the best epoch.")
+
+
+def read(config: Config, files: Mapping[str, Sequence[Path]]) -> "tuple[dict[str, pl.DataFrame], dict[str, int]]":
+    """Frames by split, and how many rows were left out for what."""
+    from codekd.data.tasks._reading import Example, Reader, Row
+
+    reader = Reader(config, config.source)
+
+    def example(row: Row) -> Example:
+        code, label, project = row.text("func"), row.label("target", reader.classes), row.text("project")
+        # On the hub the number is called id.
+        number = row.name("id" if "id" in row.names else "idx")
+        return {"key": reader.unseen(number), "code": code, "label": label, "group": project}
+
+    return reader.frames(files, example)

@@ -1,0 +1,100 @@
+"""Any encoder that transformers knows, in a folder of one's own or on the hub: UniXcoder, ModernBERT, CodeT5, ..."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from codekd.data.sources import Source
+from codekd.errors import CodekdError
+from codekd.models.teachers.base import Teacher
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+WEIGHTS = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
+TOKENIZER = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.json", "merges.txt", "vocab.txt", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model"),
+)
+FILES = ("config.json", *WEIGHTS, *TOKENIZER)
+
+
+class Config(Teacher):
+    """A pretrained encoder as a Hugging Face checkpoint with its weights in safetensors format."""
+
+    kind: Literal["checkpoint"] = "checkpoint"
+    source: Source = Field(description="A folder with the checkpoint's files, or a repository of the hub.")
+
+    def local_files(self, folder: Path) -> dict[str, list[Path]]:
+        """The files of a local source, by name; none of one on the hub.
+
+        Raises:
+            CodekdError: the folder holds no such checkpoint.
+        """
+        return checkpoint_files(self.source, folder)
+
+    def origin(self) -> dict[str, Any]:
+        """What determines the pretrained files, for the identity, but for the content of local ones."""
+        return {"kind": self.kind, **self.source.identity()}
+
+
+def checkpoint_files(source: Source, folder: Path) -> dict[str, list[Path]]:
+    """The files of a checkpoint in a local folder, by name; none of one on the hub.
+
+    Raises:
+        CodekdError: the folder holds no such checkpoint.
+    """
+    if source.folder is None:
+        return {}
+    root = source.path(folder)
+    found = {path.name: [path] for pattern in FILES for path in sorted(root.glob(pattern))}
+    _check_names(found, str(root))
+    return found
+
+
+def obtain(origin: Mapping[str, Any], files: Mapping[str, Sequence[Path]], folder: Path) -> None:
+    """Write the encoder's files into a folder.
+
+    Raises:
+        CodekdError: the hub cannot be reached, or has no such checkpoint.
+    """
+    paths = [path for one in files.values() for path in one] or _download(origin["hub"], origin["revision"])
+    for path in paths:
+        shutil.copyfile(path, folder / path.name)
+
+
+def _download(name: str, revision: str) -> list[Path]:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    from codekd.data.wheels import resources_folder
+
+    cache = resources_folder() / "hub"
+    try:
+        root = Path(snapshot_download(name, revision=revision, cache_dir=cache, allow_patterns=list(FILES)))
+    except (OSError, HfHubHTTPError, LocalEntryNotFoundError, ValueError) as error:
+        raise CodekdError(
+            f"the model {name} at {revision} cannot be had from the hub: {error}. On a machine without network, copy "
+            f"what `hf download {name} --revision {revision} --local-dir PATH` writes elsewhere, and name it with "
+            f"`source: {{folder: PATH}}`."
+        ) from None
+    paths = sorted(path for path in root.iterdir() if path.is_file())
+    _check_names([path.name for path in paths], name)
+    return paths
+
+
+def _check_names(names: "Iterable[str]", where: str) -> None:
+    names = set(names)
+    if "config.json" not in names:
+        raise CodekdError(f"{where} is no checkpoint: it has no config.json")
+    if not any(name.endswith(".safetensors") for name in names):
+        raise CodekdError(
+            f"{where} has no weights in safetensors format, and others are not read, because loading them can run "
+            f"code. Many repositories have converted weights in a pull request (`revision: refs/pr/1`); or, where you "
+            f"trust the file, AutoModel.from_pretrained(...).save_pretrained(PATH) and `source: {{folder: PATH}}`."
+        )
+    if not names.intersection(TOKENIZER):
+        raise CodekdError(f"{where} has no tokenizer; needed is one of {', '.join(TOKENIZER)}")

@@ -1,0 +1,186 @@
+"""Signals of a language model that is asked about an example: logits over the classes, of scores or of answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Formatter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessor, LogitsProcessorList
+
+from codekd.data.batches import Encoded, Rows, load_encoded, sorted_batches
+from codekd.data.rows import Captured, Fixed
+from codekd.errors import CodekdError
+from codekd.models.device import Device, choose_device
+
+if TYPE_CHECKING:
+    from codekd.study.job import Job
+
+BATCH_SIZE = 16
+BATCH_TOKENS = 8192
+
+Scores = NDArray[np.float32]
+Ids = list[int]
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A causal language model, its question, and where it runs.
+
+    ``template`` alternates token ids with the pieces of code that come between them; ``words`` are those of the
+    classes.
+    """
+
+    model: Any
+    tokenizer: Any
+    device: Device
+    encoded: Path
+    question: dict[str, Any]
+    template: tuple[Ids | int, ...]
+    words: tuple[str, ...]
+
+    @classmethod
+    def load(cls, jobs: "Sequence[Job]") -> "Teacher":
+        """The one model of some jobs; parents are ``pretrained`` and ``encoded``.
+
+        Raises:
+            CodekdError: the words are not one for each class, or the prompt is for another number of pieces of code.
+        """
+        [job] = jobs
+        folder, question = job.parents["pretrained"], job.spec["question"]
+        words = tuple(question["words"] or job.spec["classes"])
+        if len(set(words)) != len(job.spec["classes"]):
+            raise CodekdError(
+                f"the teacher's `words` must be {len(job.spec['classes'])} different ones, one for each of "
+                f"{', '.join(job.spec['classes'])}; they are {', '.join(words)}"
+            )
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+        )
+        device = choose_device(model)
+        if device.device.type == "cuda":
+            model = model.to(device.dtype)
+        template = _template(question["prompt"], job.spec["columns"], tokenizer)
+        model.to(device.device).eval()
+        return cls(model, tokenizer, device, job.parents["encoded"], question, template, words)
+
+    def signals(
+        self, wanted: Sequence[Any], split: str, shard: int, rows: Rows | None = None
+    ) -> tuple[Encoded, list[Captured]]:
+        """Ask about a shard of a split, or some of its rows: the shard, and the logits ``(rows, classes)`` float32."""
+        data = load_encoded(self.encoded, [split], shard)
+        rows = np.arange(len(data)) if rows is None else rows
+        answer = self._scores if self.question["answers"] == "score" else self._counts
+        logits = np.empty((len(rows), len(self.words)), dtype=np.float32)
+        for chosen in sorted_batches(data.lengths[rows], BATCH_SIZE, BATCH_TOKENS):
+            prompts = [self._prompt(data, row) for row in rows[chosen]]
+            logits[chosen] = answer(prompts, [data.ids[row] for row in rows[chosen]])
+        return data, [Fixed(logits) for _ in wanted]
+
+    def _prompt(self, data: Encoded, row: int) -> Ids:
+        tokens = data.tokens[data.offsets[row] : data.offsets[row + 1]]
+        pieces = np.split(tokens, [data.second_start[row]])
+        return [token for part in self.template for token in (pieces[part] if isinstance(part, int) else part)]
+
+    @torch.inference_mode()
+    def _scores(self, prompts: list[Ids], ids: Sequence[str]) -> Scores:
+        """Log-probabilities of the words ``(prompts, words)``: what is asked is read once, not once a word."""
+        words = [self.tokenizer.encode(word, add_special_tokens=False) for word in self.words]
+        input_ids, mask = self._left_padded(prompts)
+        read = self.model(input_ids=input_ids, attention_mask=mask, position_ids=_positions(mask), use_cache=True)
+        first = read.logits[:, -1].float().log_softmax(-1)
+        scores = torch.stack([first[:, word[0]] for word in words], dim=1)
+        if longest := max(map(len, words)) - 1:
+            # Of every prompt a copy for every word; a word's last token is read by nobody.
+            cache = read.past_key_values
+            cache.batch_repeat_interleave(len(words))
+            padded = torch.tensor([word[:-1] + [0] * (longest + 1 - len(word)) for word in words], device=mask.device)
+            given = padded.repeat(len(prompts), 1)
+            mask = torch.cat([mask.repeat_interleave(len(words), 0), torch.ones_like(given)], dim=1)
+            more = self.model(
+                input_ids=given,
+                attention_mask=mask,
+                position_ids=_positions(mask)[:, -longest:],
+                past_key_values=cache,
+            )
+            found = more.logits.float().log_softmax(-1).unflatten(0, scores.shape)
+            for index, word in enumerate(words):
+                for place, token in enumerate(word[1:]):
+                    scores[:, index] += found[:, index, place, token]
+        return scores.cpu().numpy()
+
+    @torch.inference_mode()
+    def _counts(self, prompts: list[Ids], ids: Sequence[str]) -> Scores:
+        """Logarithms of the smoothed shares of the words among sampled answers, ``(prompts, words)``.
+
+        What is sampled for an example depends on its id alone, and not on its batch.
+        """
+        count = self.question["samples"]
+        input_ids, mask = self._left_padded([prompt for prompt in prompts for _ in range(count)])
+        generators = [np.random.default_rng([number, *map(ord, name)]) for name in ids for number in range(count)]
+        texts = self.model.generate(
+            input_ids=input_ids,
+            attention_mask=mask,
+            do_sample=False,
+            max_new_tokens=self.question["new_tokens"],
+            pad_token_id=self._padding,
+            logits_processor=LogitsProcessorList([_Sampling(generators, self.question["temperature"])]),
+        )
+        answers = self.tokenizer.batch_decode(texts[:, input_ids.shape[1] :], skip_special_tokens=True)
+        votes = np.full((len(prompts), len(self.words)), self.question["smoothing"], dtype=np.float32)
+        for index, answer in enumerate(answers):
+            if (word := named(answer, self.words)) is not None:
+                votes[index // count, word] += 1
+        return np.log(votes / votes.sum(1, keepdims=True))
+
+    def _left_padded(self, prompts: list[Ids]) -> tuple[Tensor, Tensor]:
+        longest = max(map(len, prompts))
+        ids = [[self._padding] * (longest - len(prompt)) + prompt for prompt in prompts]
+        mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+        return torch.tensor(ids, device=self.device.device), torch.tensor(mask, device=self.device.device)
+
+    @property
+    def _padding(self) -> int:
+        """A token to pad with, which nothing attends to."""
+        known = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id)
+        return next((token for token in known if token is not None), 0)
+
+
+class _Sampling(LogitsProcessor):
+    """Makes the greedy choice a random one: the largest of logits with Gumbel noise has the model's distribution."""
+
+    def __init__(self, generators: Sequence[np.random.Generator], temperature: float) -> None:
+        self._generators = generators
+        self._temperature = temperature
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        noise = np.stack([generator.gumbel(size=scores.shape[-1]) for generator in self._generators])
+        return scores / self._temperature + torch.from_numpy(noise).to(scores)
+
+
+def named(answer: str, words: Sequence[str]) -> int | None:
+    """The number of the word that an answer names first, the longest of those that begin there; case is ignored."""
+    text = answer.casefold()
+    found = [(text.find(word.strip().casefold()), -len(word), number) for number, word in enumerate(words)]
+    return min(((place, length, number) for place, length, number in found if place >= 0), default=(0, 0, None))[2]
+
+
+def _positions(mask: Tensor) -> Tensor:
+    return (mask.cumsum(1) - 1).clamp(min=0)
+
+
+def _template(prompt: str, columns: Sequence[str], tokenizer: Any) -> tuple[Ids | int, ...]:
+    """Token ids of what stands around the code, and the numbers of the pieces of code."""
+    parts: list[Ids | int] = [] if tokenizer.bos_token_id is None else [[tokenizer.bos_token_id]]
+    for text, name, _, _ in Formatter().parse(prompt):
+        parts.append(tokenizer.encode(text, add_special_tokens=False))
+        if name is not None:
+            if name not in columns:
+                raise CodekdError(f"the teacher's `prompt` has {{{name}}}; the task's code is {', '.join(columns)}")
+            parts.append(list(columns).index(name))
+    return tuple(parts)

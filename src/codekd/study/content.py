@@ -1,0 +1,77 @@
+"""What users' own files contain: read once, remembered by size, time, inode and path.
+
+Standard library only: the Snakefile asks when it is parsed.
+"""
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from codekd.errors import CodekdError
+
+RECENT_NS = 2_000_000_000
+"""A file that changed so shortly ago may change once more within the same tick of its file system's clock."""
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """A file of the user's; its content alone is part of identities."""
+
+    path: Path
+    sha256: str
+
+
+class Contents:
+    """SHA-256 of files, remembered between runs in one JSON file that may be lost at any time."""
+
+    def __init__(self, memory: Path) -> None:
+        self._memory = memory
+
+    @cached_property
+    def _known(self) -> dict[str, list[int | str]]:
+        try:
+            known = json.loads(self._memory.read_text())
+        except (OSError, ValueError):
+            return {}
+        return known if isinstance(known, dict) else {}
+
+    def file(self, path: Path) -> LocalFile:
+        """A file with its digest.
+
+        Raises:
+            CodekdError: there is no such file, or it cannot be read.
+        """
+        path = path.absolute()
+        try:
+            found = path.stat()
+            stamp = [found.st_size, found.st_mtime_ns, found.st_ino]
+            *known, sha256 = self._known.get(str(path), [""])
+            if known == stamp:
+                return LocalFile(path, str(sha256))
+            sha256 = digest_of(path)
+        except OSError as error:
+            raise CodekdError(f"cannot read {path}: {error.strerror}") from None
+        if time.time_ns() - found.st_mtime_ns > RECENT_NS:
+            self._known[str(path)] = [*stamp, sha256]
+            self._write()
+        return LocalFile(path, sha256)
+
+    def _write(self) -> None:
+        temporary = self._memory.with_name(f"{self._memory.name}.{os.getpid()}")
+        try:
+            self._memory.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps(self._known))
+            temporary.replace(self._memory)
+        except OSError:
+            # What cannot be remembered is read again.
+            temporary.unlink(missing_ok=True)
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,84 @@
+"""GPUs of one machine among its jobs: a job works on one of them, which few enough others use.
+
+Snakemake's local executor counts GPUs and does not say which. A scheduler of a cluster does, and its word counts.
+"""
+
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+VISIBLE, SLOTS = "CUDA_VISIBLE_DEVICES", "CODEKD_SLOTS_PER_GPU"
+SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "KUBERNETES_SERVICE_HOST")
+POLL_SECONDS = 1.0
+
+log = logging.getLogger("codekd")
+
+
+@contextmanager
+def leased_gpus(count: int = 1) -> Iterator[None]:
+    """While this lasts, only ``count`` GPUs are visible, each used by no more jobs than ``$CODEKD_SLOTS_PER_GPU`` (1).
+
+    Waits for them. Nothing is done where there is no GPU, or a cluster's scheduler runs the job.
+    """
+    gpus = [] if any(name in os.environ for name in SCHEDULERS) else visible_gpus()
+    if not gpus:
+        yield
+        return
+    before = os.environ.get(VISIBLE)
+    locks = _acquire(gpus, min(count, len(gpus)), int(os.environ.get(SLOTS, "1")))
+    os.environ[VISIBLE] = ",".join(locks)
+    try:
+        yield
+    finally:
+        for lock in locks.values():
+            lock.release()
+        if before is None:
+            del os.environ[VISIBLE]
+        else:
+            os.environ[VISIBLE] = before
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that the user, or else the driver, lets this process see."""
+    if (named := os.environ.get(VISIBLE)) is not None:
+        return [name for name in named.split(",") if name and name != "-1"]
+    if shutil.which("nvidia-smi") is None:
+        return []
+    listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False)
+    count = sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+    return [str(number) for number in range(count)]
+
+
+def _acquire(gpus: list[str], count: int, slots: int) -> dict[str, FileLock]:
+    """Locks of so many GPUs, the least used first; they end with the process."""
+    folder = Path(tempfile.gettempdir(), f"codekd-gpus-{os.getuid()}")
+    folder.mkdir(exist_ok=True)
+    said = False
+    while True:
+        held: dict[str, FileLock] = {}
+        for slot in range(slots):
+            for gpu in gpus:
+                if gpu in held or len(held) == count:
+                    continue
+                lock = FileLock(folder / f"{gpu.replace('/', '_')}-{slot}.lock", timeout=0)
+                try:
+                    lock.acquire()
+                except Timeout:
+                    continue
+                held[gpu] = lock
+        if len(held) == count:
+            return held
+        for lock in held.values():
+            lock.release()
+        if not said:
+            log.info("waiting for one of the GPUs %s", ", ".join(gpus))
+            said = True
+        time.sleep(POLL_SECONDS)
