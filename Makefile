@@ -7,13 +7,12 @@ CONFIG ?= config/config.yaml
 SOURCES := src tests benchmarks workflow/scripts
 
 export OMP_NUM_THREADS ?= 1
-export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup study test bench format clean
+.PHONY: help setup study test test-cluster bench format clean
 
 help: ## List the targets.
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: $(VENV)/.done ## Create the environment in .venv from pinned requirements.
 
@@ -27,6 +26,7 @@ study: setup ## Run the study of CONFIG (config/config.yaml) and say where its r
 	$(VENV)/bin/snakemake --cores $(CORES) all --configfile $(CONFIG)
 	@echo "The report: $$($(VENV)/bin/codekd report $(CONFIG))"
 
+test test-cluster: export HF_HUB_OFFLINE = 1
 test: setup ## Formatter, linters, type checker and the whole test suite.
 	$(VENV)/bin/ruff format --check $(SOURCES)
 	$(VENV)/bin/ruff check $(SOURCES)
@@ -34,6 +34,10 @@ test: setup ## Formatter, linters, type checker and the whole test suite.
 	$(VENV)/bin/snakemake --lint
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pytest -n 2 --dist loadfile
+
+test-cluster: setup ## The smoke study through a real Slurm on this machine; needs root and Debian's packages.
+	$(VENV)/bin/pip install --disable-pip-version-check --quiet --requirement envs/slurm.txt
+	$(VENV)/bin/pytest -rs tests/cluster
 
 bench: setup ## Measure speed, size and memory; prints ratios and writes benchmarks/results.json.
 	$(VENV)/bin/python benchmarks/bench.py

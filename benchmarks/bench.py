@@ -3,7 +3,9 @@
 Needs neither Snakemake nor downloads. Results are kept by device in ``results.json``.
 """
 
+import importlib
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,7 +22,7 @@ import pyarrow.parquet as pq
 import torch
 import transformers
 import typer
-from workspace import BASE, MINILM, Workspace
+from workspace import BASE, MINILM, Workspace, pair_stages, write_pairs
 
 from codekd.data.batches import Encoded, load_encoded, load_units, shards, training_batches
 from codekd.methods import ckd
@@ -31,6 +33,8 @@ from codekd.models.inference import outputs
 from codekd.progress import track
 from codekd.signals import capture, finetuned, logits, pooled, relations, structure
 from codekd.signals.format import read_signal
+from codekd.study import components
+from codekd.study.job import Job
 from codekd.study.resolve import presets
 from codekd.study.training import Training
 from codekd.training.loop import Stepper
@@ -56,6 +60,7 @@ def main(
         "relations": relations_against_states,
         "capture": capture_memory,
         "loading": loading,
+        "pairs": pairs,
     }
     torch.set_num_threads(1)
     kept = json.loads(results.read_text()) if results.exists() else {}
@@ -251,6 +256,32 @@ def _load(folder: Path, method: str) -> Row:
     return {"student": "bigru-1.5m", "method": method, "examples": EXAMPLES, "seconds": round(seconds, 2)} | {
         "megabytes": added
     }
+
+
+def pairs(folder: Path) -> list[Row]:
+    """Seconds and peak memory of preparing as many pairs of functions as BigCloneBench has, each stage alone.
+
+    Real counts, other functions: of 9,126, 901,028 pairs for training and 415,416 each for the other splits.
+    """
+    source = folder / "bigclonebench"
+    if not source.exists():
+        write_pairs(source)
+    task = components.parse("tasks", {"kind": "bigclonebench", "source": {"folder": str(source)}})
+    found: list[Row] = []
+    for number, (name, entry, spec, parents) in enumerate(pair_stages(folder / "pairs", source, task)):
+        row = _in_new_process(_stage, entry, folder / "pairs" / name, spec, parents)
+        found.append({"stage": name, **row})
+        print(f"  pairs: {number + 1}, {name}, {row['seconds']} s", flush=True)
+    return found
+
+
+def _stage(entry: str, folder: Path, spec: Row, parents: dict[str, Path]) -> Row:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    job = Job("benchmark", (folder.name,), spec, parents, folder.parent / "scratch")
+    seconds = _seconds(importlib.import_module(entry).run, job, folder)
+    size = sum(path.stat().st_size for path in folder.rglob("*.parquet"))
+    return {"seconds": round(seconds), "peak_megabytes": _peak_megabytes(), "megabytes": round(size / 1e6)}
 
 
 def _in_new_process(function: Callable[..., Row], *arguments: Any) -> Row:

@@ -1,10 +1,12 @@
 """What the benchmarks run on: functions of installed packages, a teacher of MiniLM's shape, production stages."""
 
 import importlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import torch
 import transformers
@@ -27,6 +29,9 @@ Sizes = Mapping[str, int]
 
 MINILM = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
 BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
+
+PAIRED_FUNCTIONS = 9_126
+PAIRS = {"train": 901_028, "valid": 415_416, "test": 415_416}
 
 
 class Workspace:
@@ -137,3 +142,33 @@ def _functions() -> Iterator[str]:
     for package in (torch, transformers):
         for path in sorted(Path(package.__file__).parent.rglob("*.py")):
             yield from (function.code for function in functions_of(path.read_text(errors="replace")))
+
+
+def write_pairs(folder: Path) -> None:
+    """The files of BigCloneBench with its numbers of functions and pairs; what is a clone is drawn at random."""
+    code = [code for code, _ in zip(_functions(), range(PAIRED_FUNCTIONS), strict=False)]
+    folder.mkdir(parents=True)
+    with (folder / "data.jsonl").open("w") as stream:
+        stream.writelines(json.dumps({"func": text, "idx": str(number)}) + "\n" for number, text in enumerate(code))
+    generator = np.random.default_rng(0)
+    for part, count in PAIRS.items():
+        chosen = generator.choice(len(code) ** 2, size=count, replace=False)
+        labels = generator.integers(0, 2, size=count)
+        lines = zip(chosen // len(code), chosen % len(code), labels, strict=True)
+        (folder / f"{part}.txt").write_text("".join(f"{first}\t{second}\t{label}\n" for first, second, label in lines))
+
+
+def pair_stages(folder: Path, source: Path, task: Any) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Path]]]:
+    """Name, module, spec and parents of every stage that a task on pairs goes through before a model sees it."""
+    columns, classes = list(task.columns), list(task.classes)
+    files = task.local_files(source.parent).items()
+    parents = {f"file/{role}/{number}": path for role, paths in files for number, path in enumerate(paths)}
+    yield "examples", "codekd.data.examples", {"task": task.spec(), "split": {}}, parents
+    examples = {"examples": folder / "examples"}
+    bpe = {"size": 5000, "columns": {"pairs": columns}}
+    yield "tokenizer", "codekd.data.bpe", bpe, {"examples/pairs": folder / "examples"}
+    encoded = {"max_length": 512, "prefix": [], "classes": classes, "columns": columns, "has_hole": False}
+    yield "encoded", "codekd.data.encode", encoded, examples | {"tokenizer": folder / "tokenizer"}
+    yield "syntax", "codekd.data.lexemes", {"columns": columns, "language": task.language}, examples
+    floor = {"metric": task.metric, "classes": classes, "columns": columns, "has_hole": False}
+    yield "floor", "codekd.analysis.floors", floor, examples

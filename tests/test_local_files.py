@@ -1,5 +1,6 @@
 """Files of one's own in the graph: what they contain names the nodes, not where they lie or how old they are."""
 
+import json
 import os
 import time
 from pathlib import Path
@@ -9,11 +10,13 @@ import pytest
 import yaml
 from test_public_data import OWN, own_rows, write_csv
 
+from codekd.data import examples as examples_stage
 from codekd.errors import CodekdError
 from codekd.study import content
 from codekd.study.content import Contents
-from codekd.study.graph import Graph
+from codekd.study.graph import MANIFEST, Graph
 from codekd.study.resolve import load_study
+from codekd.study.stage import run_nodes
 
 STUDY: dict[str, Any] = {
     "name": "own",
@@ -49,6 +52,21 @@ def test_the_file_reaches_the_job_and_is_checked_there(tmp_path: Path) -> None:
     [examples] = graph.stage("examples")
     assert "mine.csv" not in str(examples.spec)
     assert yaml.safe_load(examples.job(tmp_path))["parents"]["file/all/0"]["file"] == str(tmp_path / "mine.csv")
+
+
+def test_a_file_that_is_edited_after_planning_stops_the_job(tmp_path: Path) -> None:
+    config = write(tmp_path, own_rows(20))
+    graph = Graph(load_study(yaml.safe_load(config.read_text()), [config]), tmp_path / "results")
+    [examples] = graph.stage("examples")
+    job = json.loads(examples.job(tmp_path / "results"))
+    output = tmp_path / "results" / examples.folder / MANIFEST
+    write(tmp_path, own_rows(21))
+    with pytest.raises(CodekdError, match=r"mine\.csv changed after this job was planned"):
+        run_nodes(lambda jobs, folders: [{}], [job], [output])
+    assert not output.exists()
+    write(tmp_path, own_rows(20))
+    run_nodes(lambda jobs, folders: [examples_stage.run(*jobs, *folders)], [job], [output])
+    assert json.loads(output.read_text())["summary"]["train"]["examples"] > 0
 
 
 def test_a_missing_file_is_named_with_its_task(tmp_path: Path) -> None:

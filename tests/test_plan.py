@@ -3,6 +3,7 @@
 import copy
 import importlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -371,3 +372,29 @@ def test_a_paper_sized_study_is_planned_without_heavy_imports(tmp_path):
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "students     1080     1080" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_papers_grid_is_planned_from_its_definitions_alone(tmp_path):
+    config = Path(__file__).parents[1] / "config" / "paper.yaml"
+    arguments = ["plan", str(config), "--results", str(tmp_path / "results"), "--gpu-tflops", "50"]
+    found = CliRunner().invoke(app, arguments)
+    assert found.exit_code == 0, found.output
+    hours = re.search(r"On GPUs that reach 50 TFLOP/s: about ([\d,]+) hours of one GPU", found.stdout)
+    assert 10 < int(hours[1].replace(",", "")) < 2000
+    assert "1080 students" in found.stdout and re.search(r"total +\d+ GB", found.stdout)
+    study = Graph(load_study(yaml.safe_load(config.read_text()), [config]))
+    [clone] = [node for node in study.stage("examples") if node.coordinates == ("clone",)]
+    counts = {split: size.examples for split, size in sizes.split_sizes(encoded_of(study, "clone"), tmp_path).items()}
+    assert counts == {"train": 90103, "valid": 41542, "test": 415416, "unlabeled": 0}
+    assert clone.spec["task"]["share"] == 0.1
+
+
+def encoded_of(study, task):
+    return next(node for node in study.stage("encoded") if node.coordinates[0] == task)
+
+
+def test_gpu_hours_are_those_of_the_work_at_a_throughput(tmp_path):
+    study = graph()
+    slow, fast = (estimate.gpu_hours(study, tmp_path, rate) for rate in (1e12, 1e13))
+    overhead = estimate.gpu_hours(study, tmp_path, 1e30)
+    assert (slow - overhead) == pytest.approx(10 * (fast - overhead))

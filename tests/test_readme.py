@@ -19,6 +19,29 @@ MODULES = {block.split()[1]: block for kind, block in BLOCKS if kind == "python"
 CONFIGS = [yaml.safe_load(block) for kind, block in BLOCKS if kind == "yaml"]
 
 
+SCALE = [
+    yaml.safe_load(block)
+    for block in re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "scale.md").read_text(), re.DOTALL)
+]
+
+
+def test_the_example_of_ones_own_data_is_planned(tmp_path):
+    rows = [f"{language},{smell},p{number}" for number in range(9) for language, smell in (("x;", "clean"), ("y;", 1))]
+    (tmp_path / "smells.csv").write_text("\n".join(["source,smell,project", *rows]))
+    graph = Graph(load_study(SCALE[0], [tmp_path / "own.yaml"]), tmp_path / "results")
+    assert len(graph.stage("students")) == 2
+    assert [role for node in graph.stage("examples") for role in node.files] == ["file/all/0"]
+
+
+def test_the_other_examples_are_valid():
+    base = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    for block in SCALE[1:]:
+        for section, definitions in block.items():
+            study = load_study(base | {section: definitions}, [ROOT / "config" / "my.yaml"])
+            assert section == "search" or set(definitions) <= set(getattr(study, section))
+    assert len(SCALE) == 5
+
+
 def test_the_readme_has_these_examples():
     assert set(MODULES) == {"src/codekd/methods/mse.py", "src/codekd/data/tasks/testcode.py"}
     assert len(CONFIGS) == 5

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from codekd.analysis.metrics import scores
 from codekd.data.batches import Encoded
 from codekd.errors import CodekdError
 from codekd.methods import crd
@@ -79,7 +80,11 @@ def fit(scratch, student="roberta", loss=cross_entropy, seed=1, settings=SETTING
     scratch.mkdir(exist_ok=True)
     arguments = {"seed": seed, "metric": "accuracy", "device": device, "scratch": scratch, "name": "test"}
     objective = loop.Objective(loss, parts or torch.nn.Module(), states=parts is not None)
-    return loop.fit(model, objective, TRAIN, VALID, settings, **arguments), model, device
+
+    def evaluate():
+        return scores(VALID.labels, predict(model, VALID, device).argmax(1), 2)
+
+    return loop.fit(model, objective, TRAIN, evaluate, settings, **arguments), model, device
 
 
 def equal(first, second):

@@ -11,6 +11,7 @@ import typer
 import yaml
 
 from codekd.errors import CodekdError
+from codekd.study import explain as explanations
 from codekd.study.graph import Graph
 from codekd.study.lock import read_lock, resolve, unpinned, write_lock
 from codekd.study.plan import plan_of
@@ -26,10 +27,13 @@ def plan(
     config: Config = Path("config/config.yaml"),
     results: Path = Path("results"),
     cores: Annotated[int, typer.Option(min=1, help="How many are used.")] = os.cpu_count() or 1,
+    gpu_tflops: Annotated[
+        float | None, typer.Option(min=0, help="Throughput that a GPU reaches, in TFLOP/s, to estimate its hours.")
+    ] = None,
 ) -> None:
     """Print what a run would make, about how long that takes and how large the signals are."""
     with _plain_errors():
-        typer.echo(plan_of(_graph(config, results), results, cores))
+        typer.echo(plan_of(_graph(config, results), results, cores, gpu_tflops))
 
 
 @app.command()
@@ -47,6 +51,21 @@ def schema(
     """Write the JSON schema of the config and its reference page from the models."""
     json_file.write_text(json.dumps(json_schema(), indent=1) + "\n")
     page.write_text(reference())
+
+
+@app.command()
+def explain(
+    targets: Annotated[
+        list[str] | None, typer.Argument(help="Names of nodes begin with these; all by default.")
+    ] = None,
+    config: Annotated[Path, typer.Option(help="The study's config file.")] = Path("config/config.yaml"),
+    results: Path = Path("results"),
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Say of each node that would run what changed, from what to what, and what it costs by earlier runs."""
+    with _plain_errors():
+        found = explanations.explain(_graph(config, results), results, targets or ())
+        typer.echo(explanations.as_json(found) if as_json else explanations.as_text(found))
 
 
 @app.command()

@@ -25,6 +25,27 @@ rule pretrained:
         "python -P $SCRIPTS/pretrained.py --job {params.job:q} --output {output:q} --log {log:q}"
 
 
+rule adapted:
+    input:
+        parents("adapted"),
+    output:
+        "results/adapted/{teacher}-{identity}/manifest.json",
+    log:
+        "results/logs/adapted/{teacher}-{identity}.log",
+    benchmark:
+        "results/benchmarks/adapted/{teacher}-{identity}.jsonl"
+    priority: 1
+    conda:
+        ENVIRONMENT
+    threads: 1
+    params:
+        job=job("adapted"),
+    message:
+        "train the encoder {wildcards.teacher} on code"
+    shell:
+        "python -P $SCRIPTS/adapt.py --job {params.job:q} --output {output:q} --log {log:q}"
+
+
 rule teacher:
     input:
         parents("teachers"),

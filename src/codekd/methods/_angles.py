@@ -8,7 +8,7 @@ from torch import Tensor
 ALIKE = 1e-6
 """Share of the mean squared distance below which two states count as the same: there is no angle between them."""
 
-BLOCK = 2**16
+BLOCK = 2**15
 """Angles that are in the processor's cache at a time."""
 
 

@@ -34,7 +34,7 @@ def choose_device(model: PreTrainedModel) -> Device:
     """
     if torch.cuda.is_available():
         bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-        return Device(torch.device("cuda"), torch.bfloat16 if bf16 else torch.float16)
+        return Device(torch.device("cuda", torch.cuda.current_device()), torch.bfloat16 if bf16 else torch.float16)
     bf16 = _cpu_has_bf16() and model.config.model_type not in RECURRENT
     return Device(torch.device("cpu"), torch.bfloat16 if bf16 else torch.float32)
 

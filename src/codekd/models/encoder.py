@@ -82,39 +82,12 @@ class EncoderForSequenceClassification(PreTrainedModel):
     ) -> Self:
         """Pretrained weights from a local folder, a new head, rows for the tokens the tokenizer gained.
 
-        Only safetensors are read, no code of the folder is run and nothing is downloaded. ``dropout`` replaces all
-        dropout probabilities of the encoder's configuration; None keeps them and gives the head none.
+        The head has the encoder's ``dropout``, none where that is None.
 
         Raises:
-            CodekdError: if the folder holds no such encoder, or one with another padding token.
+            CodekdError: see :func:`pretrained_encoder`.
         """
-        try:
-            settings = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-            for name, value in settings.to_dict().items():
-                if "dropout" in name and isinstance(value, float) and dropout is not None:
-                    setattr(settings, name, dropout)
-            pretrained = _auto_class(settings).from_pretrained(
-                folder,
-                config=settings,
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-                dtype=float32,
-            )
-        except (OSError, ValueError) as error:
-            raise CodekdError(f"no encoder in safetensors format can be read from {folder}: {error}") from error
-        if pretrained.config.pad_token_id not in (None, vocabulary.pad_id):
-            raise CodekdError(
-                f"the encoder in {folder} pads with token {pretrained.config.pad_token_id}, "
-                f"its tokenizer with {vocabulary.pad_id}: they must agree"
-            )
-        # A saved model names no folder of the machine that made it.
-        pretrained.config.name_or_path = ""
-        known = pretrained.get_input_embeddings().num_embeddings
-        if vocabulary.size > known:
-            embeddings = pretrained.resize_token_embeddings(vocabulary.size, mean_resizing=False)
-            # A new token stands for code to guess, as the mask does.
-            embeddings.weight.data[known:] = embeddings.weight.data[vocabulary.mask_id]
+        pretrained = pretrained_encoder(folder, vocabulary, dropout)
         model = cls(
             EncoderConfig(
                 encoder=pretrained.config,
@@ -163,6 +136,45 @@ class EncoderForSequenceClassification(PreTrainedModel):
         return ClassifierOutput(
             logits=logits, hidden_states=states, pooled=tuple(map(pooled, states)), features=features
         )
+
+
+def pretrained_encoder(folder: Path, vocabulary: Vocabulary, dropout: float | None = None) -> PreTrainedModel:
+    """An encoder from a local folder, with rows for the tokens that its tokenizer gained.
+
+    Only safetensors are read, no code of the folder is run and nothing is downloaded. ``dropout`` replaces all dropout
+    probabilities of the encoder's configuration; None keeps them.
+
+    Raises:
+        CodekdError: the folder holds no such encoder, or one with another padding token.
+    """
+    try:
+        settings = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        for name, value in settings.to_dict().items():
+            if "dropout" in name and isinstance(value, float) and dropout is not None:
+                setattr(settings, name, dropout)
+        pretrained = _auto_class(settings).from_pretrained(
+            folder,
+            config=settings,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=float32,
+        )
+    except (OSError, ValueError) as error:
+        raise CodekdError(f"no encoder in safetensors format can be read from {folder}: {error}") from error
+    if pretrained.config.pad_token_id not in (None, vocabulary.pad_id):
+        raise CodekdError(
+            f"the encoder in {folder} pads with token {pretrained.config.pad_token_id}, "
+            f"its tokenizer with {vocabulary.pad_id}: they must agree"
+        )
+    # A saved model names no folder of the machine that made it.
+    pretrained.config.name_or_path = ""
+    known = pretrained.get_input_embeddings().num_embeddings
+    if vocabulary.size > known:
+        embeddings = pretrained.resize_token_embeddings(vocabulary.size, mean_resizing=False)
+        # A new token stands for code to guess, as the mask does.
+        embeddings.weight.data[known:] = embeddings.weight.data[vocabulary.mask_id]
+    return pretrained
 
 
 def _auto_class(config: PreTrainedConfig) -> Any:

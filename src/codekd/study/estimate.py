@@ -6,7 +6,7 @@ from pathlib import Path
 
 from codekd.study import components
 from codekd.study.graph import MANIFEST, TOGETHER, Node
-from codekd.study.sizes import in_bytes, signal_bytes, split_sizes
+from codekd.study.sizes import TOKENS, in_bytes, signal_bytes, split_sizes
 
 BF16, FLOAT32 = 2.0e11, 6.5e10
 """Floating-point operations per second on one of two busy CPU cores with bf16 units: of transformers that are trained,
@@ -27,6 +27,11 @@ SECONDS = {
 SECONDS_PER_WHEEL = 0.6
 """Of reading a wheel, and again of making examples of it."""
 
+RUN_A_MODEL = ("adapted", "teachers", "signals", "trials", "students")
+
+FUNCTIONS = 164_000
+"""Different ones in the train packages of the embedded corpus."""
+
 START = 8
 """Seconds until a process has imported torch and transformers."""
 
@@ -44,27 +49,57 @@ def seconds(node: Node, results: Path) -> float:
         return SECONDS_PER_WHEEL * len(node.spec["wheels"])
     if node.stage == "examples":
         return sum(seconds(corpus, results) for corpus in node.parents.values())
+    return START + flops(node, results) / _rate(node)
+
+
+def flops(node: Node, results: Path) -> float:
+    """Floating-point operations of a node in which a model runs: two for each weight and token, three times as many
+    where it learns.
+    """
+    if node.stage == "adapted":
+        settings = node.spec["adaptation"]
+        tokens = min(settings["max_length"], TOKENS[1]) * (settings["functions"] or FUNCTIONS)
+        return 2 * _encoder_weights(node) * 3 * settings["training"]["epochs"] * tokens
     sizes = split_sizes(node.parents["encoded"], results)
     if node.stage == "signals":
         weights = _encoder_weights(node.parents.get("teacher", node).parents["pretrained"])
-        return START + _forward(sum(size.tokens for size in sizes.values()), weights, FLOAT32)
-    if node.stage == "teachers" and "training" not in node.spec:
-        return START
+        return 2 * weights * sum(size.tokens for size in sizes.values())
+    if "training" not in node.spec:
+        return 0
+    seen, tested = sizes["train"].tokens, sizes["test"].tokens
     if node.stage == "teachers":
-        weights, seen, rate = _encoder_weights(node.parents["pretrained"]), sizes["train"].tokens, BF16
+        weights = _encoder_weights(node.parents["pretrained"])
     else:
-        architecture = components.parse("students", node.spec["architecture"])
-        weights, rate = architecture.weights_per_token(), FLOAT32 if architecture.recurrent else BF16
-        both = node.spec["method"]["transfer"] == "all"
-        seen = sizes["train"].tokens + both * sizes["unlabeled"].tokens
-    read = node.spec["training"]["epochs"] * (3 * seen + sizes["valid"].tokens) + sizes["test"].tokens
-    return START + _forward(read, weights, rate)
+        weights = components.parse("students", node.spec["architecture"]).weights_per_token()
+        seen += (node.spec["method"]["transfer"] == "all") * sizes["unlabeled"].tokens
+        tested *= node.stage == "students"
+    return 2 * weights * (node.spec["training"]["epochs"] * (3 * seen + sizes["valid"].tokens) + tested)
+
+
+def gpu_hours(nodes: Iterable[Node], results: Path, throughput: float) -> float:
+    """Hours of one GPU with a throughput in operations per second for the nodes in which a model runs."""
+    work = [node for node in _once_a_pass(nodes) if node.stage in RUN_A_MODEL]
+    return sum(START + flops(node, results) / throughput for node in work) / 3600
+
+
+def _rate(node: Node) -> float:
+    if node.stage == "signals":
+        return FLOAT32
+    if "architecture" in node.spec and components.parse("students", node.spec["architecture"]).recurrent:
+        return FLOAT32
+    return BF16
+
+
+def _once_a_pass(nodes: Iterable[Node]) -> Iterable[Node]:
+    """Of nodes that one pass of a teacher makes, one."""
+    return {
+        (node.stage, node.coordinates[:2] if node.stage in TOGETHER else node.coordinates): node for node in nodes
+    }.values()
 
 
 def total_seconds(nodes: Iterable[Node], results: Path) -> float:
     """Time of one core for some nodes; those that one pass of a teacher makes count once."""
-    work = {(node.stage, node.coordinates[:2] if node.stage in TOGETHER else node.coordinates): node for node in nodes}
-    return sum(seconds(node, results) for node in work.values())
+    return sum(seconds(node, results) for node in _once_a_pass(nodes))
 
 
 def describe(nodes: Sequence[Node], cores: int, results: Path) -> str:
@@ -89,10 +124,6 @@ def in_time(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = seconds / 60
     return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.0f} h"
-
-
-def _forward(tokens: int, weights: float, rate: float) -> float:
-    return 2 * tokens * weights / rate
 
 
 def _encoder_weights(pretrained: Node) -> float:

@@ -122,9 +122,9 @@ class Graph:
     def _known(self, stage: str, *coordinates: str) -> Node | None:
         return self._nodes.get((stage, coordinates))
 
-    def _corpus(self, name: str, task: str) -> Node:
+    def _corpus(self, name: str, reader: str) -> Node:
         if name not in self._study.corpora:
-            raise CodekdError(f"task {task} reads the corpus {name!r}; name its list of pins under `corpora:`.")
+            raise CodekdError(f"{reader} reads the corpus {name!r}; name its list of pins under `corpora:`.")
         wheels = [pin.model_dump() for pin in self._study.corpora[name]]
         return self._known("corpus", name) or self._add("corpus", (name,), {"wheels": wheels}, ["codekd.data.corpus"])
 
@@ -132,7 +132,7 @@ class Graph:
         if known := self._known("examples", task):
             return known
         config = self._study.tasks[task]
-        corpora = {f"corpus/{name}": self._corpus(name, task) for name in config.corpora}
+        corpora = {f"corpus/{name}": self._corpus(name, f"tasks.{task}") for name in config.corpora}
         packages = {pin.name for name in config.corpora for pin in self._study.corpora[name]}
         split = {package: part for package, part in self._study.split.items() if package in packages}
         spec = {"task": config.spec(), "split": split}
@@ -192,6 +192,22 @@ class Graph:
         spec = {"origin": config.origin(), "trained": config.trained, **shape}
         return self._add("pretrained", (name,), spec, entries, files=self._files(f"teachers.{name}", config))
 
+    def _adapted(self, name: str) -> Node:
+        """A pretrained encoder after more training on code; packages for tests are not read."""
+        if known := self._known("adapted", name):
+            return known
+        pretrained, config = self._pretrained(name), self._study.teachers[name].component
+        corpora = {f"corpus/{corpus}": self._corpus(corpus, f"teachers.{name}") for corpus in config.adaptation.corpora}
+        pins = {pin.name for corpus in config.adaptation.corpora for pin in self._study.corpora[corpus]}
+        packages = {package: part for package, part in self._study.split.items() if package in pins and part != "test"}
+        spec = {
+            "adaptation": config.adaptation.model_dump(mode="json"),
+            "packages": packages,
+            "layers": config.layers,
+            "width": config.width,
+        }
+        return self._add("adapted", (name,), spec, ["codekd.training.adapt"], {"pretrained": pretrained, **corpora})
+
     def _teacher(self, task: str, name: str) -> Node:
         if known := self._known("teachers", task, name):
             return known
@@ -213,9 +229,10 @@ class Graph:
         return self._add("teachers", (task, name), spec, ["codekd.training.asked"], parents)
 
     def _read_by_teacher(self, task: str, name: str) -> tuple[Node, Node]:
-        """A pretrained teacher and what it reads of a task."""
-        pretrained, config = self._pretrained(name), self._study.teachers[name].component
-        return pretrained, self._encoded(task, name, pretrained, config.max_length, config.prefix)
+        """What a teacher starts from, and what it reads of a task."""
+        config, pretrained = self._study.teachers[name].component, self._pretrained(name)
+        encoded = self._encoded(task, name, pretrained, config.max_length, config.prefix)
+        return self._adapted(name) if config.adaptation else pretrained, encoded
 
     def _training_spec(self, task: str, trained: Trained) -> dict[str, Any]:
         config = self._study.tasks[task]

@@ -35,7 +35,12 @@ def digest(value: Any) -> str:
 
 def code_digest(entries: Iterable[str]) -> str:
     """Digest of the source in the import closure of some modules of this package, e.g. ``["codekd.methods.kd"]``."""
-    return digest({module: _source_digest(module) for module in closure(frozenset(entries))})
+    return digest(module_digests(entries))
+
+
+def module_digests(entries: Iterable[str]) -> dict[str, str]:
+    """The digest of each module in the import closure of some modules."""
+    return {module: _source_digest(module) for module in sorted(closure(frozenset(entries)))}
 
 
 @cache

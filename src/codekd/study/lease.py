@@ -15,7 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-VISIBLE, SLOTS = "CUDA_VISIBLE_DEVICES", "CODEKD_SLOTS_PER_GPU"
+VISIBLE, SLOTS, PER_TEACHER = "CUDA_VISIBLE_DEVICES", "CODEKD_SLOTS_PER_GPU", "CODEKD_GPUS_PER_TEACHER"
 SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "KUBERNETES_SERVICE_HOST")
 POLL_SECONDS = 1.0
 
@@ -44,6 +44,11 @@ def leased_gpus(count: int = 1) -> Iterator[None]:
             del os.environ[VISIBLE]
         else:
             os.environ[VISIBLE] = before
+
+
+def gpus_for(stage: str) -> int:
+    """How many GPUs a job of a stage leases: one, or for a teacher ``$CODEKD_GPUS_PER_TEACHER``."""
+    return int(os.environ.get(PER_TEACHER, "1")) if stage == "teachers" else 1
 
 
 def visible_gpus() -> list[str]:

@@ -4,19 +4,26 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from codekd.study.estimate import describe, in_time, missing, total_seconds
+from codekd.study.estimate import describe, gpu_hours, in_time, missing, total_seconds
 from codekd.study.graph import Graph, Node
 from codekd.study.sizes import in_bytes, signal_bytes, signal_examples
 
 Row = tuple[str, ...]
 
 
-def plan_of(graph: Graph, results: Path, cores: int) -> str:
-    """The plan of a study on some cores, given what is in its results folder, as aligned text."""
+def plan_of(graph: Graph, results: Path, cores: int, gpu_tflops: float | None = None) -> str:
+    """The plan of a study on some cores, given what is in its results folder, as aligned text.
+
+    With the throughput of a GPU, in 10^12 operations per second, its hours are estimated too.
+    """
     todo = missing(graph, results)
     tables = [_stages(graph, todo, results, cores), _signals(graph.stage("signals"), todo, results)]
     lines = [line for table in tables for line in (*_aligned(table), "")]
-    return "\n".join([*lines, f"{graph.report.coordinates[0]}: {describe(todo, cores, results)}"])
+    lines.append(f"{graph.report.coordinates[0]}: {describe(todo, cores, results)}")
+    if gpu_tflops:
+        hours = gpu_hours(todo, results, gpu_tflops * 1e12)
+        lines.append(f"On GPUs that reach {gpu_tflops:g} TFLOP/s: about {hours:,.0f} hours of one GPU.")
+    return "\n".join(lines)
 
 
 def _stages(graph: Graph, todo: Sequence[Node], results: Path, cores: int) -> list[Row]:

@@ -6,14 +6,18 @@ from typing import Any
 
 from codekd.models.pooling import pooled_width
 from codekd.signals.base import UNITS_OF_SYNTAX, Signal, TeacherShape, parse
+from codekd.study import components
 from codekd.study.graph import MANIFEST, Node
 from codekd.study.stage import read_manifest
 
 EXAMPLES = {"train": 8000, "valid": 1200, "test": 2500, "unlabeled": 16000}
-"""Sizes of the embedded tasks, where the config sets no limit."""
+"""Sizes of the embedded tasks, and of others that say nothing of theirs, where the config sets no limit."""
 
 TOKENS = {1: 110, 2: 370}
-"""Mean length of a sequence of the embedded tasks by its pieces of code, where the window is long enough."""
+"""Mean length of a sequence of the embedded tasks by its pieces of code, where the window is long enough.
+
+One of a public dataset is taken to fill its window.
+"""
 
 UNITS_PER_TOKEN = {"lexeme": 0.67, "node": 1.1}
 """MiniLM's tokens in the embedded tasks: 0.60 lexemes where text is long (exception) to 0.73 (clone)."""
@@ -38,8 +42,9 @@ def split_sizes(encoded: Node, results: Path) -> dict[str, Size]:
     if manifest := _manifest(encoded, results):
         summary = manifest["summary"]
         return {split: Size(summary[split]["examples"], summary[split]["tokens"]) for split in EXAMPLES}
-    length = min(TOKENS[len(encoded.spec["columns"])], encoded.spec["max_length"])
-    counts = _examples(encoded.parents["examples"], results)
+    counts, window = _examples(encoded.parents["examples"], results), encoded.spec["max_length"]
+    whole = _task(encoded.parents["examples"]).official_splits
+    length = window if whole else min(TOKENS[len(encoded.spec["columns"])], window)
     return {split: Size(count, count * length) for split, count in counts.items()}
 
 
@@ -79,8 +84,13 @@ def _manifest(node: Node, results: Path) -> dict[str, Any] | None:
 def _examples(node: Node, results: Path) -> dict[str, int]:
     if manifest := _manifest(node, results):
         return {split: manifest["summary"][split]["examples"] for split in EXAMPLES}
-    limits = node.spec["task"]["examples"]
-    return {split: size if limits[split] is None else min(limits[split], size) for split, size in EXAMPLES.items()}
+    limits, sizes = node.spec["task"]["examples"], {**EXAMPLES, **_task(node).expected()}
+    return {split: size if limits[split] is None else min(limits[split], size) for split, size in sizes.items()}
+
+
+def _task(node: Node) -> Any:
+    """The config of the task of an ``examples`` node."""
+    return components.parse("tasks", node.spec["task"])
 
 
 def _shape(node: Node) -> TeacherShape:

@@ -21,11 +21,11 @@ from filelock import FileLock, Timeout
 from codekd.errors import CodekdError
 from codekd.study.content import digest_of
 from codekd.study.graph import MANIFEST, identity
-from codekd.study.identity import code_digest
+from codekd.study.identity import code_digest, module_digests
 from codekd.study.job import Job
-from codekd.study.lease import leased_gpus
+from codekd.study.lease import VISIBLE, gpus_for, leased_gpus
 
-ON_GPU = ("teachers", "signals", "verified", "trials", "students")
+ON_GPU = ("adapted", "teachers", "signals", "verified", "trials", "students")
 LIBRARIES = ("codekd", "torch", "transformers", "tokenizers", "numpy", "pyarrow", "polars", "scikit-learn")
 Run = Callable[[Job, Path], dict[str, Any]]
 RunTogether = Callable[[Sequence[Job], Sequence[Path]], Sequence[dict[str, Any]]]
@@ -111,7 +111,7 @@ def run_nodes(
             parents = {role: _place(parent) for role, parent in node["parents"].items()}
             jobs.append(Job(node["stage"], tuple(node["coordinates"]), node["spec"], parents, scratch))
         if nodes[0]["stage"] in ON_GPU:
-            locks.enter_context(leased_gpus())
+            locks.enter_context(leased_gpus(gpus_for(nodes[0]["stage"])))
         started = time.time()
         summaries = run(jobs, works)
         for node, output, work, summary in zip(nodes, outputs, works, summaries, strict=True):
@@ -171,11 +171,17 @@ def _manifest(node: Mapping[str, Any], work: Path, summary: dict[str, Any], star
     now = time.time()
     return {
         **{key: node[key] for key in ("stage", "coordinates", "identity", "spec", "code", "entries")},
+        "modules": module_digests(node["entries"]),
         "parents": {role: parent["identity"] for role, parent in node["parents"].items()},
         "summary": summary,
         "files": {str(path.relative_to(work)): _size_and_hash(path) for path in files},
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in LIBRARIES},
-        "host": {"name": platform.node(), "platform": platform.platform(), "cores": os.cpu_count()},
+        "host": {
+            "name": platform.node(),
+            "platform": platform.platform(),
+            "cores": os.cpu_count(),
+            "gpus": os.environ.get(VISIBLE) or None,
+        },
         "started": _timestamp(started),
         "finished": _timestamp(now),
         "seconds": round(now - started, 3),

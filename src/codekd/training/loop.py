@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,15 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from codekd.analysis.metrics import scores
 from codekd.data.batches import Batch, Encoded, Rows, training_batches
 from codekd.errors import CodekdError
 from codekd.models.device import Device, set_training_attention
 from codekd.models.head import ClassifierOutput
-from codekd.models.inference import predict
 from codekd.models.vocabulary import Vocabulary
 from codekd.progress import track
 from codekd.study.training import Training
 from codekd.training import checkpoint
+from codekd.training.processes import Processes
 
 log = logging.getLogger("codekd")
 
@@ -58,7 +57,7 @@ def fit(
     model: PreTrainedModel,
     objective: Objective,
     train: Encoded,
-    valid: Encoded,
+    evaluate: Callable[[], Mapping[str, float]],
     settings: Training,
     *,
     seed: int,
@@ -67,7 +66,7 @@ def fit(
     scratch: Path,
     name: str,
 ) -> Fit:
-    """Train a model and keep its best epoch by a metric on the validation split; of equals, the earlier.
+    """Train a model and keep the epoch that is best by a metric of what ``evaluate()`` gives; of equals, the earlier.
 
     The order of the examples and every dropout depend on ``seed`` and the epoch alone, so a run that is killed
     resumes from its last epoch in ``scratch`` and ends with the same weights.
@@ -75,6 +74,7 @@ def fit(
     Raises:
         CodekdError: the loss stopped being finite.
     """
+    processes = Processes.current()
     stepper = Stepper(model, objective, settings, device, name)
     plan = [_batches(train, settings, seed, epoch) for epoch in range(settings.epochs)]
     steps = sum(len(batches) for batches in plan)
@@ -91,7 +91,7 @@ def fit(
     for epoch, batches in enumerate(plan):
         if epoch < len(history):
             continue
-        torch.manual_seed(seed * 1000 + epoch)
+        torch.manual_seed(seed * 1000 + epoch + processes.index * 2**32)
         started = time.perf_counter()
         done = sum(len(earlier) for earlier in plan[:epoch])
         total = 0.0
@@ -110,9 +110,11 @@ def fit(
             total += value * len(rows)
         seconds = time.perf_counter() - started
 
-        logits = predict(model, valid, device)
         row = {"epoch": epoch + 1, "loss": total / len(train), "seconds": seconds, "examples": len(train)}
-        row |= {f"valid_{key}": value for key, value in scores(valid.labels, logits.argmax(1), logits.shape[1]).items()}
+        if not processes.first:
+            processes.wait()
+            continue
+        row |= {f"valid_{key}": value for key, value in evaluate().items()}
         history.append(row)
         if best_epoch(history, metric) == epoch + 1:
             best = _weights(model)
@@ -123,6 +125,7 @@ def fit(
             "best": best,
         }
         checkpoint.save(scratch, states, history)
+        processes.wait()
         log.info(
             "%s: epoch %d/%d, loss %.4f, valid %s %.4f, %.0f examples/s, about %.0f s left",
             name,
@@ -134,7 +137,7 @@ def fit(
             len(train) / seconds,
             (settings.epochs - epoch - 1) * (time.perf_counter() - started),
         )
-    return Fit(history, best, _weights(model), best_epoch(history, metric), stepper.parts)
+    return Fit(history, best, _weights(model), best_epoch(history, metric) if history else 0, stepper.parts)
 
 
 def schedule(step: int, steps: int, warmup: float) -> float:
@@ -158,8 +161,9 @@ def _batches(train: Encoded, settings: Training, seed: int, epoch: int) -> list[
 class Stepper:
     """A model and the objective's parts on a device, and the AdamW that trains them.
 
-    A batch that does not fit into memory is cut into ``parts``, from then on: their gradients add up to that of the
-    whole. A loss that relates the examples of a batch then relates those of a part.
+    A batch that does not fit into memory is cut into ``parts``, from then on, and several processes take parts of it
+    each: their gradients add up to that of the whole. A loss that relates the examples of a batch then relates those of
+    a part.
     """
 
     def __init__(
@@ -175,6 +179,7 @@ class Stepper:
             fused=True,
         )
         self.parts = 1
+        self._processes = Processes.current()
         self._scaler = torch.amp.GradScaler(device.device.type, enabled=device.dtype == torch.float16)
         self._objective = objective
         self._settings = settings
@@ -189,12 +194,14 @@ class Stepper:
         """
         while True:
             self.optimizer.zero_grad(set_to_none=True)
-            cuts = np.array_split(rows, min(self.parts, len(rows)))
+            cuts = np.array_split(rows, min(self.parts * self._processes.count, len(rows)))
+            own = cuts[self._processes.index :: self._processes.count]
             try:
-                value = sum(self._add_gradient(train, cut, len(cut) / len(rows)) for cut in cuts)
+                value = sum(self._add_gradient(train, cut, len(cut) / len(rows)) for cut in own)
                 break
             except torch.OutOfMemoryError:
                 self._halve(len(rows))
+        value = self._processes.add(self.trained.parameters(), value)
         self._scaler.unscale_(self.optimizer)
         torch.nn.utils.clip_grad_norm_(self.trained.parameters(), self._settings.clip)
         self._scaler.step(self.optimizer)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
@@ -17,27 +18,39 @@ from codekd.models.inference import predict
 from codekd.models.vocabulary import TOKENIZER_FILES
 from codekd.study.training import Training
 from codekd.training.loop import Fit, Objective, fit
+from codekd.training.processes import launch
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
 
 
 def fit_model(job: "Job", model: PreTrainedModel, objective: Objective, train: Encoded) -> tuple[Fit, Device]:
-    """Fit a model with a job's numbers; the best epoch is chosen on the validation split."""
-    device = choose_device(model)
-    fitted = fit(
-        model,
-        objective,
-        train,
-        load_encoded(job.parents["encoded"], ["valid"]),
-        Training.model_validate(job.spec["training"]),
-        seed=job.spec["seed"],
-        metric=job.spec["metric"],
-        device=device,
-        scratch=job.scratch,
-        name=job.name,
-    )
-    return fitted, device
+    """Fit a model with a job's numbers; the best epoch is chosen on the validation split.
+
+    A teacher that several GPUs are visible to is trained on all of them.
+    """
+    valid = load_encoded(job.parents["encoded"], ["valid"])
+
+    def train_here() -> tuple[Fit, Device]:
+        device = choose_device(model)
+        fitted = fit(
+            model,
+            objective,
+            train,
+            lambda: scores(valid.labels, predict(model, valid, device).argmax(1), job.spec["classes"]),
+            Training.model_validate(job.spec["training"]),
+            seed=job.spec["seed"],
+            metric=job.spec["metric"],
+            device=device,
+            scratch=job.scratch,
+            name=job.name,
+        )
+        return fitted, device
+
+    if job.stage == "teachers" and (gpus := torch.cuda.device_count()) > 1:
+        launch(train_here, gpus)
+    # What several processes have trained is in the checkpoint.
+    return train_here()
 
 
 def train_model(

@@ -29,7 +29,7 @@ class TaskConfig(Model):
 
     The class variables say what holds for the kind as such: the corpora it is made from, the columns of its
     input, whether that input has a ``__HOLE__``, its language (``plain`` is any other), and whether its splits are
-    those of a public dataset, in which anything may be twice.
+    those of a public dataset, in which anything may be twice, and how many examples those have.
     """
 
     corpora: ClassVar[tuple[str, ...]] = ()
@@ -37,6 +37,7 @@ class TaskConfig(Model):
     has_hole: ClassVar[bool] = False
     language: ClassVar[Language]
     official_splits: ClassVar[bool] = False
+    published: ClassVar[Mapping[str, int]] = {}
 
     kind: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Module in data/tasks that builds the examples.")
     examples: Limits = Field(Limits(), description="How many examples of each split are kept.")
@@ -58,6 +59,10 @@ class TaskConfig(Model):
     def local_files(self, folder: Path) -> Mapping[str, Sequence[Path]]:
         """The user's files that it is made from, by role; ``folder`` is that of the config file."""
         return {}
+
+    def expected(self) -> Mapping[str, int]:
+        """Examples of each split, before any limit, where that is known before they are read."""
+        return self.published
 
     def spec(self) -> dict[str, Any]:
         """What determines the examples, but for the content of files."""

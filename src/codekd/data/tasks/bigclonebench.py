@@ -24,6 +24,7 @@ class Config(PublicTask):
 
     columns: ClassVar[tuple[str, ...]] = ("code_a", "code_b")
     language: ClassVar[Language] = "java"
+    published: ClassVar[Mapping[str, int]] = {"train": 901028, "valid": 415416, "test": 415416, "unlabeled": 0}
     layouts: ClassVar[tuple[Mapping[str, str], ...]] = (
         {"functions": "data.jsonl", **{part: f"{part}.txt" for part in ("train", "valid", "test")}},
     )
@@ -34,6 +35,11 @@ class Config(PublicTask):
     )
     classes: tuple[str, ...] = Field(("different", "clone"), description="Two classes.")
     metric: Literal["accuracy", "f1", "macro_f1"] = Field("f1", description="Chooses the best epoch.")
+
+    def expected(self) -> Mapping[str, int]:
+        """Of train and valid the share that is kept."""
+        kept = {part: round(self.share * self.published[part]) for part in SAMPLED}
+        return {**self.published, **kept}
 
 
 def read(config: Config, files: Mapping[str, Sequence[Path]]) -> "tuple[dict[str, pl.DataFrame], dict[str, int]]":

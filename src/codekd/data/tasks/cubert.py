@@ -23,6 +23,7 @@ class Config(PublicTask):
 
     has_hole: ClassVar[bool] = True
     language: ClassVar[Language] = "python"
+    published: ClassVar[Mapping[str, int]] = {"train": 18480, "valid": 2088, "test": 10348, "unlabeled": 0}
     layouts: ClassVar[tuple[Mapping[str, str], ...]] = (
         {"train": "train.jsontxt-*", "valid": "dev.jsontxt-*", "test": "eval.jsontxt-*"},
     )

@@ -21,6 +21,7 @@ class Config(PublicTask):
     """Is this C function vulnerable?"""
 
     language: ClassVar[Language] = "c"
+    published: ClassVar[Mapping[str, int]] = {"train": 21854, "valid": 2732, "test": 2732, "unlabeled": 0}
     layouts: ClassVar[tuple[Mapping[str, str], ...]] = ({part: f"{part}.jsonl" for part in ("train", "valid", "test")},)
 
     kind: Literal["devign"] = "devign"

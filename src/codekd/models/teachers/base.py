@@ -2,12 +2,40 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from codekd.study.base import Model
 from codekd.study.pooling import Shape, resolve_pooling
+from codekd.study.training import Training
+
+NUMBERS = {"epochs": 1, "learning_rate": 1e-4, "word_dropout": 0.15}
+
+
+class Adaptation(Model):
+    """Masked-language-model training of the encoder on the code of train packages, before any task."""
+
+    corpora: tuple[str, ...] = Field(("current",), min_length=1, description="Corpora whose functions it reads.")
+    functions: int | None = Field(None, gt=0, description="How many functions, at most; null takes all.")
+    max_length: int = Field(128, ge=16, description="Tokens of a function, at most.")
+    seed: int = Field(1, ge=0, description="Of the order and of what is masked.")
+    training: Training = Field(
+        Training.model_validate(NUMBERS),
+        description="Numbers of the training; `word_dropout` is the share that is masked.",
+    )
+
+    @field_validator("training", mode="before")
+    @classmethod
+    def _other_defaults(cls, training: Any) -> Any:
+        return {**NUMBERS, **training} if isinstance(training, Mapping) else training
+
+    @field_validator("training")
+    @classmethod
+    def _masks_something(cls, training: Training) -> Training:
+        if not training.word_dropout:
+            raise ValueError("`word_dropout` must be more than 0: it is the share of tokens to guess")
+        return training
 
 
 class Teacher(Model):
@@ -25,6 +53,7 @@ class Teacher(Model):
     layers: int = Field(ge=1, description="Number of layers; the encoder must have as many.")
     width: int = Field(ge=1, description="Width of a layer's states; the encoder must have the same.")
     prefix: tuple[str, ...] = Field((), description="Tokens between the first one and the code.")
+    adaptation: Adaptation | None = Field(None, description="Training on code before any task; null for none.")
     max_length: int = Field(512, ge=16, description="Longest input in tokens; longer code is cut.")
     dropout: float | None = Field(
         None, ge=0, lt=1, description="Dropout while fine-tuning; null keeps the encoder's own. On CPU 0 is faster."

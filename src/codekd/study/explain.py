@@ -1,0 +1,139 @@
+"""Why nodes would be made: what differs from the nearest node of the same name that is there already."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codekd.study.estimate import in_time, missing, seconds
+from codekd.study.graph import MANIFEST, Graph, Node
+from codekd.study.identity import module_digests
+from codekd.study.stage import read_manifest
+
+NOTHING = "-"
+
+
+@dataclass(frozen=True)
+class Change:
+    """A value of the config, a module or a parent that is another one; None stands for nothing."""
+
+    what: str
+    old: Any
+    new: Any
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A node that would be made: what changed since its ``sibling``, if there is one, and the time of one core."""
+
+    node: Node
+    sibling: Path | None
+    changes: tuple[Change, ...]
+    seconds: float
+
+    @property
+    def name(self) -> str:
+        """Stage and coordinates."""
+        return "/".join((self.node.stage, *self.node.coordinates))
+
+
+def explain(graph: Graph, results: Path, targets: Sequence[str] = ()) -> list[Explanation]:
+    """The nodes that are missing, parents before children; of ``targets`` only those whose name begins with one."""
+    found = []
+    for node in missing(graph, results):
+        one = _explanation(node, results)
+        if not targets or any(one.name.startswith(target.removeprefix(f"{results}/")) for target in targets):
+            found.append(one)
+    return found
+
+
+def as_text(found: Sequence[Explanation]) -> str:
+    """For people: nodes that changed for the same reason stand together."""
+    if not found:
+        return "Nothing would run."
+    groups: dict[tuple[str, ...], list[Explanation]] = {}
+    for one in found:
+        reasons = tuple(f"{change.what}: {_short(change.old)} -> {_short(change.new)}" for change in one.changes)
+        groups.setdefault(reasons or (_without_changes(one),), []).append(one)
+    lines = []
+    for reasons, nodes in groups.items():
+        time = in_time(sum(one.seconds for one in nodes))
+        lines += [*(reasons), f"  {len(nodes)} to make, about {time} of one core:"]
+        lines += [f"    {one.name}" for one in nodes]
+    total = in_time(sum(one.seconds for one in found))
+    return "\n".join([*lines, f"{len(found)} nodes would run, about {total} of one core."])
+
+
+def as_json(found: Sequence[Explanation]) -> str:
+    """The same for programs: a list of objects."""
+    return json.dumps(
+        [
+            {
+                "node": one.name,
+                "folder": str(one.node.folder),
+                "sibling": None if one.sibling is None else str(one.sibling),
+                "changes": [{"what": change.what, "old": change.old, "new": change.new} for change in one.changes],
+                "seconds": round(one.seconds, 1),
+            }
+            for one in found
+        ],
+        indent=1,
+    )
+
+
+def changes(old: Mapping[str, Any], node: Node) -> tuple[Change, ...]:
+    """What differs between a manifest and a node: values of the spec, modules, parents and files."""
+    identities = {role: parent.identity for role, parent in node.parents.items()}
+    identities |= {role: file.sha256 for role, file in node.files.items()}
+    pairs = [
+        ("", dict(_flat(old["spec"])), dict(_flat(json.loads(json.dumps(node.spec))))),
+        ("code of ", old.get("modules", {}), module_digests(node.entries)),
+        ("", old["parents"], identities),
+    ]
+    return tuple(
+        Change(prefix + key, before.get(key), after.get(key))
+        for prefix, before, after in pairs
+        for key in dict.fromkeys((*before, *after))
+        if before.get(key) != after.get(key)
+    )
+
+
+def siblings(node: Node, results: Path) -> list[Path]:
+    """Folders of finished nodes with the same stage and coordinates."""
+    folder = results / node.folder.parent
+    return [path.parent for path in folder.glob(f"{node.coordinates[-1]}-{'?' * len(node.identity)}/{MANIFEST}")]
+
+
+def _explanation(node: Node, results: Path) -> Explanation:
+    known = [(folder, read_manifest(folder)) for folder in siblings(node, results)]
+    ranked = sorted(
+        ((changes(manifest, node), manifest["finished"], folder, manifest) for folder, manifest in known),
+        key=lambda row: (len(row[0]), _descending(row[1])),
+    )
+    if not ranked:
+        return Explanation(node, None, (), seconds(node, results))
+    found, _, folder, manifest = ranked[0]
+    return Explanation(node, folder, found, manifest["seconds"])
+
+
+def _descending(timestamp: str) -> tuple[int, ...]:
+    return tuple(-ord(letter) for letter in timestamp)
+
+
+def _flat(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of nested mappings by their dotted names."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{place}.{key}" if place else str(key))
+    else:
+        yield place, value
+
+
+def _short(value: Any) -> str:
+    text = NOTHING if value is None else value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _without_changes(one: Explanation) -> str:
+    return "new" if one.sibling is None else "equal to what is there but for source of another version"

@@ -1,0 +1,7 @@
+"""Train a pretrained encoder on code."""
+
+from codekd.study.stage import main
+from codekd.training.adapt import run
+
+if __name__ == "__main__":
+    main(run)
