@@ -18,7 +18,7 @@ setup: $(VENV)/.done ## Create the environment in .venv from pinned requirements
 
 $(VENV)/.done: envs/requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --disable-pip-version-check --quiet --requirement envs/requirements.txt
+	$(VENV)/bin/pip install --disable-pip-version-check --quiet --no-compile --requirement envs/requirements.txt
 	$(VENV)/bin/pip install --disable-pip-version-check --quiet --no-deps --editable .
 	@touch $@
 
