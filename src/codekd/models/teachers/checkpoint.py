@@ -1,18 +1,15 @@
 """Any encoder that transformers knows, in a folder of one's own or on the hub: UniXcoder, ModernBERT, CodeT5, ..."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from codekd.data.sources import Source
 from codekd.errors import CodekdError
 from codekd.models.teachers.base import Teacher
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 WEIGHTS = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
 TOKENIZER = (
@@ -34,25 +31,16 @@ class Config(Teacher):
         Raises:
             CodekdError: the folder holds no such checkpoint.
         """
-        return checkpoint_files(self.source, folder)
+        if self.source.folder is None:
+            return {}
+        root = self.source.path(folder)
+        found = {path.name: [path] for pattern in FILES for path in sorted(root.glob(pattern))}
+        _check_names(found, str(root))
+        return found
 
     def origin(self) -> dict[str, Any]:
         """What determines the pretrained files, for the identity, but for the content of local ones."""
         return {"kind": self.kind, **self.source.identity()}
-
-
-def checkpoint_files(source: Source, folder: Path) -> dict[str, list[Path]]:
-    """The files of a checkpoint in a local folder, by name; none of one on the hub.
-
-    Raises:
-        CodekdError: the folder holds no such checkpoint.
-    """
-    if source.folder is None:
-        return {}
-    root = source.path(folder)
-    found = {path.name: [path] for pattern in FILES for path in sorted(root.glob(pattern))}
-    _check_names(found, str(root))
-    return found
 
 
 def obtain(origin: Mapping[str, Any], files: Mapping[str, Sequence[Path]], folder: Path) -> None:
@@ -86,7 +74,7 @@ def _download(name: str, revision: str) -> list[Path]:
     return paths
 
 
-def _check_names(names: "Iterable[str]", where: str) -> None:
+def _check_names(names: Iterable[str], where: str) -> None:
     names = set(names)
     if "config.json" not in names:
         raise CodekdError(f"{where} is no checkpoint: it has no config.json")

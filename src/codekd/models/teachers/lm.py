@@ -4,29 +4,24 @@ It gives logits alone: those of the words that name the classes (``answers: scor
 emits only text, how often each class is named in several answers (``answers: sample``).
 """
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from string import Formatter
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from codekd.data.sources import Source
 from codekd.models.teachers import checkpoint
-from codekd.models.teachers.base import Teacher
 
 FIELDS = ({"code"}, {"code_a", "code_b"})
 
 
-class Config(Teacher):
+class Config(checkpoint.Config):
     """A causal language model and what it is asked."""
 
     signals: ClassVar[tuple[str, ...] | None] = ("logits",)
     by: ClassVar[str] = "prompted"
     trained: ClassVar[bool] = False
 
-    kind: Literal["lm"] = "lm"
-    source: Source = Field(description="A folder with the model's files, or a repository of the hub.")
+    kind: Literal["lm"] = "lm"  # type: ignore[assignment]
     prompt: str = Field(description="The question, with {code}, or with {code_a} and {code_b}; the answer follows it.")
     words: tuple[str, ...] | None = Field(
         None, description="What names each class in an answer, in the order of the classes; by default their names."
@@ -51,14 +46,6 @@ class Config(Teacher):
         if self.words and not all(word.strip() for word in self.words):
             raise ValueError("`words` must not be blank")
         return self
-
-    def local_files(self, folder: Path) -> Mapping[str, Sequence[Path]]:
-        """The files of a local source, by name."""
-        return checkpoint.checkpoint_files(self.source, folder)
-
-    def origin(self) -> dict[str, Any]:
-        """What determines the model's files, for the identity, but for the content of local ones."""
-        return {"kind": self.kind, **self.source.identity()}
 
     def question(self) -> dict[str, Any]:
         """What determines the answers beside the model, for the identity."""
