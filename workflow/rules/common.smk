@@ -122,8 +122,10 @@ def check_sources():
 
 
 def plan():
-    """What this run is about to make, and about how long it takes."""
-    todo = estimate.describe(estimate.missing(GRAPH, RESULTS), workflow.cores, RESULTS)
+    """What this run is about to make, and about how long it takes; on a cluster a job counts for a core."""
+    settings = workflow.resource_settings
+    cores = settings.cores or settings.nodes or 1
+    todo = estimate.describe(estimate.missing(GRAPH, RESULTS), cores, RESULTS)
     return f"{GRAPH.report.coordinates[0]}: {todo}"
 
 

@@ -41,7 +41,6 @@ rule selected:
         "python -P $SCRIPTS/selected.py --job {params.job:q} --output {output:q} --log {log:q}"
 
 
-
 rule student:
     input:
         parents("students"),
