@@ -220,10 +220,7 @@ def _capture(folder: Path, examples: int) -> Row:
         return result[0]
 
     EncoderForSequenceClassification.forward = timed  # type: ignore[method-assign]
-    jobs = [
-        space.job(f"timed-{examples}-{one.name}", {"signal": one.model_dump(), "by": "finetuned"}, parents)
-        for one in signals
-    ]
+    jobs = [space.capture(f"timed-{examples}-{one.name}", one, parents) for one in signals]
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         folders = [Path(temporary, one.name) for one in signals]
         for one in folders:

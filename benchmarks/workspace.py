@@ -19,7 +19,7 @@ from codekd.models.encoder import EncoderConfig, EncoderForSequenceClassificatio
 from codekd.signals.base import Signal
 from codekd.signals.capture import run as run_capture
 from codekd.study import components
-from codekd.study.job import Job
+from codekd.study.job import Job, file_roles
 from codekd.study.resolve import presets
 
 CLASSES = 16
@@ -55,6 +55,10 @@ class Workspace:
     def job(self, name: str, spec: Mapping[str, Any], parents: Mapping[str, Path]) -> Job:
         """What a stage is told."""
         return Job("benchmark", ("code", "teacher", name), spec, parents, self.folder / "scratch" / name)
+
+    def capture(self, name: str, signal: Signal, parents: Mapping[str, Path]) -> Job:
+        """What the capture of a signal of a fine-tuned teacher is told."""
+        return self.job(name, {"signal": signal.model_dump(), "by": "finetuned"}, parents)
 
     def encoded(self, vocabulary: int) -> Path:
         """The examples in a BPE of some size."""
@@ -92,10 +96,7 @@ class Workspace:
         folders = {one.name: self.folder / f"{self.examples.name}-{shape['hidden_size']}-{one.name}" for one in signals}
         missing = [one for one in signals if not folders[one.name].exists()]
         if missing:
-            jobs = [
-                self.job(one.name, {"signal": one.model_dump(), "by": "finetuned"}, self.teacher(shape))
-                for one in missing
-            ]
+            jobs = [self.capture(one.name, one, self.teacher(shape)) for one in missing]
             for one in missing:
                 folders[one.name].mkdir()
             run_capture(jobs, [folders[one.name] for one in missing])
@@ -161,8 +162,7 @@ def write_pairs(folder: Path) -> None:
 def pair_stages(folder: Path, source: Path, task: Any) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Path]]]:
     """Name, module, spec and parents of every stage that a task on pairs goes through before a model sees it."""
     columns, classes = list(task.columns), list(task.classes)
-    files = task.local_files(source.parent).items()
-    parents = {f"file/{role}/{number}": path for role, paths in files for number, path in enumerate(paths)}
+    parents = file_roles(task.local_files(source.parent))
     yield "examples", "codekd.data.examples", {"task": task.spec(), "split": {}}, parents
     examples = {"examples": folder / "examples"}
     bpe = {"size": 5000, "columns": {"pairs": columns}}

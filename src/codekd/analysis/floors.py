@@ -19,7 +19,8 @@ from sklearn.svm import LinearSVC
 
 from codekd.analysis.metrics import scores
 from codekd.data.hole import HOLE
-from codekd.data.read import read_examples
+from codekd.data.read import REMEMBERED, read_examples
+from codekd.data.splits import LABELLED
 from codekd.data.tokens import code_tokens
 
 if TYPE_CHECKING:
@@ -29,18 +30,13 @@ BEFORE, AFTER = 40, 20
 CHUNK = 2**14
 """Pairs whose vectors are multiplied at a time."""
 
-REMEMBERED = 2**14
-"""Functions that are not cut into tokens again."""
-
-SPLITS = ("train", "valid", "test")
-
 Labels = NDArray[np.int32]
 
 
 def run(job: "Job", folder: Path) -> dict[str, Any]:
     """Fit the floor of the task's input on train and write its scores and predictions."""
     columns, classes = job.spec["columns"], job.spec["classes"]
-    frames = {split: read_examples(job.parents["examples"], split, columns, classes) for split in SPLITS}
+    frames = {split: read_examples(job.parents["examples"], split, columns, classes) for split in LABELLED}
     predictions = pair_floor(frames) if len(columns) == 2 else text_floor(frames, job.spec["has_hole"])
     results = {
         split: scores(frames[split]["label"], predicted, len(classes)) for split, predicted in predictions.items()

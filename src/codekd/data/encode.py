@@ -5,7 +5,6 @@ own after the first, and a tokenizer may lack them. What exceeds ``max_length`` 
 one, otherwise at the end; of a pair, the longer side first.
 """
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,19 +18,16 @@ from numpy.typing import NDArray
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from codekd.data.hole import HOLE
-from codekd.data.read import in_shards, read_examples
+from codekd.data.read import REMEMBERED, in_shards, read_examples
 from codekd.data.splits import SPLITS
 from codekd.errors import CodekdError
-from codekd.models.vocabulary import TOKENIZER_FILES
+from codekd.models.vocabulary import copy_tokenizer
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
 
 BEFORE_HOLE = 2 / 3
 NO_OFFSET = -1
-
-REMEMBERED = 2**14
-"""Pieces of code that are not tokenized again: those of pairs come often."""
 
 Ints = NDArray[np.int32]
 
@@ -67,13 +63,11 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
     ``starts`` and ``ends`` count characters of the token's own piece of code, -1 for special tokens; ``second_start``
     is the position of the first token of ``code_b``, equal to ``length`` where there is only one piece of code.
     """
-    for name in TOKENIZER_FILES:
-        shutil.copyfile(job.parents["tokenizer"] / name, folder / name)
+    copy_tokenizer(job.parents["tokenizer"], folder)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     backend = tokenizer.backend_tokenizer
     columns, limit = job.spec["columns"], job.spec["max_length"]
-    before = _before_code(tokenizer, job.spec["prefix"])
-    after = [] if tokenizer.sep_token_id is None else [tokenizer.sep_token_id]
+    before, after = special_tokens(tokenizer, job.spec["prefix"])
 
     @lru_cache(REMEMBERED)
     def pieces_of(code: str) -> Piece:
@@ -101,13 +95,17 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
     return summary
 
 
-def _before_code(tokenizer: PreTrainedTokenizerBase, prefix: Sequence[str]) -> list[int]:
-    """The ids of the tokens before the code: the first one, where the tokenizer has such, and the model's prefix."""
+def special_tokens(tokenizer: PreTrainedTokenizerBase, prefix: Sequence[str] = ()) -> tuple[list[int], list[int]]:
+    """The ids of the tokens before the code and after each piece of it, where the tokenizer has such.
+
+    Raises:
+        CodekdError: it does not know a token of the model's ``prefix``, which comes after the first one.
+    """
     vocabulary = tokenizer.get_vocab()
     if unknown := [token for token in prefix if token not in vocabulary]:
         raise CodekdError(f"the tokenizer has no {unknown[0]!r}, which the teacher's `prefix` names")
-    cls = [] if tokenizer.cls_token_id is None else [tokenizer.cls_token_id]
-    return [*cls, *(vocabulary[token] for token in prefix)]
+    cls, sep = ([] if token is None else [token] for token in (tokenizer.cls_token_id, tokenizer.sep_token_id))
+    return [*cls, *(vocabulary[token] for token in prefix)], sep
 
 
 def sequence(

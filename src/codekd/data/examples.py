@@ -14,14 +14,12 @@ import polars as pl
 import polars.selectors as cs
 
 from codekd.data.hashing import digest
+from codekd.data.splits import LABELLED, SPLITS
 from codekd.data.tasks.base import TaskConfig
 from codekd.errors import CodekdError
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
-
-LABELLED = ("train", "valid", "test")
-PARTS = (*LABELLED, "unlabeled")
 
 
 def run(job: "Job", folder: Path) -> dict[str, Any]:
@@ -48,7 +46,7 @@ def finish(frames: dict[str, pl.DataFrame], config: TaskConfig) -> dict[str, pl.
     """
     finished: dict[str, pl.DataFrame] = {}
     seen = pl.Series("id", [], dtype=pl.String)
-    for part in PARTS:
+    for part in SPLITS:
         frame = frames[part]
         ids = [digest(*row) for row in frame.select(cs.by_name("key", require_all=False), *config.columns).iter_rows()]
         frame = frame.select(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tree_sitter
 
-from codekd.data.read import in_shards, read_examples
+from codekd.data.read import REMEMBERED, in_shards, read_examples
 from codekd.data.splits import SPLITS
 from codekd.data.syntax import Ints, Syntax, write_syntax
 from codekd.errors import CodekdError
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 ATOMIC = frozenset({"string_content", "string_fragment"})
 """Nodes that are one lexeme although the grammar gives them children (the escapes in a string)."""
-
-REMEMBERED = 2**14
-"""Pieces of code that are not parsed again: those of pairs come often."""
 
 PLAIN = re.compile(
     r"""[^\W\d]\w*                                        # names

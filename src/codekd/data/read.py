@@ -10,6 +10,9 @@ from codekd.data.splits import SHARD_ROWS
 from codekd.errors import CodekdError
 from codekd.progress import track
 
+REMEMBERED = 2**14
+"""Pieces of code whose tokens or syntax are not made again: those of pairs come often."""
+
 
 def read_examples(
     folder: Path, split: str, columns: Sequence[str], classes: Sequence[str] | None = None

@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,20 +126,17 @@ class Rejected:
         return self.count
 
 
-def rows_of(paths: Iterable[Path]) -> Iterator[Row]:
-    """The rows of files in JSON Lines, CSV with a header, or Parquet, told apart by their names; others are JSON Lines.
+def rows_of(paths: Iterable[Path], read: Callable[[Path], Iterator[Row]] | None = None) -> Iterator[Row]:
+    """The rows of files that ``read`` reads, or else in JSON Lines, CSV with a header, or Parquet by their names.
+
+    Those of any other name are JSON Lines.
 
     Raises:
         CodekdError: a file cannot be read as such.
     """
     for path in paths:
         try:
-            if path.suffix == ".parquet":
-                yield from _parquet(path)
-            elif path.suffix == ".csv":
-                yield from _csv(path)
-            else:
-                yield from _json_lines(path)
+            yield from (read or READERS.get(path.suffix, _json_lines))(path)
         except (OSError, pa.ArrowException) as error:
             raise CodekdError(f"{path} cannot be read: {error}") from None
 
@@ -183,3 +180,6 @@ def _parquet(path: Path) -> Iterator[Row]:
         for values in batch.to_pylist():
             number += 1
             yield Row(f"{path.name}, row {number}", values)
+
+
+READERS = {".parquet": _parquet, ".csv": _csv}

@@ -7,6 +7,8 @@ from codekd.errors import CodekdError
 
 SPLITS = ("train", "valid", "test", "unlabeled")
 
+LABELLED = ("train", "valid", "test")
+
 TRANSFER = ("train", "unlabeled")
 """What students learn from."""
 

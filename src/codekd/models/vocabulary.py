@@ -3,8 +3,15 @@
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from shutil import copyfile
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+
+
+def copy_tokenizer(source: Path, folder: Path) -> None:
+    """Put the files of the tokenizer in one folder beside what is in another."""
+    for name in TOKENIZER_FILES:
+        copyfile(source / name, folder / name)
 
 
 @dataclass(frozen=True)

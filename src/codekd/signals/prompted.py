@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any
@@ -90,7 +91,7 @@ class Teacher:
     @torch.inference_mode()
     def _scores(self, prompts: list[Ids], ids: Sequence[str]) -> Scores:
         """Log-probabilities of the words ``(prompts, words)``: what is asked is read once, not once a word."""
-        words = [self.tokenizer.encode(word, add_special_tokens=False) for word in self.words]
+        words = self.word_tokens
         input_ids, mask = self._left_padded(prompts)
         read = self.model(input_ids=input_ids, attention_mask=mask, position_ids=_positions(mask), use_cache=True)
         first = read.logits[:, -1].float().log_softmax(-1)
@@ -143,6 +144,11 @@ class Teacher:
         ids = [[self._padding] * (longest - len(prompt)) + prompt for prompt in prompts]
         mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
         return torch.tensor(ids, device=self.device.device), torch.tensor(mask, device=self.device.device)
+
+    @cached_property
+    def word_tokens(self) -> list[Ids]:
+        """The words as the model reads them."""
+        return [self.tokenizer.encode(word, add_special_tokens=False) for word in self.words]
 
     @property
     def _padding(self) -> int:

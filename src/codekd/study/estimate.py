@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from codekd.study import components
-from codekd.study.graph import MANIFEST, TOGETHER, Node
+from codekd.study.graph import MANIFEST, RUN_A_MODEL, TOGETHER, Node
 from codekd.study.sizes import TOKENS, in_bytes, signal_bytes, split_sizes
 
 BF16, FLOAT32 = 2.0e11, 6.5e10
@@ -27,7 +27,6 @@ SECONDS = {
 SECONDS_PER_WHEEL = 0.6
 """Of reading a wheel, and again of making examples of it."""
 
-RUN_A_MODEL = ("adapted", "teachers", "signals", "trials", "students")
 
 FUNCTIONS = 164_000
 """Different ones in the train packages of the embedded corpus."""

@@ -35,17 +35,13 @@ class Explanation:
     @property
     def name(self) -> str:
         """Stage and coordinates."""
-        return "/".join((self.node.stage, *self.node.coordinates))
+        return _name(self.node)
 
 
 def explain(graph: Graph, results: Path, targets: Sequence[str] = ()) -> list[Explanation]:
     """The nodes that are missing, parents before children; of ``targets`` only those whose name begins with one."""
-    found = []
-    for node in missing(graph, results):
-        one = _explanation(node, results)
-        if not targets or any(one.name.startswith(target.removeprefix(f"{results}/")) for target in targets):
-            found.append(one)
-    return found
+    wanted = tuple(target.removeprefix(f"{results}/") for target in targets) or ("",)
+    return [_explanation(node, results) for node in missing(graph, results) if _name(node).startswith(wanted)]
 
 
 def as_text(found: Sequence[Explanation]) -> str:
@@ -59,7 +55,7 @@ def as_text(found: Sequence[Explanation]) -> str:
     lines = []
     for reasons, nodes in groups.items():
         time = in_time(sum(one.seconds for one in nodes))
-        lines += [*(reasons), f"  {len(nodes)} to make, about {time} of one core:"]
+        lines += [*reasons, f"  {len(nodes)} to make, about {time} of one core:"]
         lines += [f"    {one.name}" for one in nodes]
     total = in_time(sum(one.seconds for one in found))
     return "\n".join([*lines, f"{len(found)} nodes would run, about {total} of one core."])
@@ -107,18 +103,17 @@ def siblings(node: Node, results: Path) -> list[Path]:
 
 def _explanation(node: Node, results: Path) -> Explanation:
     known = [(folder, read_manifest(folder)) for folder in siblings(node, results)]
-    ranked = sorted(
-        ((changes(manifest, node), manifest["finished"], folder, manifest) for folder, manifest in known),
-        key=lambda row: (len(row[0]), _descending(row[1])),
-    )
-    if not ranked:
+    newest_first = sorted(known, key=lambda one: one[1]["finished"], reverse=True)
+    compared = [
+        Explanation(node, folder, changes(manifest, node), manifest["seconds"]) for folder, manifest in newest_first
+    ]
+    if not compared:
         return Explanation(node, None, (), seconds(node, results))
-    found, _, folder, manifest = ranked[0]
-    return Explanation(node, folder, found, manifest["seconds"])
+    return min(compared, key=lambda one: len(one.changes))
 
 
-def _descending(timestamp: str) -> tuple[int, ...]:
-    return tuple(-ord(letter) for letter in timestamp)
+def _name(node: Node) -> str:
+    return "/".join((node.stage, *node.coordinates))
 
 
 def _flat(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:

@@ -17,11 +17,15 @@ from codekd.study import components
 from codekd.study.config import Study, Trained
 from codekd.study.content import Contents, LocalFile
 from codekd.study.identity import canonical, code_digest, digest
+from codekd.study.job import file_roles
 from codekd.study.search import Candidate, candidates
 
 MANIFEST = "manifest.json"
 NO_TEACHER = "none"
 CONTENTS = ".contents.json"
+
+RUN_A_MODEL = ("adapted", "teachers", "signals", "trials", "students")
+"""Stages whose time is that of a model; the check of signals runs one too, on a few examples."""
 
 TOGETHER = ("signals", "verified")
 """Stages whose nodes of one task and teacher are made in one pass of it."""
@@ -128,13 +132,17 @@ class Graph:
         wheels = [pin.model_dump() for pin in self._study.corpora[name]]
         return self._known("corpus", name) or self._add("corpus", (name,), {"wheels": wheels}, ["codekd.data.corpus"])
 
+    def _corpora(self, names: Iterable[str], reader: str) -> tuple[dict[str, Node], dict[str, str]]:
+        """The corpora that a task or a teacher reads, and where the split puts their packages."""
+        corpora = {f"corpus/{name}": self._corpus(name, reader) for name in names}
+        packages = {wheel["name"] for corpus in corpora.values() for wheel in corpus.spec["wheels"]}
+        return corpora, {package: part for package, part in self._study.split.items() if package in packages}
+
     def _examples(self, task: str) -> Node:
         if known := self._known("examples", task):
             return known
         config = self._study.tasks[task]
-        corpora = {f"corpus/{name}": self._corpus(name, f"tasks.{task}") for name in config.corpora}
-        packages = {pin.name for name in config.corpora for pin in self._study.corpora[name]}
-        split = {package: part for package, part in self._study.split.items() if package in packages}
+        corpora, split = self._corpora(config.corpora, f"tasks.{task}")
         spec = {"task": config.spec(), "split": split}
         entries = ["codekd.data.examples", components.module_name("tasks", config.kind)]
         return self._add("examples", (task,), spec, entries, corpora, self._files(f"tasks.{task}", config))
@@ -142,11 +150,8 @@ class Graph:
     def _files(self, place: str, config: Any) -> dict[str, LocalFile]:
         """The user's files that a task or a teacher is made from."""
         try:
-            return {
-                f"file/{role}/{number}": self._contents.file(path)
-                for role, paths in config.local_files(self._study.folder).items()
-                for number, path in enumerate(paths)
-            }
+            files = file_roles(config.local_files(self._study.folder))
+            return {role: self._contents.file(path) for role, path in files.items()}
         except CodekdError as error:
             raise CodekdError(f"{place}: {error}") from None
 
@@ -197,12 +202,10 @@ class Graph:
         if known := self._known("adapted", name):
             return known
         pretrained, config = self._pretrained(name), self._study.teachers[name].component
-        corpora = {f"corpus/{corpus}": self._corpus(corpus, f"teachers.{name}") for corpus in config.adaptation.corpora}
-        pins = {pin.name for corpus in config.adaptation.corpora for pin in self._study.corpora[corpus]}
-        packages = {package: part for package, part in self._study.split.items() if package in pins and part != "test"}
+        corpora, split = self._corpora(config.adaptation.corpora, f"teachers.{name}")
         spec = {
             "adaptation": config.adaptation.model_dump(mode="json"),
-            "packages": packages,
+            "packages": {package: part for package, part in split.items() if part != "test"},
             "layers": config.layers,
             "width": config.width,
         }

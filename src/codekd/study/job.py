@@ -1,9 +1,14 @@
 """What a stage is given."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+
+def file_roles(files: Mapping[str, Sequence[Path]]) -> dict[str, Path]:
+    """A component's files by the roles under which :meth:`Job.files` finds them."""
+    return {f"file/{role}/{number}": path for role, paths in files.items() for number, path in enumerate(paths)}
 
 
 @dataclass(frozen=True)

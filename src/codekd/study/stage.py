@@ -20,12 +20,12 @@ from filelock import FileLock, Timeout
 
 from codekd.errors import CodekdError
 from codekd.study.content import digest_of
-from codekd.study.graph import MANIFEST, identity
+from codekd.study.graph import MANIFEST, RUN_A_MODEL, identity
 from codekd.study.identity import code_digest, module_digests
 from codekd.study.job import Job
 from codekd.study.lease import VISIBLE, gpus_for, leased_gpus
 
-ON_GPU = ("adapted", "teachers", "signals", "verified", "trials", "students")
+ON_GPU = (*RUN_A_MODEL, "verified")
 LIBRARIES = ("codekd", "torch", "transformers", "tokenizers", "numpy", "pyarrow", "polars", "scikit-learn")
 Run = Callable[[Job, Path], dict[str, Any]]
 RunTogether = Callable[[Sequence[Job], Sequence[Path]], Sequence[dict[str, Any]]]

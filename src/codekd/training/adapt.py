@@ -3,7 +3,6 @@
 A random share of the tokens is masked and guessed from the others; all chosen tokens become the mask.
 """
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,13 +16,14 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoTokenizer, PreTrainedModel
 
 from codekd.data.batches import Batch, Encoded, sorted_batches
+from codekd.data.encode import special_tokens
 from codekd.data.hashing import digest
 from codekd.data.labels import UNLABELLED
 from codekd.models.device import Device, choose_device
 from codekd.models.encoder import pretrained_encoder
 from codekd.models.inference import BATCH_SIZE, BATCH_TOKENS
 from codekd.models.teachers.base import Adaptation
-from codekd.models.vocabulary import TOKENIZER_FILES, read_vocabulary
+from codekd.models.vocabulary import copy_tokenizer, read_vocabulary
 from codekd.training.loop import Objective, drop_words, fit
 
 if TYPE_CHECKING:
@@ -36,8 +36,10 @@ READ = {"train": ("train", "transfer"), "valid": ("valid",)}
 def run(job: "Job", folder: Path) -> dict[str, Any]:
     """Train on functions of train packages, keep the epoch that guesses best in valid packages, write the encoder."""
     settings = Adaptation.model_validate(job.spec["adaptation"])
+    functions = _functions(job)
     limits = {"train": settings.functions, "valid": VALID_FUNCTIONS}
-    train, valid = (_functions(job, part, limit, settings.max_length) for part, limit in limits.items())
+    chosen = {part: sorted(functions[part], key=digest)[:limit] for part, limit in limits.items()}
+    train, valid = (_encoded(code, job.parents["pretrained"], settings.max_length) for code in chosen.values())
     torch.manual_seed(settings.seed)
     model = _Masked(pretrained_encoder(job.parents["pretrained"], train.vocabulary))
     device = choose_device(model.encoder)
@@ -45,7 +47,7 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
 
     def loss(output: SimpleNamespace, batch: Batch, _: nn.Module) -> Tensor:
         hidden = output.input_ids != batch.input_ids
-        found = head(output.states[hidden], model.encoder.get_input_embeddings().weight)
+        found = head(output.states[hidden], model.embeddings)
         return cross_entropy(found.float(), batch.input_ids[hidden], reduction="sum") / hidden.sum().clamp(min=1)
 
     fitted = fit(
@@ -62,8 +64,7 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
     )
     model.load_state_dict(fitted.best)
     model.encoder.cpu().save_pretrained(folder)
-    for name in TOKENIZER_FILES:
-        shutil.copyfile(job.parents["pretrained"] / name, folder / name)
+    copy_tokenizer(job.parents["pretrained"], folder)
     pl.DataFrame(fitted.history).write_parquet(folder / "history.parquet")
     return {"functions": len(train), "vocabulary": train.vocabulary.size, "best_epoch": fitted.best_epoch} | {
         "valid_accuracy": fitted.history[fitted.best_epoch - 1]["valid_accuracy"],
@@ -79,6 +80,11 @@ class _Masked(nn.Module):
         self.encoder = encoder
         self.config = encoder.config
         self.set_attn_implementation = encoder.set_attn_implementation
+
+    @property
+    def embeddings(self) -> Tensor:
+        """Of the tokens, ``(vocabulary, width)``."""
+        return self.encoder.get_input_embeddings().weight
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **_: Any) -> SimpleNamespace:
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
@@ -112,31 +118,35 @@ def _accuracy(model: _Masked, head: _Head, valid: Encoded, device: Device, share
             with device.autocast():
                 output = model(shown, batch.attention_mask)
             hidden = shown != batch.input_ids
-            found = head(output.states[hidden], model.encoder.get_input_embeddings().weight).argmax(-1)
+            found = head(output.states[hidden], model.embeddings).argmax(-1)
             right += int((found == batch.input_ids[hidden]).sum())
             count += int(hidden.sum())
     return right / max(count, 1)
 
 
-def _functions(job: "Job", part: str, limit: int | None, max_length: int) -> Encoded:
-    """Functions of the packages of a part, in the order of a hash, as sequences."""
-    packages = [package for package, where in job.spec["packages"].items() if where in READ[part]]
+def _functions(job: "Job") -> dict[str, pl.Series]:
+    """The different functions of the packages of each part."""
     frames = [
         pl.read_parquet(folder / "functions.parquet", columns=["package", "code"])
         for role, folder in job.parents.items()
         if role.startswith("corpus/")
     ]
-    code = pl.concat(frames).filter(pl.col("package").is_in(packages))["code"].unique()
-    chosen = sorted(code, key=digest)[:limit]
-    tokenizer = AutoTokenizer.from_pretrained(job.parents["pretrained"], local_files_only=True, trust_remote_code=False)
-    cls, sep = ([] if token is None else [token] for token in (tokenizer.cls_token_id, tokenizer.sep_token_id))
-    room = max_length - len(cls) - len(sep)
+    functions, packages = pl.concat(frames), job.spec["packages"]
+    return {
+        part: functions.filter(pl.col("package").is_in([name for name, where in packages.items() if where in read]))[
+            "code"
+        ].unique()
+        for part, read in READ.items()
+    }
+
+
+def _encoded(functions: Sequence[str], folder: Path, max_length: int) -> Encoded:
+    """Functions as sequences of the tokenizer in a folder, cut at the end."""
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    before, after = special_tokens(tokenizer)
+    room = max_length - len(before) - len(after)
     backend = tokenizer.backend_tokenizer
-    sequences = [[*cls, *backend.encode(one, add_special_tokens=False).ids[:room], *sep] for one in chosen]
-    return _encoded(sequences, job.parents["pretrained"])
-
-
-def _encoded(sequences: Sequence[Sequence[int]], folder: Path) -> Encoded:
+    sequences = [[*before, *backend.encode(one, add_special_tokens=False).ids[:room], *after] for one in functions]
     lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
     return Encoded(
         ids=[str(number) for number in range(len(sequences))],

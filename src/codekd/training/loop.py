@@ -24,6 +24,9 @@ from codekd.training.processes import Processes
 
 log = logging.getLogger("codekd")
 
+VALID = "valid_"
+"""Begins the names of validation scores in a history."""
+
 Loss = Callable[[ClassifierOutput, Batch, torch.nn.Module], Tensor]
 
 
@@ -74,8 +77,8 @@ def fit(
     Raises:
         CodekdError: the loss stopped being finite.
     """
-    processes = Processes.current()
     stepper = Stepper(model, objective, settings, device, name)
+    processes = stepper.processes
     plan = [_batches(train, settings, seed, epoch) for epoch in range(settings.epochs)]
     steps = sum(len(batches) for batches in plan)
     history: list[dict[str, Any]] = []
@@ -114,7 +117,7 @@ def fit(
         if not processes.first:
             processes.wait()
             continue
-        row |= {f"valid_{key}": value for key, value in evaluate().items()}
+        row |= {f"{VALID}{key}": value for key, value in evaluate().items()}
         history.append(row)
         if best_epoch(history, metric) == epoch + 1:
             best = _weights(model)
@@ -133,7 +136,7 @@ def fit(
             settings.epochs,
             row["loss"],
             metric,
-            row[f"valid_{metric}"],
+            row[f"{VALID}{metric}"],
             len(train) / seconds,
             (settings.epochs - epoch - 1) * (time.perf_counter() - started),
         )
@@ -150,7 +153,12 @@ def schedule(step: int, steps: int, warmup: float) -> float:
 
 def best_epoch(history: list[dict[str, Any]], metric: str) -> int:
     """The epoch with the highest validation score, the earliest of equals; counted from 1."""
-    return max(history, key=lambda row: row[f"valid_{metric}"])["epoch"]
+    return max(history, key=lambda row: row[f"{VALID}{metric}"])["epoch"]
+
+
+def valid_scores(row: Mapping[str, Any]) -> dict[str, float]:
+    """What ``evaluate()`` gave after an epoch, out of its row of the history."""
+    return {key.removeprefix(VALID): value for key, value in row.items() if key.startswith(VALID)}
 
 
 def _batches(train: Encoded, settings: Training, seed: int, epoch: int) -> list[Rows]:
@@ -179,7 +187,7 @@ class Stepper:
             fused=True,
         )
         self.parts = 1
-        self._processes = Processes.current()
+        self.processes = Processes.current()
         self._scaler = torch.amp.GradScaler(device.device.type, enabled=device.dtype == torch.float16)
         self._objective = objective
         self._settings = settings
@@ -194,14 +202,14 @@ class Stepper:
         """
         while True:
             self.optimizer.zero_grad(set_to_none=True)
-            cuts = np.array_split(rows, min(self.parts * self._processes.count, len(rows)))
-            own = cuts[self._processes.index :: self._processes.count]
+            cuts = np.array_split(rows, min(self.parts * self.processes.count, len(rows)))
+            own = cuts[self.processes.index :: self.processes.count]
             try:
                 value = sum(self._add_gradient(train, cut, len(cut) / len(rows)) for cut in own)
                 break
             except torch.OutOfMemoryError:
                 self._halve(len(rows))
-        value = self._processes.add(self.trained.parameters(), value)
+        value = self.processes.add(self.trained.parameters(), value)
         self._scaler.unscale_(self.optimizer)
         torch.nn.utils.clip_grad_norm_(self.trained.parameters(), self._settings.clip)
         self._scaler.step(self.optimizer)

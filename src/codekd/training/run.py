@@ -1,7 +1,6 @@
 """What training a teacher and training a student have in common: fit, evaluate, save."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +14,9 @@ from codekd.analysis.metrics import scores
 from codekd.data.batches import Encoded, load_encoded
 from codekd.models.device import Device, choose_device
 from codekd.models.inference import predict
-from codekd.models.vocabulary import TOKENIZER_FILES
+from codekd.models.vocabulary import copy_tokenizer
 from codekd.study.training import Training
-from codekd.training.loop import Fit, Objective, fit
+from codekd.training.loop import Fit, Objective, fit, valid_scores
 from codekd.training.processes import launch
 
 if TYPE_CHECKING:
@@ -72,9 +71,8 @@ def train_model(
         if epoch not in tested:
             tested[epoch] = predict(model, test, device)
         logits = tested[epoch]
-        row = run.history[epoch - 1]
         evaluated[name] = {
-            "valid": {key.removeprefix("valid_"): value for key, value in row.items() if key.startswith("valid_")},
+            "valid": valid_scores(run.history[epoch - 1]),
             "test": scores(test.labels, logits.argmax(1), classes),
         }
 
@@ -94,8 +92,7 @@ def train_model(
     pl.DataFrame(run.history).write_parquet(folder / "history.parquet")
     write_predictions(folder, test, logits)
     model.cpu().save_pretrained(folder)
-    for name in TOKENIZER_FILES:
-        shutil.copyfile(encoded / name, folder / name)
+    copy_tokenizer(encoded, folder)
     return metrics | device.describe() | {"parts_of_a_batch": run.parts}
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codekd.training.loop import valid_scores
 from codekd.training.run import fit_model
 from codekd.training.student import prepare
 
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
 def run(job: "Job", folder: Path) -> dict[str, Any]:
     """Train a student and write how it did on validation; the test split is not read."""
     fitted, device = fit_model(job, *prepare(job))
-    best = fitted.history[fitted.best_epoch - 1]
-    valid = {key.removeprefix("valid_"): value for key, value in best.items() if key.startswith("valid_")}
+    valid = valid_scores(fitted.history[fitted.best_epoch - 1])
     metrics = {"best_epoch": fitted.best_epoch, "scores": {"valid": valid}}
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
     return metrics | device.describe()

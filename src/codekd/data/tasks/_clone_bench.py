@@ -1,6 +1,6 @@
 """The pairs of BigCloneBench, which are many, of its functions, which are few: no text is in memory twice."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -10,7 +10,6 @@ from codekd.data.records import BadRow, Row, rows_of
 from codekd.data.splits import SPLITS
 from codekd.data.tasks._reading import Files, Frames, Reader
 from codekd.data.tasks.bigclonebench import SAMPLED, Config
-from codekd.errors import CodekdError
 
 GROUP = "bigclonebench"
 STEPS = 10**9
@@ -33,23 +32,19 @@ def read(config: Config, files: Files) -> tuple[Frames, dict[str, int]]:
 
 def _of(files: Files, split: str, reader: Reader, pairs: "_Pairs") -> Iterator[Pair | None]:
     if "functions" in files:
-        rows = _lines(files.get(split, []))
+        rows = rows_of(files.get(split, []), _lines)
         return reader.accepted(rows, split, lambda row: pairs.of_numbers(row, split))
     return reader.accepted(reader.rows(files, split), split, lambda row: pairs.of_texts(row, split))
 
 
-def _lines(paths: Sequence[Path]) -> Iterator[Row]:
+def _lines(path: Path) -> Iterator[Row]:
     """Lines of two function numbers and a label."""
-    for path in paths:
-        try:
-            with path.open("rb") as stream:
-                for count, line in enumerate(stream, start=1):
-                    fields = line.decode(errors="replace").rstrip("\r\n").split("\t")
-                    named = dict(zip(("id1", "id2", "label"), fields, strict=False))
-                    values = named if len(fields) == 3 else BadRow("other than three fields")
-                    yield Row(f"{path.name}, line {count}", values)
-        except OSError as error:
-            raise CodekdError(f"{path} cannot be read: {error}") from None
+    with path.open("rb") as stream:
+        for count, line in enumerate(stream, start=1):
+            fields = line.decode(errors="replace").rstrip("\r\n").split("\t")
+            named = dict(zip(("id1", "id2", "label"), fields, strict=False))
+            values = named if len(fields) == 3 else BadRow("other than three fields")
+            yield Row(f"{path.name}, line {count}", values)
 
 
 class _Pairs:

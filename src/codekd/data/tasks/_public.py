@@ -2,18 +2,18 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from codekd.data.sources import Source
-from codekd.data.tasks.base import TaskConfig
+from codekd.data.tasks.base import FileTask
 from codekd.errors import CodekdError
 
 HUB_LAYOUT = {"train": "data/train-*.parquet", "valid": "data/validation-*.parquet", "test": "data/test-*.parquet"}
 
 
-class PublicTask(TaskConfig):
+class PublicTask(FileTask):
     """A public dataset."""
 
     official_splits: ClassVar[bool] = True
@@ -21,9 +21,6 @@ class PublicTask(TaskConfig):
     """Which files a folder may hold: patterns by role, of the first layout that fits."""
 
     source: Source = Field(description="A folder with the dataset's files, or a repository of the hub.")
-    on_bad_rows: Literal["error", "skip"] = Field(
-        "error", description="Whether a row that cannot be used stops the run or is left out and counted."
-    )
 
     def local_files(self, folder: Path) -> dict[str, list[Path]]:
         """The files of a local source by role; none of one on the hub.

@@ -1,6 +1,7 @@
 """From the rows of files to the frames of a task."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ from codekd.data.hole import HOLE
 from codekd.data.records import BadRow, Rejected, Row, rows_of
 from codekd.data.sources import Source
 from codekd.data.splits import SPLITS
+from codekd.data.tasks.base import FileTask
 from codekd.data.wheels import resources_folder
 from codekd.errors import CodekdError
 from codekd.progress import track
@@ -26,10 +28,10 @@ Made = TypeVar("Made")
 class Reader:
     """Reads the splits of one task, and keeps count of the rows that cannot be used.
 
-    ``config`` is that of a task with ``on_bad_rows``; its rows come from the hub where the ``source`` is there.
+    Its rows come from the hub where the ``source`` is there.
     """
 
-    def __init__(self, config: Any, source: Source | None = None) -> None:
+    def __init__(self, config: FileTask, source: Source | None = None) -> None:
         self._config = config
         self._source = source
         self._rejected = Rejected()
@@ -56,8 +58,20 @@ class Reader:
     def rows(self, files: Files, split: str) -> Iterable[Row]:
         """The rows of a split, out of its files or from the hub."""
         if self._source and not self._source.folder and split in HUB_SPLITS:
-            return hub_rows(self._source, split)
+            return self._hub_rows(split)
         return rows_of(files.get(split, []))
+
+    @cached_property
+    def _hub(self) -> Any:
+        assert self._source is not None
+        return hub_dataset(self._source)
+
+    def _hub_rows(self, split: str) -> Iterator[Row]:
+        name = next((name for name in HUB_SPLITS[split] if name in self._hub), None)
+        if name is None:
+            raise CodekdError(f"{self._config.kind}: the hub has the splits {', '.join(self._hub)}, none for {split}.")
+        for number, values in enumerate(self._hub[name], start=1):
+            yield Row(f"{name}, row {number}", values)
 
     def accepted(self, rows: Iterable[Row], description: str, make: Callable[[Row], Made]) -> Iterator[Made]:
         """What a function makes of the rows; those for which it raises BadRow are counted."""
@@ -91,8 +105,8 @@ class Reader:
         return self._rejected.settle(self._config.kind, self._config.on_bad_rows == "skip")
 
 
-def hub_rows(source: Source, split: str) -> Iterator[Row]:
-    """The rows of a split of a dataset on the hub, kept in the folder of downloads.
+def hub_dataset(source: Source) -> Any:
+    """The splits of a dataset on the hub by name, kept in the folder of downloads.
 
     Raises:
         CodekdError: the hub cannot be reached, or has no such dataset.
@@ -101,18 +115,13 @@ def hub_rows(source: Source, split: str) -> Iterator[Row]:
 
     cache = resources_folder() / "hub"
     try:
-        dataset = datasets.load_dataset(source.hub, source.subset, revision=source.revision, cache_dir=str(cache))
+        return datasets.load_dataset(source.hub, source.subset, revision=source.revision, cache_dir=str(cache))
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise CodekdError(
             f"the dataset {source.hub} at {source.revision} cannot be had from the hub: {error}. On a machine without "
             f"network, copy what `hf download --repo-type dataset {source.hub}` writes elsewhere, and name it with "
             f"`source: {{folder: PATH}}`."
         ) from None
-    name = next((name for name in HUB_SPLITS[split] if name in dataset), None)
-    if name is None:
-        raise CodekdError(f"the dataset {source.hub} has the splits {', '.join(dataset)}, none for {split}.")
-    for number, values in enumerate(dataset[name], start=1):
-        yield Row(f"{name}, row {number}", values)
 
 
 def one_hole(code: str) -> str:

@@ -5,10 +5,9 @@ import polars as pl
 from codekd.data.hashing import digest
 from codekd.data.labels import UNLABELLED
 from codekd.data.records import Row
+from codekd.data.splits import LABELLED
 from codekd.data.tasks._reading import Example, Files, Frames, Reader, one_hole
 from codekd.data.tasks.table import Config
-
-LABELLED = ("train", "valid", "test")
 
 
 def read(config: Config, files: Files) -> tuple[Frames, dict[str, int]]:

@@ -67,3 +67,11 @@ class TaskConfig(Model):
     def spec(self) -> dict[str, Any]:
         """What determines the examples, but for the content of files."""
         return self.model_dump(mode="json", exclude={"metric", "max_length"})
+
+
+class FileTask(TaskConfig):
+    """A task that is read from files that others wrote."""
+
+    on_bad_rows: Literal["error", "skip"] = Field(
+        "error", description="Whether a row that cannot be used stops the run or is left out and counted."
+    )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from codekd.data.splits import LABELLED
 from codekd.data.tasks._public import PublicTask
 from codekd.data.tasks.base import Language
 
@@ -26,7 +27,7 @@ class Config(PublicTask):
     language: ClassVar[Language] = "java"
     published: ClassVar[Mapping[str, int]] = {"train": 901028, "valid": 415416, "test": 415416, "unlabeled": 0}
     layouts: ClassVar[tuple[Mapping[str, str], ...]] = (
-        {"functions": "data.jsonl", **{part: f"{part}.txt" for part in ("train", "valid", "test")}},
+        {"functions": "data.jsonl", **{part: f"{part}.txt" for part in LABELLED}},
     )
 
     kind: Literal["bigclonebench"] = "bigclonebench"

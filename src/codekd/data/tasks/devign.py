@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from codekd.data.splits import LABELLED
 from codekd.data.tasks._public import PublicTask
 from codekd.data.tasks.base import Language
 
@@ -22,7 +23,7 @@ class Config(PublicTask):
 
     language: ClassVar[Language] = "c"
     published: ClassVar[Mapping[str, int]] = {"train": 21854, "valid": 2732, "test": 2732, "unlabeled": 0}
-    layouts: ClassVar[tuple[Mapping[str, str], ...]] = ({part: f"{part}.jsonl" for part in ("train", "valid", "test")},)
+    layouts: ClassVar[tuple[Mapping[str, str], ...]] = ({part: f"{part}.jsonl" for part in LABELLED},)
 
     kind: Literal["devign"] = "devign"
     classes: tuple[str, ...] = Field(("safe", "vulnerable"), description="Two classes, by `target`.")

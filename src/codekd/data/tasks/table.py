@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from codekd.data.tasks.base import Language, TaskConfig
+from codekd.data.tasks.base import FileTask, Language
 from codekd.study.base import Model
 
 if TYPE_CHECKING:
     import polars as pl
 
 FORMATS = (".jsonl", ".csv", ".parquet")
-Labelled = Literal["train", "valid", "test"]
 
 
 class Files(Model):
@@ -44,7 +43,7 @@ class Files(Model):
         return self
 
 
-class Config(TaskConfig):
+class Config(FileTask):
     """A task of one's own."""
 
     kind: Literal["table"] = "table"
@@ -59,9 +58,6 @@ class Config(TaskConfig):
     )
     hole: bool = Field(False, description="Whether the question is what stood at the one `__HOLE__` of the code.")
     language: Language = Field("plain", description="Grammar that finds lexemes and trees; plain does for any text.")  # type: ignore[misc]
-    on_bad_rows: Literal["error", "skip"] = Field(
-        "error", description="Whether a row that cannot be used stops the run or is left out and counted."
-    )
     metric: Literal["accuracy", "f1", "macro_f1"] = Field("accuracy", description="Chooses the best epoch.")
 
     @property
