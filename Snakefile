@@ -27,6 +27,7 @@ rule all:
 
 onstart:
     check_sources()
+    start()
     print(plan())
 
 

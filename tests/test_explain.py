@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from codekd.cli import app
 from codekd.study import identity
 from codekd.study.explain import Change, Explanation, as_text, explain
-from codekd.study.graph import MANIFEST, Graph
+from codekd.study.graph import Graph
+from codekd.study.manifest import write_manifest
 from codekd.study.resolve import load_study
 
 ROOT = Path(__file__).parents[1]
@@ -41,7 +42,7 @@ def finish(study: Graph, results: Path, seconds: float = 60) -> None:
             "finished": "2026-01-01T00:00:00+00:00",
             "seconds": seconds,
         }
-        (folder / MANIFEST).write_text(json.dumps(manifest))
+        write_manifest(folder, manifest)
 
 
 @pytest.fixture

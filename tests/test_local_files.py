@@ -14,7 +14,8 @@ from codekd.data import examples as examples_stage
 from codekd.errors import CodekdError
 from codekd.study import content
 from codekd.study.content import Contents
-from codekd.study.graph import MANIFEST, Graph
+from codekd.study.graph import Graph
+from codekd.study.manifest import MANIFEST
 from codekd.study.resolve import load_study
 from codekd.study.stage import run_nodes
 

@@ -30,7 +30,8 @@ from codekd.signals import logits, pooled, relations, structure
 from codekd.signals.base import UNITS_OF_SYNTAX, TeacherShape
 from codekd.signals.format import read_signal
 from codekd.study import estimate, sizes
-from codekd.study.graph import MANIFEST, Graph, Node
+from codekd.study.graph import Graph, Node
+from codekd.study.manifest import MANIFEST, write_manifest
 from codekd.study.resolve import load_study
 from codekd.study.stage import run_nodes
 
@@ -162,7 +163,7 @@ def leave(results, node, summary=None, files=None):
     """A node's manifest, as a finished stage leaves it."""
     folder = results / node.folder
     folder.mkdir(parents=True)
-    (folder / MANIFEST).write_text(json.dumps({"summary": summary, "files": files or {}}))
+    write_manifest(folder, {"summary": summary, "files": files or {}})
 
 
 def test_examples_and_tokens_are_estimated_from_the_limits_until_they_are_made(tmp_path):

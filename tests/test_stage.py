@@ -7,7 +7,8 @@ import pytest
 
 from codekd.errors import CodekdError
 from codekd.study.graph import Node
-from codekd.study.stage import execute, read_manifest, run_nodes
+from codekd.study.manifest import read_manifest, write_manifest
+from codekd.study.stage import execute, run_nodes
 
 ENTRIES = ("codekd.errors",)
 
@@ -104,8 +105,7 @@ def test_source_that_changed_after_planning_is_refused(parent, tmp_path, monkeyp
 
 def test_a_missing_or_foreign_parent_is_named(parent, tmp_path):
     manifest = tmp_path / parent.folder / "manifest.json"
-    content = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps(content | {"identity": "0" * 12}))
+    write_manifest(manifest.parent, read_manifest(manifest.parent) | {"identity": "0" * 12})
     with pytest.raises(CodekdError, match="read as examples, has another identity"):
         run(child(parent), tmp_path, write_two)
     manifest.unlink()

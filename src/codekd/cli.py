@@ -1,5 +1,6 @@
 """The command ``codekd``: questions about a study that Snakemake does not answer."""
 
+import getpass
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,13 @@ import typer
 import yaml
 
 from codekd.errors import CodekdError
+from codekd.progress import track
+from codekd.study import accept as acceptance
+from codekd.study import diff as differences
 from codekd.study import explain as explanations
+from codekd.study import garbage, verify
+from codekd.study import status as states
+from codekd.study.folders import node_folders
 from codekd.study.graph import Graph
 from codekd.study.lock import read_lock, resolve, unpinned, write_lock
 from codekd.study.plan import plan_of
@@ -78,6 +85,76 @@ def lock(
         known = {} if update else read_lock(config)
         found = resolve(unpinned(_graph(config, Path("results"), known)))
         typer.echo(f"{write_lock(config, known | found)}: {len(found)} written, {len(known)} kept")
+
+
+@app.command()
+def status(config: Config = Path("config/config.yaml"), results: Path = Path("results")) -> None:
+    """Print how far a study is. Exit code 0: all is done; 3: something failed; 4: something is still to make."""
+    with _plain_errors():
+        found = states.status_of([*_graph(config, results)], results)
+        typer.echo(states.as_text(found))
+    raise typer.Exit(states.exit_code(found))
+
+
+@app.command("diff")
+def compare(
+    first: Annotated[Path, typer.Argument(help="A config file, or the folder of a node.")],
+    second: Annotated[Path, typer.Argument(help="Another one.")],
+    results: Path = Path("results"),
+) -> None:
+    """Say in what two studies or two nodes differ: config, source and scores."""
+    with _plain_errors():
+        if first.is_dir() or second.is_dir():
+            typer.echo(differences.of_nodes(first, second))
+        else:
+            typer.echo(differences.of_studies(_graph(first, results), _graph(second, results), results))
+
+
+@app.command()
+def accept(
+    modules: Annotated[
+        list[str], typer.Argument(help="Modules whose change has no effect, e.g. codekd.training.loop.")
+    ],
+    reason: Annotated[str, typer.Option(help="Why; kept in the manifests.")],
+    by: Annotated[str, typer.Option(help="Who says so; your login by default.")] = "",
+    config: Annotated[Path, typer.Option(help="The study's config file.")] = Path("config/config.yaml"),
+    results: Path = Path("results"),
+) -> None:
+    """Take over what earlier source made, where only these modules changed since; the manifests say who said so."""
+    with _plain_errors():
+        declared = acceptance.Declaration(modules, by or getpass.getuser(), reason)
+        accepted = acceptance.accept(_graph(config, results), results, declared)
+        typer.echo(f"{len(accepted)} nodes taken over.")
+
+
+@app.command()
+def gc(
+    configs: Annotated[list[Path], typer.Argument(help="Config files of the studies to keep.")],
+    delete: Annotated[bool, typer.Option("--delete", help="Remove what is found; without it nothing is.")] = False,
+    results: Path = Path("results"),
+) -> None:
+    """List what none of some studies needs and no running one uses, or remove it."""
+    with _plain_errors():
+        graphs = [_graph(config, results) for config in configs]
+        found = garbage.remove(results, graphs) if delete else garbage.garbage(results, graphs)
+        typer.echo(garbage.as_text(found, results, removed=delete))
+
+
+@app.command("verify")
+def check(
+    paths: Annotated[list[Path] | None, typer.Argument(help="Folders of nodes; all of the results by default.")] = None,
+    results: Path = Path("results"),
+) -> None:
+    """Read everything again and name what is not as it was written."""
+    with _plain_errors():
+        folders = paths or [*node_folders(results)]
+        found = [
+            problem
+            for folder in track(folders, description="verify", unit="node")
+            for problem in verify.problems(folder)
+        ]
+        typer.echo("\n".join([*found, f"{len(folders)} folders verified, {len(found)} problems."]))
+    raise typer.Exit(bool(found))
 
 
 def _graph(config: Path, results: Path, lock: Mapping[str, str] | None = None) -> Graph:

@@ -10,13 +10,21 @@ from snakemake.exceptions import WorkflowError
 
 from codekd.errors import CodekdError
 from codekd.study import estimate
-from codekd.study.graph import Graph, MANIFEST, TOGETHER
+from codekd.study.claim import announce
+from codekd.study.graph import Graph, TOGETHER
+from codekd.study.manifest import MANIFEST
 from codekd.study.lock import check_pinned
 from codekd.study.resolve import load_study
+from codekd.study.status import status_of
 
 
 envvars:
     "PATH",
+
+
+# A manifest that is there is whole: no job may delete it before it has looked whether another run made it.
+outputflags:
+    update,
 
 
 RESULTS = Path("results")
@@ -121,6 +129,14 @@ def check_sources():
         raise WorkflowError(str(error)) from None
 
 
+def start():
+    """Keep others from deleting what this run uses, and jobs that a user forces from taking what is there."""
+    announce(RESULTS, [node.identity for node in GRAPH])
+    forced = workflow.dag_settings
+    if forced.forceall or forced.forcerun or forced.forcetargets:
+        os.environ["CODEKD_FORCE"] = "1"
+
+
 def plan():
     """What this run is about to make, and about how long it takes; on a cluster a job counts for a core."""
     settings = workflow.resource_settings
@@ -131,17 +147,20 @@ def plan():
 
 def failures():
     """What the stages that failed in this run said last; Snakemake's own account of it is long."""
-    said = {}
-    for node in estimate.missing(GRAPH, RESULTS):
-        log = Path(log_of(node))
-        if (
-            log.exists()
-            and log.stat().st_mtime >= STARTED
-            and (text := log.read_text().strip())
-        ):
-            said[log] = (
-                f"{node.stage} {'/'.join(node.coordinates)} ({log}):\n  {text.splitlines()[-1]}"
-            )
+    failed = [
+        one for one in status_of([*GRAPH], RESULTS) if one.state in ("failed", "killed")
+    ]
+    recent = [
+        one
+        for one in failed
+        if (log := Path(log_of(one.node))).exists() and log.stat().st_mtime >= STARTED
+    ]
+    said = {
+        log_of(
+            one.node
+        ): f"{one.node.stage} {'/'.join(one.node.coordinates)} ({log_of(one.node)}):\n  {one.detail}"
+        for one in recent
+    }
     return (
         "\n".join(["What failed or was stopped:", *said.values()])
         if said

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from codekd.study import components
-from codekd.study.graph import MANIFEST, RUN_A_MODEL, TOGETHER, Node
+from codekd.study.graph import RUN_A_MODEL, TOGETHER, Node
+from codekd.study.manifest import MANIFEST
 from codekd.study.sizes import TOKENS, in_bytes, signal_bytes, split_sizes
 
 BF16, FLOAT32 = 2.0e11, 6.5e10

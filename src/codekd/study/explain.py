@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from codekd.study.estimate import in_time, missing, seconds
-from codekd.study.graph import MANIFEST, Graph, Node
-from codekd.study.identity import module_digests
-from codekd.study.stage import read_manifest
+from codekd.study.graph import Graph, Node
+from codekd.study.identity import canonical, module_digests
+from codekd.study.manifest import MANIFEST, read_manifest
 
 NOTHING = "-"
+CODE_OF = "code of "
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,9 @@ class Change:
     what: str
     old: Any
     new: Any
+
+    def __str__(self) -> str:
+        return f"{self.what}: {_short(self.old)} -> {_short(self.new)}"
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,7 @@ def as_text(found: Sequence[Explanation]) -> str:
         return "Nothing would run."
     groups: dict[tuple[str, ...], list[Explanation]] = {}
     for one in found:
-        reasons = tuple(f"{change.what}: {_short(change.old)} -> {_short(change.new)}" for change in one.changes)
-        groups.setdefault(reasons or (_without_changes(one),), []).append(one)
+        groups.setdefault(tuple(map(str, one.changes)) or (_without_changes(one),), []).append(one)
     lines = []
     for reasons, nodes in groups.items():
         time = in_time(sum(one.seconds for one in nodes))
@@ -78,14 +81,20 @@ def as_json(found: Sequence[Explanation]) -> str:
     )
 
 
-def changes(old: Mapping[str, Any], node: Node) -> tuple[Change, ...]:
-    """What differs between a manifest and a node: values of the spec, modules, parents and files."""
+def described(node: Node) -> dict[str, Any]:
+    """What the manifest of a node is going to say of its spec, its modules and what it reads."""
     identities = {role: parent.identity for role, parent in node.parents.items()}
     identities |= {role: file.sha256 for role, file in node.files.items()}
+    spec = json.loads(canonical(node.spec))
+    return {"spec": spec, "modules": module_digests(node.entries), "parents": identities}
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Change, ...]:
+    """What differs between two manifests: values of the spec, modules, parents and files."""
     pairs = [
-        ("", dict(_flat(old["spec"])), dict(_flat(json.loads(json.dumps(node.spec))))),
-        ("code of ", old.get("modules", {}), module_digests(node.entries)),
-        ("", old["parents"], identities),
+        ("", dict(_flat(old["spec"])), dict(_flat(new["spec"]))),
+        (CODE_OF, old.get("modules", {}), new["modules"]),
+        ("", old["parents"], new["parents"]),
     ]
     return tuple(
         Change(prefix + key, before.get(key), after.get(key))
@@ -95,17 +104,18 @@ def changes(old: Mapping[str, Any], node: Node) -> tuple[Change, ...]:
     )
 
 
-def siblings(node: Node, results: Path) -> list[Path]:
-    """Folders of finished nodes with the same stage and coordinates."""
+def siblings(node: Node, results: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Finished nodes with the same stage and coordinates, the newest first: their folders and manifests."""
     folder = results / node.folder.parent
-    return [path.parent for path in folder.glob(f"{node.coordinates[-1]}-{'?' * len(node.identity)}/{MANIFEST}")]
+    found = [path.parent for path in folder.glob(f"{node.coordinates[-1]}-{'?' * len(node.identity)}/{MANIFEST}")]
+    known = [(path, read_manifest(path)) for path in found]
+    return sorted(known, key=lambda one: one[1]["finished"], reverse=True)
 
 
 def _explanation(node: Node, results: Path) -> Explanation:
-    known = [(folder, read_manifest(folder)) for folder in siblings(node, results)]
-    newest_first = sorted(known, key=lambda one: one[1]["finished"], reverse=True)
     compared = [
-        Explanation(node, folder, changes(manifest, node), manifest["seconds"]) for folder, manifest in newest_first
+        Explanation(node, folder, changes(manifest, described(node)), manifest["seconds"])
+        for folder, manifest in siblings(node, results)
     ]
     if not compared:
         return Explanation(node, None, (), seconds(node, results))

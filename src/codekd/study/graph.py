@@ -17,10 +17,9 @@ from codekd.study import components
 from codekd.study.config import Study, Trained
 from codekd.study.content import Contents, LocalFile
 from codekd.study.identity import canonical, code_digest, digest
-from codekd.study.job import file_roles
+from codekd.study.job import file_roles, full_name
 from codekd.study.search import Candidate, candidates
 
-MANIFEST = "manifest.json"
 NO_TEACHER = "none"
 CONTENTS = ".contents.json"
 
@@ -62,6 +61,11 @@ class Node:
     def folder(self) -> Path:
         """Where the node's output lies, relative to the results folder."""
         return Path(self.stage, *self.coordinates[:-1], f"{self.coordinates[-1]}-{self.identity}")
+
+    @cached_property
+    def name(self) -> str:
+        """Stage, coordinates and identity, under which the node is claimed and has its scratch folder."""
+        return full_name(self.stage, self.coordinates, self.identity)
 
     def job(self, results: Path) -> str:
         """What the stage is told, as canonical JSON: identity, spec, source, the parents' folders and the files."""

@@ -5,10 +5,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+SCRATCH = ".scratch"
+ERROR = "error.txt"
+"""The file in a scratch folder with what the stage said when it failed."""
+
 
 def file_roles(files: Mapping[str, Sequence[Path]]) -> dict[str, Path]:
     """A component's files by the roles under which :meth:`Job.files` finds them."""
     return {f"file/{role}/{number}": path for role, paths in files.items() for number, path in enumerate(paths)}
+
+
+def full_name(stage: str, coordinates: Sequence[str], identity: str) -> str:
+    """A name that no other node of any study has, fit for a file."""
+    return "-".join((stage, *coordinates, identity))
+
+
+def scratch_folder(results: Path, name: str) -> Path:
+    """Where the node of that name keeps what is to survive a killed run."""
+    return results / SCRATCH / name
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from pathlib import Path
 from codekd.study.estimate import describe, gpu_hours, in_time, missing, total_seconds
 from codekd.study.graph import Graph, Node
 from codekd.study.sizes import in_bytes, signal_bytes, signal_examples
-
-Row = tuple[str, ...]
+from codekd.study.text import Row, aligned
 
 
 def plan_of(graph: Graph, results: Path, cores: int, gpu_tflops: float | None = None) -> str:
@@ -18,7 +17,7 @@ def plan_of(graph: Graph, results: Path, cores: int, gpu_tflops: float | None = 
     """
     todo = missing(graph, results)
     tables = [_stages(graph, todo, results, cores), _signals(graph.stage("signals"), todo, results)]
-    lines = [line for table in tables for line in (*_aligned(table), "")]
+    lines = [line for table in tables for line in (*aligned(table), "")]
     lines.append(f"{graph.report.coordinates[0]}: {describe(todo, cores, results)}")
     if gpu_tflops:
         hours = gpu_hours(todo, results, gpu_tflops * 1e12)
@@ -44,13 +43,3 @@ def _signals(nodes: Sequence[Node], todo: Sequence[Node], results: Path) -> list
         rows.append(("/".join(node.coordinates), f"{examples:,}", in_bytes(size / examples), in_bytes(size), state))
         total += size
     return [*rows, ("total", "", "", in_bytes(total), "")]
-
-
-def _aligned(rows: Sequence[Row]) -> list[str]:
-    """Columns two spaces apart: the first to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for first, *others in rows:
-        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-        lines.append("  ".join([first.ljust(widths[0]), *cells]).rstrip())
-    return lines

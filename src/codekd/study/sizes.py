@@ -7,8 +7,8 @@ from typing import Any
 from codekd.models.pooling import pooled_width
 from codekd.signals.base import UNITS_OF_SYNTAX, Signal, TeacherShape, parse
 from codekd.study import components
-from codekd.study.graph import MANIFEST, Node
-from codekd.study.stage import read_manifest
+from codekd.study.graph import Node
+from codekd.study.manifest import MANIFEST, read_manifest
 
 EXAMPLES = {"train": 8000, "valid": 1200, "test": 2500, "unlabeled": 16000}
 """Sizes of the embedded tasks, and of others that say nothing of theirs, where the config sets no limit."""

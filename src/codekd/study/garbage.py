@@ -1,0 +1,64 @@
+"""Nodes that no given study reaches: found, and removed where a user says so."""
+
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from codekd.study.claim import exclusive, running
+from codekd.study.folders import BESIDE, identity_of, node_folders
+from codekd.study.graph import Graph
+from codekd.study.job import SCRATCH
+from codekd.study.manifest import MANIFEST
+from codekd.study.sizes import in_bytes
+from codekd.study.text import aligned
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """A folder that no study needs, of a node or of what a node had begun, and its bytes."""
+
+    folder: Path
+    size: int
+
+
+def garbage(results: Path, graphs: Iterable[Graph]) -> list[Garbage]:
+    """What neither a graph reaches nor a running study or job uses."""
+    kept = {node.identity for graph in graphs for node in graph} | running(results)
+    folders = [*node_folders(results), *sorted((results / SCRATCH).glob("*/"))]
+    return [Garbage(folder, _size(folder)) for folder in folders if identity_of(folder) not in kept]
+
+
+def remove(results: Path, graphs: Sequence[Graph]) -> list[Garbage]:
+    """Delete it, with logs and timings; no study can start meanwhile."""
+    with exclusive(results):
+        found = garbage(results, graphs)
+        for one in found:
+            # A folder without its manifest is no finished node, whatever happens next.
+            (one.folder / MANIFEST).unlink(missing_ok=True)
+            shutil.rmtree(one.folder)
+            for beside in BESIDE:
+                for path in (results / beside).glob(f"{one.folder.relative_to(results)}.*"):
+                    path.unlink()
+    return found
+
+
+def as_text(found: Sequence[Garbage], results: Path, removed: bool) -> str:
+    """A table of the stages and what is to be gained."""
+    if not found:
+        return "Nothing to remove."
+    counts: Counter[str] = Counter()
+    sizes: dict[str, int] = defaultdict(int)
+    for one in found:
+        stage = one.folder.relative_to(results).parts[0]
+        counts[stage] += 1
+        sizes[stage] += one.size
+    rows = [("stage", "folders", "size"), *((stage, str(counts[stage]), in_bytes(sizes[stage])) for stage in counts)]
+    total = f"{len(found)} folders, {in_bytes(sum(sizes.values()))}"
+    said = f"Removed {total}." if removed else f"{total} that none of these studies needs; --delete removes them."
+    return "\n".join([*aligned(rows), said])
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
