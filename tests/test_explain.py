@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import yaml
+from every_stage import finish
 from typer.testing import CliRunner
 
 from codekd.cli import app
 from codekd.study import identity
 from codekd.study.explain import Change, Explanation, as_text, explain
 from codekd.study.graph import Graph
-from codekd.study.manifest import write_manifest
 from codekd.study.resolve import load_study
 
 ROOT = Path(__file__).parents[1]
@@ -26,23 +26,6 @@ def graph(**sections: Any) -> Graph:
     for section, value in sections.items():
         config[section] = config.get(section, {}) | value if isinstance(value, dict) else value
     return Graph(load_study(config, [PATH]))
-
-
-def finish(study: Graph, results: Path, seconds: float = 60) -> None:
-    """Leave what finished nodes leave."""
-    for node in study:
-        folder = results / node.folder
-        folder.mkdir(parents=True, exist_ok=True)
-        manifest = {
-            **json.loads(node.job(results)),
-            "parents": {role: parent.identity for role, parent in node.parents.items()},
-            "modules": identity.module_digests(node.entries),
-            "summary": {split: {"examples": 10, "tokens": 100} for split in ("train", "valid", "test", "unlabeled")},
-            "files": {},
-            "finished": "2026-01-01T00:00:00+00:00",
-            "seconds": seconds,
-        }
-        write_manifest(folder, manifest)
 
 
 @pytest.fixture

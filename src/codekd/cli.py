@@ -154,7 +154,7 @@ def check(
             for problem in verify.problems(folder)
         ]
         typer.echo("\n".join([*found, f"{len(folders)} folders verified, {len(found)} problems."]))
-    raise typer.Exit(bool(found))
+    raise typer.Exit(int(bool(found)))
 
 
 def _graph(config: Path, results: Path, lock: Mapping[str, str] | None = None) -> Graph:

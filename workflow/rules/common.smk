@@ -129,6 +129,12 @@ def check_sources():
         raise WorkflowError(str(error)) from None
 
 
+def jobs_of(nodes):
+    """The same for a rule that makes some nodes in one go: a function, as Snakemake fills in braces of what is none."""
+    jobs = [node.job(RESULTS) for node in nodes]
+    return lambda wildcards: jobs
+
+
 def start():
     """Keep others from deleting what this run uses, and jobs that a user forces from taking what is there."""
     announce(RESULTS, [node.identity for node in GRAPH])

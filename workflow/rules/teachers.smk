@@ -89,7 +89,7 @@ for stage, step in (("signals", "capture"), ("verified", "verify")):
             threads: 1
             params:
                 step=step,
-                jobs=[node.job(RESULTS) for node in nodes],
+                jobs=jobs_of(nodes),
             message:
                 f"{step} {', '.join(node.coordinates[-1] for node in nodes)} of {teacher} on {task}"
             shell:

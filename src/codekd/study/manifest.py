@@ -30,7 +30,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         del manifest[CHECKSUM]
         changed = text != _text(manifest)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CodekdError(f"{folder} is not a finished node: {error!r}. Delete the folder and run again.") from None
+        raise CodekdError(
+            f"{folder} is not a finished node: {MANIFEST}: {error!r}. Delete the folder and run again."
+        ) from None
     if changed:
         raise CodekdError(f"{folder / MANIFEST} is not what was written there. Delete the folder and run again.")
     return manifest
