@@ -1,0 +1,254 @@
+"""Random edits of a config: a node's identity changes when, and only when, something changes that it depends on.
+
+What a node depends on is written down here once more, plainly and in full, without digests.
+"""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from every_stage import name_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codekd.study.config import Study
+from codekd.study.graph import Graph
+from codekd.study.resolve import load_study
+from codekd.study.search import candidates
+
+ROOT = Path(__file__).parents[1]
+PATH = ROOT / "config" / "config.yaml"
+BASE = yaml.safe_load(PATH.read_text()) | {
+    "grid": {
+        "tasks": ["defect", "clone"],
+        "teachers": ["minilm", "minilm-code"],
+        "students": ["bigru-1.5m", "roberta-1.5m"],
+        "methods": ["ft", "kd", "dist", "ckd"],
+        "seeds": [1],
+    },
+    "training": {},
+}
+Record = dict[str, Any]
+
+
+def subset(values: list[Any]) -> st.SearchStrategy[list[Any]]:
+    return st.lists(st.sampled_from(values), min_size=1, max_size=3, unique=True)
+
+
+def place(*keys: str, values: list[Any]) -> st.SearchStrategy[tuple[tuple[str, ...], Any]]:
+    return st.tuples(st.just(keys), st.sampled_from(values))
+
+
+def listed(*keys: str, values: list[Any]) -> st.SearchStrategy[tuple[tuple[str, ...], Any]]:
+    return st.tuples(st.just(keys), subset(values))
+
+
+def pinned(corpus: str, packages: list[list[str]]) -> st.SearchStrategy[tuple[tuple[str, ...], Any]]:
+    return place("corpora", corpus, values=[{"pins": f"corpus/{corpus}.txt", "packages": one} for one in packages])
+
+
+EDIT = st.one_of(
+    listed("grid", "tasks", values=["defect", "clone", "exception"]),
+    listed("grid", "teachers", values=["minilm", "minilm-code"]),
+    listed("grid", "students", values=["bigru-1.5m", "roberta-1.5m", "roberta-0.6m"]),
+    listed("grid", "methods", values=["ft", "kd", "dist", "pkd", "ckd", "simkd", "ast"]),
+    listed("grid", "seeds", values=[1, 2, 3]),
+    place("name", values=["embedded", "other"]),
+    place("training", "epochs", values=[1, 2, 3]),
+    place("training", "learning_rate", values=[1e-3, "0.001", 5e-4]),
+    place("students", "bigru-1.5m", values=[{}, {"layers": 3}, {"max_length": 64}, {"vocabulary_size": 1000}]),
+    place("students", "roberta-1.5m", values=[{}, {"heads": 2}, {"pooling": "mean"}, {"training": {"warmup": 0.2}}]),
+    place(
+        "teachers",
+        "minilm",
+        values=[{}, {"dropout": 0.1}, {"pooling": "first"}, {"training": {"epochs": 2}}, {"max_length": 100}],
+    ),
+    place("teachers", "minilm-code", values=[{}, {"adaptation": {"functions": 10}}, {"adaptation": {"seed": 2}}]),
+    place("methods", "kd", values=[{}, {"temperature": 2}, {"temperature": 2.0}, {"alpha": 0.5}]),
+    place("methods", "dist", values=[{}, {"gamma": 2.0}, {"transfer": "labelled"}]),
+    place("methods", "ckd", values=[{}, {"window": 5}, {"units": "token"}, {"beta": 2.0}]),
+    place("methods", "pkd", values=[{}, {"beta": 2.0}]),
+    place("tasks", "defect", values=[{}, {"examples": {"train": 50}}, {"metric": "f1"}, {"max_length": 64}]),
+    place("tasks", "clone", values=[{}, {"examples": {"train": 50}}, {"metric": "accuracy"}, {"min_lines": 3}]),
+    place("vocabularies", values=[{"functions": ["defect", "clone"]}, {"a": ["defect"], "b": ["clone"]}, {}]),
+    pinned("previous", [["celery", "docker"], ["docker", "celery"], ["celery", "docker", "kombu"]]),
+    pinned("current", [["celery", "docker"], ["celery", "docker", "astroid"], ["celery", "docker", "gunicorn"]]),
+    place(
+        "search", values=[{}, {"training": {"learning_rate": [1e-3, 2e-3]}}, {"methods": {"kd": {"alpha": [0.1, 0.9]}}}]
+    ),
+)
+
+
+class Oracle:
+    """The full record of what each node of a study depends on, from the resolved config alone."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+
+    def of(self, name: str) -> Record:
+        """The record of a node by its stage and coordinates."""
+        stage, *coordinates = name.split("/")
+        return getattr(self, stage)(*coordinates)
+
+    def corpus(self, name: str) -> Record:
+        return {"pins": [pin.model_dump() for pin in self.study.corpora[name]]}
+
+    def read(self, names: Any) -> Record:
+        """Corpora, and where the split puts their packages."""
+        packages = {pin.name for name in names for pin in self.study.corpora[name]}
+        split = {package: part for package, part in self.study.split.items() if package in packages}
+        return {"corpora": [self.corpus(name) for name in names], "split": split}
+
+    def examples(self, task: str) -> Record:
+        config = self.study.tasks[task]
+        kept = config.model_dump(mode="json")
+        del kept["metric"], kept["max_length"]
+        return kept | self.read(config.corpora)
+
+    def floors(self, task: str) -> Record:
+        return {"examples": self.examples(task), "metric": self.study.tasks[task].metric}
+
+    def tokenizers(self, group: str, size: str) -> Record:
+        tasks = self.study.vocabularies.get(group, [group])
+        return {"size": size, "examples": {task: self.examples(task) for task in tasks}}
+
+    def syntax(self, task: str) -> Record:
+        return {"examples": self.examples(task)}
+
+    def pretrained(self, name: str) -> Record:
+        config = self.study.teachers[name].component
+        return {"wheel": config.wheel.model_dump(), "folder": config.folder, "shape": [config.layers, config.width]}
+
+    def adapted(self, name: str) -> Record:
+        adaptation = self.study.teachers[name].component.adaptation
+        read = self.read(adaptation.corpora)
+        read["split"] = {package: part for package, part in read["split"].items() if part != "test"}
+        return {"pretrained": self.pretrained(name), "adaptation": adaptation.model_dump(mode="json"), **read}
+
+    def encoded(self, task: str, sequences: str) -> Record:
+        name, _, length = sequences.rpartition("-")
+        groups = [group for group, tasks in self.study.vocabularies.items() if task in tasks] or [task]
+        bpe = name.startswith("bpe")
+        tokenizer = self.tokenizers(groups[0], name[3:]) if bpe else self.pretrained(name)
+        return {"examples": self.examples(task), "length": length, "tokenizer": tokenizer}
+
+    def window(self, task: str, longest: int) -> int:
+        return min(longest, self.study.tasks[task].max_length or longest)
+
+    def teachers(self, task: str, name: str) -> Record:
+        trained, config = self.study.teachers[name], self.study.tasks[task]
+        one = trained.component
+        return {
+            "encoded": self.encoded(task, f"{name}-{self.window(task, one.max_length)}"),
+            "from": self.adapted(name) if one.adaptation else self.pretrained(name),
+            "training": trained.training.model_dump(),
+            "choice": [config.metric, one.pooling_for(config.shape), one.dropout],
+        }
+
+    def signals(self, task: str, teacher: str, signal: str) -> Record:
+        syntax = self.syntax(task) if "lexeme" in signal or "tree" in signal else None
+        return {"teacher": self.teachers(task, teacher), "signal": signal, "syntax": syntax}
+
+    verified = signals
+
+    def candidates(self, student: str, method: str, task: str) -> list[tuple[Any, Any]]:
+        """Training numbers and losses, each once, in the order of the values."""
+        trained, search = self.study.students[student], self.study.search
+        loss = self.study.methods[method].for_classes(len(self.study.tasks[task].classes))
+        found = [(trained.training, loss)]
+        for name, values in search.students.get(student, search.training).items():
+            found = [(type(t).model_validate(t.model_dump() | {name: v}), m) for t, m in found for v in values]
+        for name, values in search.methods.get(method, {}).items():
+            found = [(t, type(m).model_validate(m.model_dump() | {name: v})) for t, m in found for v in values]
+        return list(dict.fromkeys(found))
+
+    def cell(self, task: str, teacher: str, student: str, training: Any, loss: Any, seed: int) -> Record:
+        config, one = self.study.tasks[task], self.study.students[student].component
+        architecture = one.model_dump(mode="json")
+        del architecture["pooling"]
+        length = self.window(task, one.max_length)
+        signals = loss.requests(one.layers)
+        return {
+            "encoded": self.encoded(task, f"bpe{one.vocabulary_size}-{length}"),
+            "choice": [config.metric, one.pooling_for(config.shape)],
+            "architecture": architecture,
+            "training": training.model_dump(),
+            "method": loss.model_dump(mode="json"),
+            "seed": seed,
+            "signals": [[self.signals(task, teacher, one.name), one.model_dump()] for one in signals],
+            "syntax": self.syntax(task) if any(one.unit in ("lexeme", "node") for one in signals) else None,
+            "head": self.teachers(task, teacher) if loss.reuses_head else None,
+        }
+
+    def trials(self, task: str, teacher: str, student: str, method: str, trial: str) -> Record:
+        """Names of trials say what was chosen; all candidates of the cell with that name are the same one."""
+        seed = self.study.search.seed
+        names = [one.name for one in candidates_of(self.study, student, method, task)]
+        training, loss = self.candidates(student, method, task)[names.index(trial.removesuffix(f"-seed{seed}"))]
+        return self.cell(task, teacher, student, training, loss, seed)
+
+    def selected(self, task: str, teacher: str, student: str, method: str) -> Record:
+        names = [one.name for one in candidates_of(self.study, student, method, task)]
+        found = self.candidates(student, method, task)
+        trials = [self.cell(task, teacher, student, *one, self.study.search.seed) for one in found]
+        return {"trials": trials, "names": names, "metric": self.study.tasks[task].metric}
+
+    def students(self, task: str, teacher: str, student: str, method: str, seed: str) -> Record:
+        first, *others = self.candidates(student, method, task)
+        record = self.cell(task, teacher, student, *first, int(seed.removeprefix("seed")))
+        return record | {"selected": self.selected(task, teacher, student, method) if others else None}
+
+    def report(self, name: str) -> Record:
+        grid = self.study.grid
+        cells = [
+            [task, teacher, student, method, seed]
+            for task in grid.tasks
+            for teacher in grid.teachers
+            for student in grid.students
+            for method in grid.methods
+            for seed in grid.seeds
+        ]
+        taught = [cell if self.study.methods[cell[3]].signals else [cell[0], "none", *cell[2:]] for cell in cells]
+        once = [list(cell) for cell in dict.fromkeys(map(tuple, taught))]
+        return {
+            "name": name,
+            "tasks": {task: [self.floors(task), self.study.tasks[task].classes] for task in grid.tasks},
+            "order": grid.tasks,
+            "teachers": [[task, one, self.teachers(task, one)] for task in grid.tasks for one in grid.teachers],
+            "cells": [[*cell, self.students(*cell[:4], f"seed{cell[4]}")] for cell in once],
+        }
+
+
+def candidates_of(study: Study, student: str, method: str, task: str) -> list[Any]:
+    loss = study.methods[method].for_classes(len(study.tasks[task].classes))
+    return candidates(study.search, student, study.students[student].training, method, loss)
+
+
+def edited(config: dict[str, Any], keys: tuple[str, ...], value: Any) -> dict[str, Any]:
+    config = copy.deepcopy(config)
+    inner = config
+    for key in keys[:-1]:
+        inner = inner.setdefault(key, {})
+    inner[keys[-1]] = value
+    return config
+
+
+@settings(deadline=None)
+@given(st.lists(EDIT, min_size=4, max_size=8))
+def test_identities_change_exactly_with_what_nodes_depend_on(edits: list[tuple[tuple[str, ...], Any]]) -> None:
+    records: dict[str, dict[str, str]] = {}
+    identities: dict[str, dict[str, str]] = {}
+    config = BASE
+    for keys, value in [((), None), *edits]:
+        config = edited(config, keys, value) if keys else config
+        study = load_study(config, [PATH])
+        oracle = Oracle(study)
+        for node in Graph(study):
+            name = name_of(node)
+            record = json.dumps(oracle.of(name), sort_keys=True)
+            assert records.setdefault(name, {}).setdefault(node.identity, record) == record, f"{name}: one too few"
+            assert identities.setdefault(name, {}).setdefault(record, node.identity) == node.identity, (
+                f"{name}: one too many"
+            )
