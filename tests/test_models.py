@@ -25,8 +25,8 @@ LENGTHS = [7, 4, 1]
 
 ROBERTA = roberta.Config(kind="roberta", vocabulary_size=300, max_length=32, layers=2, hidden=16, heads=4)
 BIGRU = bigru.Config(kind="bigru", vocabulary_size=300, layers=2, hidden=6)
-FAMILIES = [(ROBERTA, how) for how in ("first", "mean", "hole", "pair")]
-FAMILIES += [(BIGRU, how) for how in ("final", "mean", "hole", "pair")]
+FAMILIES = [(ROBERTA, how) for how in ("first", "mean", "max", "hole", "pair")]
+FAMILIES += [(BIGRU, how) for how in ("final", "mean", "max", "hole", "pair")]
 
 
 def student(architecture: roberta.Config | bigru.Config, pooling: str, seed: int = 0) -> PreTrainedModel:
@@ -108,6 +108,8 @@ def test_pooling() -> None:
     mask = torch.tensor([[1, 1, 1], [1, 1, 0]])
     assert pool(states, input_ids, mask, "first", None).tolist() == [[0, 1], [6, 7]]
     assert pool(states, input_ids, mask, "mean", None).tolist() == [[2, 3], [7, 8]]
+    assert pool(states, input_ids, mask, "max", None).tolist() == [[4, 5], [8, 9]]
+    assert pool(-states, input_ids, mask, "max", None).tolist() == [[0, -1], [-6, -7]], "padding does not count"
     # The second example has no hole and falls back to its first token.
     assert pool(states, input_ids, mask, "hole", 3).tolist() == [[2, 3], [6, 7]]
 

@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 from codekd.models.head import ClassifierOutput, classifier
 from codekd.models.pooling import check_pooling, pool, pooled_width, state_at
 
-POOLINGS = ("final", "mean", "hole", "pair")
+POOLINGS = ("final", "mean", "max", "hole", "pair")
 
 
 class BiGRUConfig(PreTrainedConfig):

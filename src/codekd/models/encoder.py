@@ -21,7 +21,7 @@ from codekd.models.head import ClassifierOutput, classifier
 from codekd.models.pooling import check_pooling, pool, pooled_width
 from codekd.models.vocabulary import Vocabulary
 
-POOLINGS = ("first", "mean", "hole", "pair")
+POOLINGS = ("first", "mean", "max", "hole", "pair")
 
 
 class EncoderConfig(PreTrainedConfig):
@@ -29,7 +29,7 @@ class EncoderConfig(PreTrainedConfig):
 
     Attributes:
         encoder: configuration of any encoder known to transformers (a mapping needs its ``model_type``).
-        pooling: ``first``, ``mean``, ``hole`` or ``pair``, see :func:`codekd.models.pooling.pool`.
+        pooling: ``first``, ``mean``, ``max``, ``hole`` or ``pair``, see :func:`codekd.models.pooling.pool`.
         hole_token_id: id of ``__HOLE__``, None if the tokenizer has none.
         classifier_dropout: dropout probability in the head.
         reused_head: pooled width and width of another model whose head this one has, behind a projection.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from codekd.errors import CodekdError
@@ -33,10 +34,11 @@ def pool(
 ) -> Tensor:
     """One vector per example from ``states`` ``(batch, length, width)``: ``(batch, pooled_width(width, how))``.
 
-    ``first`` is the state of the first token, ``mean`` the mean over the real tokens, ``hole`` the state at the
-    first ``__HOLE__``; an example without a hole falls back to ``first``. ``pair`` compares the means ``u`` and
-    ``v`` of the two sides of a pair, which ``token_type_ids`` tell apart, as ``[|u - v|, u v]`` (after Reimers and
-    Gurevych 2019, arXiv 1908.10084, without the sides themselves: it does not matter which comes first).
+    ``first`` is the state of the first token, ``mean`` the mean over the real tokens and ``max`` the largest value
+    of each dimension among them, ``hole`` the state at the first ``__HOLE__``; an example without a hole falls back
+    to ``first``. ``pair`` compares the means ``u`` and ``v`` of the two sides of a pair, which ``token_type_ids`` tell
+    apart, as ``[|u - v|, u v]`` (after Reimers and Gurevych 2019, arXiv 1908.10084, without the sides themselves: it
+    does not matter which comes first).
     ``input_ids``, ``attention_mask`` and ``token_type_ids`` are ``(batch, length)``, padded on the right.
 
     Raises:
@@ -44,6 +46,8 @@ def pool(
     """
     if how == "mean":
         return _mean(states, attention_mask)
+    if how == "max":
+        return states.masked_fill(~attention_mask.unsqueeze(-1).bool(), -inf).amax(1)
     if how == "hole":
         assert hole_token_id is not None, "models refuse it by check_pooling"
         # argmax gives the first of equal values: the first hole, or position 0 where there is none.

@@ -20,10 +20,10 @@ class Config(Architecture):
     plain_pooling: ClassVar[str] = "final"
     recurrent: ClassVar[bool] = True
 
-    pooling: Literal["auto", "final", "mean", "hole", "pair"] = Field(
+    pooling: Literal["auto", "final", "mean", "max", "hole", "pair"] = Field(
         default="auto",
-        description="Which state is classified: the final one of each direction, the mean, that at __HOLE__, or the "
-        "two sides of a pair compared; auto is hole or pair where the task has one, otherwise final.",
+        description="Which state is classified: the final one of each direction, the mean, the maximum, that at "
+        "__HOLE__, or the two sides of a pair compared; auto is hole or pair where the task has one, otherwise final.",
     )
 
     def weights_per_token(self) -> int:

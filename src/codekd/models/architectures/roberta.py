@@ -27,10 +27,10 @@ class Config(Architecture):
     feed_forward: int | None = Field(
         default=None, ge=1, description="Width of the feed-forward layer; 4 x hidden unless given."
     )
-    pooling: Literal["auto", "first", "mean", "hole", "pair"] = Field(
+    pooling: Literal["auto", "first", "mean", "max", "hole", "pair"] = Field(
         default="auto",
-        description="Which state is classified: that of the first token, the mean, that at __HOLE__, or the two "
-        "sides of a pair compared; auto is hole or pair where the task has one, otherwise first.",
+        description="Which state is classified: that of the first token, the mean, the maximum, that at __HOLE__, or "
+        "the two sides of a pair compared; auto is hole or pair where the task has one, otherwise first.",
     )
 
     @model_validator(mode="after")

@@ -58,8 +58,11 @@ class Teacher(Model):
     dropout: float | None = Field(
         None, ge=0, lt=1, description="Dropout while fine-tuning; null keeps the encoder's own. On CPU 0 is faster."
     )
-    pooling: Literal["auto", "first", "mean", "hole", "pair"] = Field(
-        "auto", description="State that is classified; auto is hole or pair where the task has one, otherwise the mean."
+    pooling: Literal["auto", "first", "mean", "max", "hole", "pair"] = Field(
+        "auto", description="State that is classified; auto is hole or pair where the task has one, else plain_pooling."
+    )
+    plain_pooling: Literal["first", "mean", "max"] = Field(
+        "mean", description="What `auto` is for a single piece of code without a hole."
     )
 
     def local_files(self, folder: Path) -> Mapping[str, Sequence[Path]]:
@@ -72,4 +75,4 @@ class Teacher(Model):
         Raises:
             CodekdError: the pooling is for another shape.
         """
-        return resolve_pooling(self.kind, self.pooling, shape, "mean")
+        return resolve_pooling(self.kind, self.pooling, shape, self.plain_pooling)
