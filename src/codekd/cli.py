@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 
 from codekd.errors import CodekdError
 from codekd.progress import track
@@ -22,7 +21,7 @@ from codekd.study.folders import node_folders
 from codekd.study.graph import Graph
 from codekd.study.lock import read_lock, resolve, unpinned, write_lock
 from codekd.study.plan import plan_of
-from codekd.study.resolve import load_study
+from codekd.study.resolve import load_study, read_config
 from codekd.study.schema import json_schema, reference
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
@@ -158,7 +157,7 @@ def check(
 
 
 def _graph(config: Path, results: Path, lock: Mapping[str, str] | None = None) -> Graph:
-    return Graph(load_study(yaml.safe_load(config.read_text()), [config], lock), results)
+    return Graph(load_study(read_config(config), [config], lock), results)
 
 
 @contextmanager
@@ -166,6 +165,6 @@ def _plain_errors() -> Iterator[None]:
     """What is wrong with a file in one paragraph, and exit code 1."""
     try:
         yield
-    except (CodekdError, OSError, yaml.YAMLError) as error:
+    except (CodekdError, OSError) as error:
         typer.echo(error, err=True)
         raise typer.Exit(1) from None

@@ -23,7 +23,7 @@ class Source(Model):
     subset: str | None = Field(None, pattern=r"^[\w.-]+$", description="Subset of a dataset of the hub.")
     revision: str = Field(
         "main",
-        pattern=r"^[A-Za-z0-9][\w./-]*$",
+        pattern=r"^\w[\w-]*([./][\w-]+)*$",
         description="Commit of the hub's repository; `codekd lock` writes that of a branch or tag beside the config.",
     )
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError, safe_open
 from tokenizers import AddedToken, Tokenizer
 from transformers import AutoConfig, AutoTokenizer
 
@@ -18,12 +19,13 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
     """Obtain a pretrained model; the tokenizer of one that is trained learns the hole, for which its embedding grows.
 
     Raises:
-        CodekdError: the encoder has another number of layers, or another width, than the config says; or its tokenizer
-            cannot say which characters a token has.
+        CodekdError: the encoder has another number of layers, or another width, than the config says; its weights are
+            in no safetensors format; or its tokenizer cannot say which characters a token has.
     """
     origin = job.spec["origin"]
     components.load("teachers", origin["kind"]).obtain(origin, job.files(), folder)
     _check_shape(job, folder)
+    _check_weights(folder)
     path = _fast_tokenizer(folder)
     tokenizer = Tokenizer.from_file(str(path))
     tokenizer.no_padding()
@@ -53,3 +55,12 @@ def _check_shape(job: "Job", folder: Path) -> None:
                 f"teachers.{job.coordinates[-1]}.{key} is {job.spec[key]}, but the encoder has {found}: "
                 f"write `{key}: {found}`."
             )
+
+
+def _check_weights(folder: Path) -> None:
+    for path in folder.glob("*.safetensors"):
+        try:
+            with safe_open(path, framework="pt") as file:
+                file.keys()
+        except SafetensorError as error:
+            raise CodekdError(f"{path.name} of the encoder cannot be read as safetensors: {error}") from None

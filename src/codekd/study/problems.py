@@ -1,6 +1,7 @@
 """What is wrong with a config, said with file, line, key and the nearest valid name."""
 
 import difflib
+import reprlib
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,11 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from codekd.errors import CodekdError
+
+SHORT = reprlib.Repr()
+"""What is wrong may be as large as its author likes."""
+LONGEST = 60
+SHORT.maxlevel, SHORT.maxstring, SHORT.maxother = 2, LONGEST, LONGEST
 
 Key = str | int
 Place = tuple[Key, ...]
@@ -25,13 +31,13 @@ class Problems:
     def add(self, place: Place, message: str) -> None:
         """Something is wrong at a place such as ``("students", "bigru-7m", "layers")``."""
         where = _locate(self._files, place)
-        line = f"{where}: {'.'.join(map(str, place))}: {message}"
+        line = f"{where}: {'.'.join(str(key)[:LONGEST] for key in place)}: {message}"
         if line not in self._found:
             self._found.append(line)
 
     def add_unknown(self, place: Place, name: str, known: Iterable[str]) -> None:
         """A name that refers to nothing."""
-        self.add(place, f"there is no {name!r}; {_nearest(name, known)}")
+        self.add(place, f"there is no {_short(name)}; {_nearest(name, known)}")
 
     def add_validation(self, place: Place, error: ValidationError, model: type[BaseModel] | None) -> None:
         """What pydantic found when it checked the value at a place."""
@@ -62,8 +68,7 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return SHORT.repr(value)
 
 
 def _fields(model: type[BaseModel] | None, inner: Place) -> list[str]:

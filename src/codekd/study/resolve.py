@@ -29,6 +29,20 @@ def presets() -> dict[str, dict[str, dict[str, Any]]]:
     return {section: yaml.safe_load((folder / f"{section}.yaml").read_text()) for section in components.PACKAGES}
 
 
+def read_config(path: Path) -> Any:
+    """The content of a config file.
+
+    Raises:
+        CodekdError: it is no YAML of plain values.
+    """
+    try:
+        return yaml.safe_load(path.read_text())
+    except RecursionError:
+        raise CodekdError(f"{path}: nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise CodekdError(f"{path}: {error}") from None
+
+
 def load_study(config: Mapping[str, Any], files: Sequence[Path], lock: Mapping[str, str] | None = None) -> Study:
     """Check a config and resolve it.
 
