@@ -9,7 +9,7 @@ SOURCES := src tests benchmarks workflow/scripts
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help setup study test test-cluster bench format clean
+.PHONY: help setup study test test-cluster torture bench format clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,10 @@ test: setup ## Formatter, linters, type checker and the whole test suite.
 test-cluster: setup ## The smoke study through a real Slurm on this machine; needs root and Debian's packages.
 	$(VENV)/bin/pip install --disable-pip-version-check --quiet --requirement envs/slurm.txt
 	$(VENV)/bin/pytest -rs tests/cluster
+
+torture: export HF_HUB_OFFLINE = 1
+torture: setup ## Hundreds of kills, thousands of random edits, flipped bits: about an hour and a half.
+	$(VENV)/bin/python tests/torture.py
 
 bench: setup ## Measure speed, size and memory; prints ratios and writes benchmarks/results.json.
 	$(VENV)/bin/python benchmarks/bench.py

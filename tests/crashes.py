@@ -39,6 +39,21 @@ students:
   bigru-1.5m: {vocabulary_size: 500}
 training: {epochs: 3}
 """
+SMALL = """\
+name: small
+grid: {tasks: [defect], teachers: [minilm], students: [bigru-1.5m], methods: [ft, kd], seeds: [1]}
+corpora:
+  current: {pins: corpus/current.txt, packages: [celery, gunicorn, nbconvert, astroid]}
+split: corpus/split.json
+vocabularies: {functions: [defect]}
+tasks:
+  defect: {max_length: 48, examples: {train: 64, valid: 32, test: 32, unlabeled: 32}}
+teachers:
+  minilm: {training: {epochs: 2}}
+students:
+  bigru-1.5m: {vocabulary_size: 500}
+training: {epochs: 3}
+"""
 TIMES = re.compile("seconds|per_second|time")
 STAGE = re.compile(r"-P\s\S*workflow/scripts/|snakemake/scripts/|\.snakemake/scripts/")
 
@@ -57,13 +72,13 @@ class Outcome:
 class Victim:
     """A project whose runs are killed."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.project = Project(folder, CONFIG)
+    def __init__(self, folder: Path, seed: int, config: str = CONFIG) -> None:
+        self.project = Project(folder, config)
         self.random = random.Random(seed)
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self, config: str = "config/study.yaml") -> subprocess.Popen[bytes]:
         """A run in a session of its own."""
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", "all", "--configfile", "config/study.yaml"]
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", "all", "--configfile", config]
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         environment.setdefault("CODEKD_RESOURCES", str(ROOT / "resources"))
         with (self.project.folder / "run.log").open("ab") as log:
@@ -71,10 +86,13 @@ class Victim:
                 command, cwd=self.project.folder, env=environment, stdout=log, stderr=log, start_new_session=True
             )
 
-    def disturb(self, kills: int) -> Outcome:
-        """Run studies, one after another, until so many processes were killed and the last study is finished."""
+    def disturb(self, kills: int, expected: Path | None = None) -> Outcome:
+        """Run studies, one after another, until so many processes were killed and the last study is finished.
+
+        ``expected`` are the results that each is to have, by default those of a run that nobody kills.
+        """
         found = Outcome()
-        expected = undisturbed(self.project)
+        expected = expected or undisturbed(self)
         while found.kills < kills:
             shutil.rmtree(self.project.results, ignore_errors=True)
             known: dict[Path, bytes] = {}
@@ -119,15 +137,13 @@ class Victim:
                 yield int(entry.name)
 
 
-def undisturbed(project: Project) -> Path:
+def undisturbed(victim: Victim) -> Path:
     """The results of a run that nobody kills, made once beside the project."""
-    results = project.folder.with_name(f"{project.folder.name}-undisturbed")
+    folder = victim.project.folder
+    results = folder.with_name(f"{folder.name}-undisturbed")
     if not results.exists():
-        victim = Victim.__new__(Victim)
-        victim.project = project
-        run = victim.start()
-        assert run.wait() == 0, (project.folder / "run.log").read_text()[-3000:]
-        project.results.rename(results)
+        assert victim.start().wait() == 0, (folder / "run.log").read_text()[-3000:]
+        victim.project.results.rename(results)
     return results
 
 
@@ -137,19 +153,18 @@ def manifests(results: Path) -> Iterator[Path]:
 
 
 def differences(expected: Path, results: Path) -> list[str]:
-    """Files that are not as in an undisturbed run; times may be others."""
-    wanted = {path.relative_to(expected): path for path in expected.rglob("*") if path.is_file()}
-    nodes = {folder.relative_to(expected) for folder in node_folders(expected)}
+    """Files of finished results that are not as expected; there may be other nodes, and times may be others."""
     found = []
-    for name, path in wanted.items():
-        if not nodes & {*name.parents}:
-            continue
-        if not (results / name).exists():
-            found.append(f"{name} is missing")
-        elif name.name == MANIFEST:
-            read_manifest((results / name).parent)
-        elif name.parts[0] != "report" and plain(path) != plain(results / name):
-            found.append(f"{name} differs")
+    for folder in node_folders(results):
+        read_manifest(folder)
+        wanted = expected / folder.relative_to(results)
+        names = {path.relative_to(one) for one in (folder, wanted) for path in one.rglob("*") if path.is_file()}
+        for name in sorted(names - {Path(MANIFEST)}):
+            first, second = wanted / name, folder / name
+            if not (first.exists() and second.exists()):
+                found.append(f"{second} is missing, or one too many")
+            elif folder.relative_to(results).parts[0] != "report" and plain(first) != plain(second):
+                found.append(f"{second} differs")
     return found
 
 

@@ -66,6 +66,7 @@ class Project:
 
     def __init__(self, folder: Path, config: str = CONFIG) -> None:
         self.folder = folder
+        folder.mkdir(exist_ok=True)
         for name in CHECKOUT:
             source = ROOT / name
             if source.is_dir():

@@ -235,7 +235,7 @@ def edited(config: dict[str, Any], keys: tuple[str, ...], value: Any) -> dict[st
     return config
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(EDIT, min_size=4, max_size=8))
 def test_identities_change_exactly_with_what_nodes_depend_on(edits: list[tuple[tuple[str, ...], Any]]) -> None:
     records: dict[str, dict[str, str]] = {}

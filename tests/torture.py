@@ -96,7 +96,7 @@ def killed(folder: Path, kills: int, seed: int) -> list[Row]:
 def flipped(folder: Path, flips: int, seed: int) -> Row:
     """One bit of one file of a finished study at a time, anywhere."""
     if not folder.exists():
-        undisturbed(Victim(folder, seed).project).rename(folder / "results")
+        undisturbed(Victim(folder, seed)).rename(folder / "results")
     draw = random.Random(seed)
     nodes = list(node_folders(folder / "results"))
     paths = [path for node in nodes for path in sorted(node.rglob("*")) if path.is_file() and path.stat().st_size]
