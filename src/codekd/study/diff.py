@@ -14,8 +14,10 @@ def of_nodes(first: Path, second: Path) -> str:
     """Two nodes of the same stage: what they were made from, with which libraries, and what they reached."""
     old, new = (read_manifest(folder) for folder in (first, second))
     lines = [str(change) for change in changes(old, new)]
-    lines += [f"version of {name}: {old['versions'].get(name)} -> {version}"
-              for name, version in new["versions"].items() if old["versions"].get(name) != version]  # fmt: skip
+    versions = {name: (old["versions"].get(name), version) for name, version in new["versions"].items()}
+    lines += [
+        f"version of {name}: {before} -> {after}" for name, (before, after) in versions.items() if before != after
+    ]
     scores = [dict(_scores(one["summary"])) for one in (old, new)]
     rows: list[Row] = [("score", "first", "second", "difference")]
     for name in dict.fromkeys((*scores[0], *scores[1])):

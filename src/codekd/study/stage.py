@@ -86,7 +86,7 @@ def _fail(nodes: Sequence[Mapping[str, Any]], outputs: Sequence[Path], error: Ba
         message = str(error)
     elif isinstance(error, KeyboardInterrupt):
         message = f"{folder} was stopped. The same command goes on where it last saved something."
-    elif isinstance(error, MemoryError):
+    elif isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         message = f"{folder} needs more memory than there is; {LESS_MEMORY}"
     elif os.strerror(errno.ENOSPC) in str(error):
         # Libraries report a full disk under classes of their own.
