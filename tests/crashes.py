@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from every_stage import ROOT, Project
+from every_stage import Project
 
 from codekd.study.folders import node_folders
 from codekd.study.manifest import MANIFEST, read_manifest
@@ -76,15 +75,10 @@ class Victim:
         self.project = Project(folder, config)
         self.random = random.Random(seed)
 
-    def start(self, config: str = "config/study.yaml") -> subprocess.Popen[bytes]:
+    def start(self, config: str | None = None) -> subprocess.Popen[str]:
         """A run in a session of its own."""
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", "all", "--configfile", config]
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        environment.setdefault("CODEKD_RESOURCES", str(ROOT / "resources"))
-        with (self.project.folder / "run.log").open("ab") as log:
-            return subprocess.Popen(
-                command, cwd=self.project.folder, env=environment, stdout=log, stderr=log, start_new_session=True
-            )
+        with (self.project.folder / "run.log").open("a") as log:
+            return self.project.start("all", config=config, stdout=log, stderr=log, start_new_session=True)
 
     def disturb(self, kills: int, expected: Path | None = None) -> Outcome:
         """Run studies, one after another, until so many processes were killed and the last study is finished.
@@ -112,7 +106,7 @@ class Victim:
             found.differing += differences(expected, self.project.results)
         return found
 
-    def kill(self, run: subprocess.Popen[bytes]) -> bool:
+    def kill(self, run: subprocess.Popen[str]) -> bool:
         """Kill the master, or one of the stages, or all at once; whether the master is among them."""
         stages = list(self.stages())
         choice = self.random.choice(["master", "stage", "stage", "all"])

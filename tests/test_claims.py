@@ -17,7 +17,7 @@ from codekd.study.claim import announce, exclusive, holder, running
 from codekd.study.graph import Node
 from codekd.study.job import ERROR, scratch_folder
 from codekd.study.manifest import MANIFEST, read_manifest
-from codekd.study.stage import FORCE, execute, run_nodes
+from codekd.study.stage import FORCE, Assignment, execute, run_nodes
 
 NODE = Node("examples", ("clone",), {"limit": 1}, ("codekd.errors",))
 HOLDS = """
@@ -55,7 +55,7 @@ def write(made: list[str]):
 
 
 def run(results: Path, made: list[str]) -> None:
-    run_nodes(write(made), [json.loads(NODE.job(results))], [results / NODE.folder / MANIFEST])
+    run_nodes(write(made), [Assignment(json.loads(NODE.job(results)), results / NODE.folder)])
 
 
 def test_a_claim_says_who_holds_it_and_ends_with_its_process(tmp_path: Path, other: subprocess.Popen[str]) -> None:

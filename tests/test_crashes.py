@@ -10,7 +10,7 @@ KILLS = 3
 
 def test_studies_that_share_a_folder_and_studies_that_are_killed_end_alike(tmp_path: Path) -> None:
     victim = Victim(tmp_path / "study", seed=4, config=SMALL)
-    second = victim.project.config.with_name("second.yaml")
+    second = victim.project.path.with_name("second.yaml")
     second.write_text(SMALL.replace("name: small", "name: second").replace("seeds: [1]", "seeds: [1, 2]"))
     runs = [victim.start(), victim.start("config/second.yaml")]
     seen: dict[Path, bytes] = {}

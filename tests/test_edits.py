@@ -257,10 +257,10 @@ def test_nothing_counts_but_content(study: Project, tmp_path: Path) -> None:
         path.touch()
         path.chmod(path.stat().st_mode | 0o077)
     shutil.rmtree(study.folder / ".snakemake")
-    os.utime(study.config, (1, 1))
-    moved = study.config.with_name("copied.csv")
-    shutil.copy(study.config.with_name("notes.csv"), moved)
-    study.config.write_text(study.config.read_text().replace("notes.csv", "copied.csv"))
+    os.utime(study.path, (1, 1))
+    moved = study.path.with_name("copied.csv")
+    shutil.copy(study.path.with_name("notes.csv"), moved)
+    study.path.write_text(study.path.read_text().replace("notes.csv", "copied.csv"))
     assert study.would_run() == set(), "of the same content in another file"
     clone = tmp_path / "clone"
     shutil.copytree(study.folder, clone)

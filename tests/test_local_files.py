@@ -15,9 +15,9 @@ from codekd.errors import CodekdError
 from codekd.study import content
 from codekd.study.content import Contents
 from codekd.study.graph import Graph
-from codekd.study.manifest import MANIFEST
+from codekd.study.manifest import read_manifest
 from codekd.study.resolve import load_study
-from codekd.study.stage import run_nodes
+from codekd.study.stage import Assignment, run_nodes
 
 STUDY: dict[str, Any] = {
     "name": "own",
@@ -59,15 +59,15 @@ def test_a_file_that_is_edited_after_planning_stops_the_job(tmp_path: Path) -> N
     config = write(tmp_path, own_rows(20))
     graph = Graph(load_study(yaml.safe_load(config.read_text()), [config]), tmp_path / "results")
     [examples] = graph.stage("examples")
-    job = json.loads(examples.job(tmp_path / "results"))
-    output = tmp_path / "results" / examples.folder / MANIFEST
+    folder = tmp_path / "results" / examples.folder
+    planned = Assignment(json.loads(examples.job(tmp_path / "results")), folder)
     write(tmp_path, own_rows(21))
     with pytest.raises(CodekdError, match=r"mine\.csv changed after this job was planned"):
-        run_nodes(lambda jobs, folders: [{}], [job], [output])
-    assert not output.exists()
+        run_nodes(lambda jobs, folders: [{}], [planned])
+    assert not folder.exists()
     write(tmp_path, own_rows(20))
-    run_nodes(lambda jobs, folders: [examples_stage.run(*jobs, *folders)], [job], [output])
-    assert json.loads(output.read_text())["summary"]["train"]["examples"] > 0
+    run_nodes(lambda jobs, folders: [examples_stage.run(*jobs, *folders)], [planned])
+    assert read_manifest(folder)["summary"]["train"]["examples"] > 0
 
 
 def test_a_missing_file_is_named_with_its_task(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from codekd.study import estimate, sizes
 from codekd.study.graph import Graph, Node
 from codekd.study.manifest import MANIFEST, write_manifest
 from codekd.study.resolve import load_study
-from codekd.study.stage import run_nodes
+from codekd.study.stage import Assignment, run_nodes
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "config" / "config.yaml"
@@ -96,7 +96,7 @@ class Made:
         node = Node(stage, ("task", "teacher"), spec, (entry,), parents or {})
         run = run or importlib.import_module(entry).run
         together = run if stage == "signals" else lambda jobs, folders: [run(*jobs, *folders)]
-        run_nodes(together, [json.loads(node.job(self.results))], [self.results / node.folder / MANIFEST])
+        run_nodes(together, [Assignment(json.loads(node.job(self.results)), self.results / node.folder)])
         return node
 
     def capture(self, signal):

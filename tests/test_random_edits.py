@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from every_stage import name_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -235,9 +234,16 @@ def edited(config: dict[str, Any], keys: tuple[str, ...], value: Any) -> dict[st
     return config
 
 
-@settings(deadline=None, max_examples=40)
-@given(st.lists(EDIT, min_size=4, max_size=8))
-def test_identities_change_exactly_with_what_nodes_depend_on(edits: list[tuple[tuple[str, ...], Any]]) -> None:
+def test_identities_change_exactly_with_what_nodes_depend_on() -> None:
+    compare(40)
+
+
+def compare(sequences: int) -> None:
+    """Identities with the plain record, along so many random sequences of edits."""
+    settings(deadline=None, max_examples=sequences)(given(st.lists(EDIT, min_size=4, max_size=8))(follow))()
+
+
+def follow(edits: list[tuple[tuple[str, ...], Any]]) -> None:
     records: dict[str, dict[str, str]] = {}
     identities: dict[str, dict[str, str]] = {}
     config = BASE
@@ -246,7 +252,7 @@ def test_identities_change_exactly_with_what_nodes_depend_on(edits: list[tuple[t
         study = load_study(config, [PATH])
         oracle = Oracle(study)
         for node in Graph(study):
-            name = name_of(node)
+            name = node.path
             record = json.dumps(oracle.of(name), sort_keys=True)
             assert records.setdefault(name, {}).setdefault(node.identity, record) == record, f"{name}: one too few"
             assert identities.setdefault(name, {}).setdefault(record, node.identity) == node.identity, (

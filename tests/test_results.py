@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 import yaml
-from every_stage import finish, name_of
+from every_stage import finish
 from safetensors.numpy import save_file
 from typer.testing import CliRunner, Result
 
@@ -53,7 +53,7 @@ class Place:
 
     def folder_of(self, config: Path, name: str) -> Path:
         """The folder of a node by its stage and coordinates."""
-        [node] = [node for node in self.graph(config) if name_of(node) == name]
+        [node] = [node for node in self.graph(config) if node.path == name]
         return self.results / node.folder
 
 
@@ -126,7 +126,7 @@ def test_gc_leaves_what_a_running_study_or_job_uses(place: Place, study: Path) -
 def test_accept_takes_over_what_differs_in_a_module_alone(
     place: Place, study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = {name_of(node): node.identity for node in place.graph(study)}
+    before = {node.path: node.identity for node in place.graph(study)}
     teacher = place.folder_of(study, "teachers/defect/minilm")
     (teacher / "notes.txt").write_text("weights")
     manifest = read_manifest(teacher)
@@ -135,11 +135,11 @@ def test_accept_takes_over_what_differs_in_a_module_alone(
     digests = identity._source_digest
     changed = {"codekd.training.loop": "new", "codekd.methods.kd": "new"}
     monkeypatch.setattr(identity, "_source_digest", lambda name: changed.get(name) or digests(name))
-    again = {name_of(node) for node in place.graph(study) if node.identity != before[name_of(node)]}
+    again = {node.path for node in place.graph(study) if node.identity != before[node.path]}
     said = place.run("accept", "codekd.training.loop", "--reason", "a log line", "--by", "ada", "--config", study)
     assert said.exit_code == 0, said.output
 
-    missing = {name_of(node) for node in place.graph(study) if not (place.results / node.folder / MANIFEST).exists()}
+    missing = {node.path for node in place.graph(study) if not (place.results / node.folder / MANIFEST).exists()}
     assert missing == {"students/defect/minilm/bigru-1.5m/kd/seed1", "report/study"}, "kd changed in its own module too"
     assert said.output == f"{len(again - missing)} nodes taken over.\n"
     taken = place.folder_of(study, "teachers/defect/minilm")
@@ -163,6 +163,17 @@ def test_accept_refuses_what_did_not_change_and_what_is_damaged(
     write_manifest(cell, read_manifest(cell) | {"files": {"metrics.json": {"size": 2, "sha256": "0"}}})
     damaged = place.run("accept", "codekd.methods.dist", "--reason", "none", "--config", study)
     assert damaged.exit_code == 1 and f"{cell / 'metrics.json'} is not what was written there" in damaged.output
+
+
+def test_accept_leaves_what_a_value_is_gone_from(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    finish(place.graph(place.config("study", tasks={"defect": {"examples": {"train": 300}}})), place.results)
+    study = place.config("study", tasks={"defect": {}})
+    digests = identity._source_digest
+    module = "codekd.data.tasks.defect"
+    monkeypatch.setattr(identity, "_source_digest", lambda name: "new" if name == module else digests(name))
+    said = place.run("accept", module, "--reason", "a log line", "--config", study)
+    assert said.output == "0 nodes taken over.\n"
+    assert not (place.folder_of(study, "examples/defect") / MANIFEST).exists()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from codekd.errors import CodekdError
 from codekd.study.graph import Node
 from codekd.study.manifest import read_manifest, write_manifest
-from codekd.study.stage import execute, run_nodes
+from codekd.study.stage import Assignment, execute, run_nodes
 
 ENTRIES = ("codekd.errors",)
 
@@ -21,15 +21,15 @@ def parent(tmp_path):
 
 
 def run(node, results, stage):
-    run_one(stage, json.loads(node.job(results)), output_of(node, results))
+    run_one(stage, planned(node, results))
 
 
-def run_one(stage, job, output):
-    run_nodes(lambda jobs, folders: [stage(*jobs, *folders)], [job], [output])
+def run_one(stage, assignment):
+    run_nodes(lambda jobs, folders: [stage(*jobs, *folders)], [assignment])
 
 
-def output_of(node, results):
-    return results / node.folder / "manifest.json"
+def planned(node, results, **changed):
+    return Assignment(json.loads(node.job(results)) | changed, results / node.folder)
 
 
 def child(parent):
@@ -90,17 +90,16 @@ def test_scratch_survives_a_failure_and_is_there_for_the_next_try(parent, tmp_pa
 @pytest.mark.parametrize("key", ["spec", "code", "stage"])
 def test_a_job_that_is_not_what_its_folder_says_is_refused(key, parent, tmp_path):
     node = child(parent)
-    job = json.loads(node.job(tmp_path)) | {key: {"seed": 2} if key == "spec" else "other"}
     with pytest.raises(CodekdError, match="another one than its folder"):
-        run_one(write_two, job, tmp_path / node.folder / "manifest.json")
+        run_one(write_two, planned(node, tmp_path, **{key: {"seed": 2} if key == "spec" else "other"}))
 
 
 def test_source_that_changed_after_planning_is_refused(parent, tmp_path, monkeypatch):
     node = child(parent)
-    job = node.job(tmp_path)
+    assignment = planned(node, tmp_path)
     monkeypatch.setattr("codekd.study.stage.code_digest", lambda entries: "0" * 12)
     with pytest.raises(CodekdError, match="the source changed after this job was planned"):
-        run_one(write_two, json.loads(job), tmp_path / node.folder / "manifest.json")
+        run_one(write_two, assignment)
 
 
 def test_a_missing_or_foreign_parent_is_named(parent, tmp_path):
@@ -119,23 +118,21 @@ def test_a_file_of_a_parent_that_is_not_what_was_written_is_named(content, paren
     path.write_text(content) if content is not None else path.unlink()
     with pytest.raises(CodekdError, match=rf"{path} is not what was written there.* Delete {path.parent} and run"):
         run(child(parent), tmp_path, write_two)
-    run_nodes(
-        lambda *_: [{}], [json.loads(child(parent).job(tmp_path))], [output_of(child(parent), tmp_path)], ".parquet"
-    )
+    run_nodes(lambda *_: [{}], [planned(child(parent), tmp_path)], ".parquet")
 
 
 def test_several_nodes_are_made_in_one_go_or_none_is(parent, tmp_path):
     nodes = [Node("signals", ("clone", "minilm", name), {"seed": 1}, ENTRIES, {"examples": parent}) for name in "ab"]
-    jobs, outputs = [json.loads(node.job(tmp_path)) for node in nodes], [output_of(node, tmp_path) for node in nodes]
+    assignments = [planned(node, tmp_path) for node in nodes]
 
     def write(jobs, folders):
         return [write_two(job, folder) | {"made": folder.name} for job, folder in zip(jobs, folders, strict=True)]
 
     with pytest.raises(ZeroDivisionError):
-        run_nodes(lambda jobs, folders: write(jobs, folders)[1 // 0], jobs, outputs)
-    assert not any(output.exists() for output in outputs)
-    run_nodes(write, jobs, outputs)
-    assert [read_manifest(output.parent)["coordinates"][-1] for output in outputs] == ["a", "b"]
+        run_nodes(lambda jobs, folders: write(jobs, folders)[1 // 0], assignments)
+    assert not any(one.folder.exists() for one in assignments)
+    run_nodes(write, assignments)
+    assert [read_manifest(one.folder)["coordinates"][-1] for one in assignments] == ["a", "b"]
     assert not list((tmp_path / ".scratch").iterdir())
 
 

@@ -1,65 +1,31 @@
 """The smoke study from the first wheel to the report, then what a second run does: nothing, whatever is touched."""
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import polars as pl
 import pytest
 import yaml
+from checkout import Checkout
 
-ROOT = Path(__file__).parents[1]
-CHECKOUT = ("Snakefile", "config", "envs", "profiles", "src", "workflow")
 NOTHING = "Nothing to be done"
 
 
-class Checkout:
-    """A copy of the project in a folder of its own, with results of its own; downloads are shared."""
+class Study(Checkout):
+    """A copy of the project with a finished study."""
 
     def __init__(self, folder):
-        self.folder = folder
-        for name in CHECKOUT:
-            source = ROOT / name
-            if source.is_dir():
-                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(source, folder / name)
-
-    def snakemake(self, *arguments, config="config/smoke.yaml", check=True):
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--configfile", config]
-        resources = os.environ.get("CODEKD_RESOURCES", str(ROOT / "resources"))
-        environment = os.environ | {"CODEKD_RESOURCES": resources}
-        done = subprocess.run(
-            command,
-            check=False,
-            cwd=self.folder,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert not check or done.returncode == 0, done.stdout[-5000:]
-        return done.stdout
-
-    def would_run(self, config="config/smoke.yaml"):
-        """Folders that a dry run would write, without their identities."""
-        out = self.snakemake("-n", "all", config=config)
-        lines = " ".join(re.findall(r"Missing output files: (.*)", out))
-        return set(re.findall(r"results/(\S+)-[0-9a-f]{12}/", lines))
+        super().__init__(folder)
+        self.log = self.snakemake("all")
 
     def folders(self, pattern):
-        return sorted(path.parent for path in (self.folder / "results").glob(f"{pattern}/manifest.json"))
+        return sorted(path.parent for path in self.results.glob(f"{pattern}/manifest.json"))
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    checkout = Checkout(tmp_path_factory.mktemp("checkout"))
-    checkout.log = checkout.snakemake("all")
-    return checkout
+    return Study(tmp_path_factory.mktemp("checkout"))
 
 
 def test_the_start_says_what_it_will_do_and_the_end_where_the_report_is(study):

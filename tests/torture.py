@@ -19,6 +19,7 @@ from codekd.study.verify import problems
 
 TESTS = Path(__file__).parent
 Row = tuple[str, int, str, int]
+BATCH = 500
 
 
 def main(
@@ -26,6 +27,7 @@ def main(
     kills: Annotated[int, typer.Option(help="Processes to kill.")] = 200,
     sequences: Annotated[int, typer.Option(help="Random sequences of edits.")] = 2000,
     flips: Annotated[int, typer.Option(help="Bits to flip.")] = 500,
+    minutes: Annotated[float, typer.Option(help="How long to fuzz.")] = 60,
     seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
 ) -> None:
     """Run them; exit code 1 where something was wrong."""
@@ -36,6 +38,7 @@ def main(
             "sequences": lambda: [random_edits(sequences)],
             "kills": lambda: killed(folder / "study", kills, seed),
             "flips": lambda: [flipped(folder / "study", flips, seed)],
+            "fuzz": lambda: [fuzzed(minutes)],
             "hostile": lambda: [tests_of("hostile inputs", "succeeded", "test_hostile.py")],
         }
         wrong = 0
@@ -68,16 +71,31 @@ def tests_of(what: str, failure: str, *files: str) -> Row:
 
 def random_edits(sequences: int) -> Row:
     """Random sequences of edits of a config; Hypothesis stops at the first that is wrong."""
-    from hypothesis import settings
-    from test_random_edits import test_identities_change_exactly_with_what_nodes_depend_on as check
+    from test_random_edits import compare
 
     wrong = 0
     try:
-        settings(max_examples=sequences, deadline=None)(check)()
+        compare(sequences)
     except AssertionError as error:
         typer.echo(str(error), err=True)
         wrong = 1
     return "random sequences", sequences, "wrong sets", wrong
+
+
+def fuzzed(minutes: float) -> Row:
+    """Damaged configs, wheels and sources, in turns until the time is up."""
+    from test_fuzz import INPUTS, fuzz
+
+    until, tried, crashes = time.monotonic() + 60 * minutes, 0, 0
+    while time.monotonic() < until:
+        for check in INPUTS:
+            try:
+                fuzz(check, BATCH, database=None)
+            except Exception as error:
+                crashes += 1
+                typer.echo(f"{check.__name__}: {error!r}\n{getattr(error, '__notes__', '')}", err=True)
+            tried += BATCH
+    return "damaged inputs", tried, "crashes", crashes
 
 
 def killed(folder: Path, kills: int, seed: int) -> list[Row]:

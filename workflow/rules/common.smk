@@ -2,6 +2,7 @@
 import os
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
@@ -15,7 +16,8 @@ from codekd.study.graph import Graph, TOGETHER
 from codekd.study.manifest import MANIFEST
 from codekd.study.lock import check_pinned
 from codekd.study.resolve import load_study
-from codekd.study.status import status_of
+from codekd.study.stage import FORCE
+from codekd.study.status import FAILED, status_of
 
 
 envvars:
@@ -121,26 +123,34 @@ def job(stage):
     return canonical_job
 
 
-def check_sources():
-    """That all that comes from the hub has a commit."""
+@contextmanager
+def plainly():
+    """What is wrong, without a traceback."""
     try:
-        check_pinned(GRAPH, Path(workflow.configfiles[0]))
+        yield
     except CodekdError as error:
         raise WorkflowError(str(error)) from None
 
 
+def check_sources():
+    """That all that comes from the hub has a commit."""
+    with plainly():
+        check_pinned(GRAPH, Path(workflow.configfiles[0]))
+
+
 def jobs_of(nodes):
-    """The same for a rule that makes some nodes in one go: a function, as Snakemake fills in braces of what is none."""
+    """The same for nodes that are made in one go; a function, as Snakemake fills in the braces of what is none."""
     jobs = [node.job(RESULTS) for node in nodes]
     return lambda wildcards: jobs
 
 
 def start():
     """Keep others from deleting what this run uses, and jobs that a user forces from taking what is there."""
-    announce(RESULTS, [node.identity for node in GRAPH])
+    with plainly():
+        announce(RESULTS, [node.identity for node in GRAPH])
     forced = workflow.dag_settings
     if forced.forceall or forced.forcerun or forced.forcetargets:
-        os.environ["CODEKD_FORCE"] = "1"
+        os.environ[FORCE] = "1"
 
 
 def plan():
@@ -153,20 +163,11 @@ def plan():
 
 def failures():
     """What the stages that failed in this run said last; Snakemake's own account of it is long."""
-    failed = [
-        one for one in status_of([*GRAPH], RESULTS) if one.state in ("failed", "killed")
-    ]
-    recent = [
-        one
-        for one in failed
-        if (log := Path(log_of(one.node))).exists() and log.stat().st_mtime >= STARTED
-    ]
-    said = {
-        log_of(
-            one.node
-        ): f"{one.node.stage} {'/'.join(one.node.coordinates)} ({log_of(one.node)}):\n  {one.detail}"
-        for one in recent
-    }
+    said = {}
+    for one in status_of([*GRAPH], RESULTS):
+        log = Path(log_of(one.node))
+        if one.state in FAILED and log.exists() and log.stat().st_mtime >= STARTED:
+            said[log] = f"{one.node.title} ({log}):\n  {one.detail}"
     return (
         "\n".join(["What failed or was stopped:", *said.values()])
         if said

@@ -5,8 +5,11 @@ Spec: ``{"wheels": [{"name", "version", "sha256"}, ...]}``. Leaves ``functions.p
 """
 
 import importlib.util
+import lzma
 import stat
+import struct
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -27,6 +30,12 @@ if TYPE_CHECKING:
 SCHEMA = pa.schema([(name, pa.string()) for name in ("package", "version", "path", "qualname", "code")])
 VENDORED = {"_vendor", "vendored", "extern", "third_party"}
 MAX_MODULE_BYTES = 8_000_000
+UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(NotImplementedError, RuntimeError, ValueError, OSError, EOFError),
+)
+"""What ``zipfile`` and the libraries below it raise for a damaged file."""
+
 UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
@@ -71,7 +80,7 @@ def wheel_functions(path: Path, pin: Pin, counts: Counter[str]) -> Iterator[tupl
                 counts["modules"] += 1
                 for function in functions:
                     yield info.filename, function
-    except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError) as error:
+    except UNREADABLE as error:
         raise CodekdError(
             f"{path}: cannot read this wheel ({error}); remove the file to have it fetched again"
         ) from error

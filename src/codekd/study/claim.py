@@ -6,12 +6,13 @@ import logging
 import os
 import platform
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from codekd.errors import CodekdError
 from codekd.study.folders import identity_of
 
 CLAIMS = ".claims"
@@ -26,20 +27,10 @@ def claimed(results: Path, node: str) -> Iterator[None]:
 
     A claim ends with its process, however that ends.
     """
-    path = _path(results, node)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.info("%s is being written by %s; waiting for it", node, holder(results, node) or "another process")
-        lock.acquire(poll_interval=POLL_SECONDS)
-    try:
-        _write(path)
+    if by := holder(results, node):
+        log.info("%s is being written by %s; waiting for it", node, by)
+    with _locked(_path(results, node)):
         yield
-    finally:
-        # Those who wait see that the file is gone, and take a new one.
-        path.unlink(missing_ok=True)
-        lock.release()
 
 
 def holder(results: Path, node: str) -> str | None:
@@ -52,14 +43,19 @@ def holder(results: Path, node: str) -> str | None:
 
 
 def announce(results: Path, identities: Iterable[str]) -> None:
-    """Say until this process ends that it runs a study of these nodes."""
-    path = _path(results, f"study-{platform.node()}-{os.getpid()}")
-    with exclusive(results):
-        lock = FileLock(path)
-        lock.acquire()
-        _write(path, nodes=list(identities))
-    atexit.register(lock.release)
-    atexit.register(path.unlink, missing_ok=True)
+    """Say until this process ends that it runs a study of these nodes.
+
+    Raises:
+        CodekdError: nothing can be written to the results folder.
+    """
+    locked = _locked(_path(results, f"study-{platform.node()}-{os.getpid()}"), nodes=list(identities))
+    stack = ExitStack()
+    try:
+        with exclusive(results):
+            stack.enter_context(locked)
+    except OSError as error:
+        raise CodekdError(f"nothing can be written to {results}: {error.strerror}") from None
+    atexit.register(stack.close)
 
 
 def running(results: Path) -> set[str]:
@@ -74,14 +70,25 @@ def running(results: Path) -> set[str]:
 @contextmanager
 def exclusive(results: Path) -> Iterator[None]:
     """While this lasts no study starts."""
-    with FileLock(_path(results, "start")):
+    with _locked(_path(results, "start")):
         yield
 
 
+@contextmanager
+def _locked(path: Path, **what: Any) -> Iterator[None]:
+    """Hold a lock whose file says who does, and ``what`` for."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path).acquire(poll_interval=POLL_SECONDS):
+        path.write_text(json.dumps({"pid": os.getpid(), "host": platform.node(), **what}))
+        try:
+            yield
+        finally:
+            # Those who wait see that the file is gone, and take a new one.
+            path.unlink(missing_ok=True)
+
+
 def _path(results: Path, name: str) -> Path:
-    folder = results / CLAIMS
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{name}.lock"
+    return results / CLAIMS / f"{name}.lock"
 
 
 def _held(path: Path) -> bool:
@@ -92,10 +99,6 @@ def _held(path: Path) -> bool:
             return False
     except Timeout:
         return True
-
-
-def _write(path: Path, **what: Any) -> None:
-    path.write_text(json.dumps({"pid": os.getpid(), "host": platform.node(), **what}))
 
 
 def _read(path: Path) -> dict[str, Any]:

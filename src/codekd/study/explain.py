@@ -39,13 +39,13 @@ class Explanation:
     @property
     def name(self) -> str:
         """Stage and coordinates."""
-        return _name(self.node)
+        return self.node.path
 
 
 def explain(graph: Graph, results: Path, targets: Sequence[str] = ()) -> list[Explanation]:
     """The nodes that are missing, parents before children; of ``targets`` only those whose name begins with one."""
     wanted = tuple(target.removeprefix(f"{results}/") for target in targets) or ("",)
-    return [_explanation(node, results) for node in missing(graph, results) if _name(node).startswith(wanted)]
+    return [_explanation(node, results) for node in missing(graph, results) if node.path.startswith(wanted)]
 
 
 def as_text(found: Sequence[Explanation]) -> str:
@@ -113,17 +113,14 @@ def siblings(node: Node, results: Path) -> list[tuple[Path, dict[str, Any]]]:
 
 
 def _explanation(node: Node, results: Path) -> Explanation:
+    new = described(node)
     compared = [
-        Explanation(node, folder, changes(manifest, described(node)), manifest["seconds"])
+        Explanation(node, folder, changes(manifest, new), manifest["seconds"])
         for folder, manifest in siblings(node, results)
     ]
     if not compared:
         return Explanation(node, None, (), seconds(node, results))
     return min(compared, key=lambda one: len(one.changes))
-
-
-def _name(node: Node) -> str:
-    return "/".join((node.stage, *node.coordinates))
 
 
 def _flat(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,10 +1,13 @@
 """What lies in a results folder."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-IDENTITY = re.compile(r"-([0-9a-f]{12})$")
+from codekd.study.identity import LENGTH
+
+IDENTITY = re.compile(rf"-([0-9a-f]{{{LENGTH}}})$")
 BESIDE = ("logs", "benchmarks")
 
 
@@ -19,6 +22,13 @@ def identity_of(folder: Path) -> str:
     """The identity that a node's folder, its scratch folder or its claim is named by."""
     found = IDENTITY.search(folder.name.removesuffix(".lock"))
     return found[1] if found else ""
+
+
+def empty(folder: Path) -> Path:
+    """A new folder in place of what was there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
 
 
 def _named_by_identity(folder: Path) -> Iterator[Path]:

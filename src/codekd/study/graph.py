@@ -17,7 +17,7 @@ from codekd.study import components
 from codekd.study.config import Study, Trained
 from codekd.study.content import Contents, LocalFile
 from codekd.study.identity import canonical, code_digest, digest
-from codekd.study.job import file_roles, full_name
+from codekd.study.job import file_roles, full_name, title
 from codekd.study.search import Candidate, candidates
 
 NO_TEACHER = "none"
@@ -61,6 +61,16 @@ class Node:
     def folder(self) -> Path:
         """Where the node's output lies, relative to the results folder."""
         return Path(self.stage, *self.coordinates[:-1], f"{self.coordinates[-1]}-{self.identity}")
+
+    @property
+    def title(self) -> str:
+        """Stage and coordinates, for messages."""
+        return title(self.stage, self.coordinates)
+
+    @property
+    def path(self) -> str:
+        """Stage and coordinates, e.g. ``students/exception/minilm/bigru-1.5m/kd/seed1``."""
+        return "/".join((self.stage, *self.coordinates))
 
     @cached_property
     def name(self) -> str:

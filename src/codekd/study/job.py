@@ -15,6 +15,11 @@ def file_roles(files: Mapping[str, Sequence[Path]]) -> dict[str, Path]:
     return {f"file/{role}/{number}": path for role, paths in files.items() for number, path in enumerate(paths)}
 
 
+def title(stage: str, coordinates: Sequence[str]) -> str:
+    """A node for people, e.g. ``students exception/minilm/bigru-1.5m/kd/seed1``."""
+    return f"{stage} {'/'.join(coordinates)}"
+
+
 def full_name(stage: str, coordinates: Sequence[str], identity: str) -> str:
     """A name that no other node of any study has, fit for a file."""
     return "-".join((stage, *coordinates, identity))
@@ -43,8 +48,8 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Stage and coordinates for messages, e.g. ``students exception/minilm/bigru-1.5m/kd/seed1``."""
-        return f"{self.stage} {'/'.join(self.coordinates)}"
+        """Stage and coordinates, for messages."""
+        return title(self.stage, self.coordinates)
 
     def files(self) -> dict[str, list[Path]]:
         """The user's files among the parents, by the role that the component gave them."""

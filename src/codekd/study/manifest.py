@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,20 @@ CHECKSUM = "checksum"
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Put a manifest into a folder, with a checksum of its own."""
     (folder / MANIFEST).write_text(_text(manifest))
+
+
+def publish(work: Path, folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Move a node's files into place; the manifest, which makes it count as done, comes last."""
+    write_manifest(work, manifest)
+    (folder / MANIFEST).unlink(missing_ok=True)
+    for name in (*manifest["files"], MANIFEST):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).replace(folder / name)
+
+
+def timestamp(seconds: float) -> str:
+    """Seconds since 1970 as manifests write them."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -38,6 +53,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def manifest_if_finished(folder: Path) -> dict[str, Any] | None:
+    """A node's manifest, or None where there is none yet.
+
+    Raises:
+        CodekdError: it is not as it was written.
+    """
+    return read_manifest(folder) if (folder / MANIFEST).exists() else None
+
+
 def size_and_hash(path: Path) -> dict[str, Any]:
     """What a manifest says of a file."""
     return {"size": path.stat().st_size, "sha256": digest_of(path)}
@@ -49,6 +73,19 @@ def wrong_files(folder: Path, manifest: Mapping[str, Any], unread: str | None = 
         path = folder / name
         if path.suffix != unread and (not path.is_file() or size_and_hash(path) != written):
             yield path
+
+
+def check_files(folder: Path, manifest: Mapping[str, Any], unread: str | None = None) -> None:
+    """Read all files of a node, but for those with the suffix ``unread``.
+
+    Raises:
+        CodekdError: one is missing, or is not what was written.
+    """
+    for path in wrong_files(folder, manifest, unread):
+        raise CodekdError(
+            f"{path} is not what was written there: it is missing, or its size or SHA-256 is not that in "
+            f"{MANIFEST}. Delete {folder} and run again."
+        )
 
 
 def _text(manifest: Mapping[str, Any]) -> str:

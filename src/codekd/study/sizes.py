@@ -8,7 +8,7 @@ from codekd.models.pooling import pooled_width
 from codekd.signals.base import UNITS_OF_SYNTAX, Signal, TeacherShape, parse
 from codekd.study import components
 from codekd.study.graph import Node
-from codekd.study.manifest import MANIFEST, read_manifest
+from codekd.study.manifest import manifest_if_finished
 
 EXAMPLES = {"train": 8000, "valid": 1200, "test": 2500, "unlabeled": 16000}
 """Sizes of the embedded tasks, and of others that say nothing of theirs, where the config sets no limit."""
@@ -18,6 +18,9 @@ TOKENS = {1: 110, 2: 370}
 
 One of a public dataset is taken to fill its window.
 """
+
+CHARACTERS = 5
+"""Of the longest function that a task takes, for each token of its functions in the mean."""
 
 UNITS_PER_TOKEN = {"lexeme": 0.67, "node": 1.1}
 """MiniLM's tokens in the embedded tasks: 0.60 lexemes where text is long (exception) to 0.73 (clone)."""
@@ -39,12 +42,14 @@ class Size:
 
 def split_sizes(encoded: Node, results: Path) -> dict[str, Size]:
     """The sizes of the splits of an ``encoded`` node."""
-    if manifest := _manifest(encoded, results):
+    if manifest := manifest_if_finished(results / encoded.folder):
         summary = manifest["summary"]
         return {split: Size(summary[split]["examples"], summary[split]["tokens"]) for split in EXAMPLES}
     counts, window = _examples(encoded.parents["examples"], results), encoded.spec["max_length"]
     whole = _task(encoded.parents["examples"]).official_splits
     length = window if whole else min(TOKENS[len(encoded.spec["columns"])], window)
+    if characters := encoded.parents["examples"].spec["task"].get("max_characters"):
+        length = min(length, characters // CHARACTERS)
     return {split: Size(count, count * length) for split, count in counts.items()}
 
 
@@ -56,7 +61,7 @@ def signal_examples(node: Node, results: Path) -> int:
 
 def signal_bytes(node: Node, results: Path) -> int:
     """Bytes that the files of a ``signals`` node take, or are going to."""
-    if manifest := _manifest(node, results):
+    if manifest := manifest_if_finished(results / node.folder):
         return sum(file["size"] for file in manifest["files"].values())
     signal, examples = parse(node.spec["signal"]), signal_examples(node, results)
     if not signal.unit:
@@ -76,13 +81,8 @@ def in_bytes(count: float) -> str:
     return f"{count:.0f} {unit}" if unit == "B" or count >= 9.95 else f"{count:.1f} {unit}"
 
 
-def _manifest(node: Node, results: Path) -> dict[str, Any] | None:
-    folder = results / node.folder
-    return read_manifest(folder) if (folder / MANIFEST).exists() else None
-
-
 def _examples(node: Node, results: Path) -> dict[str, int]:
-    if manifest := _manifest(node, results):
+    if manifest := manifest_if_finished(results / node.folder):
         return {split: manifest["summary"][split]["examples"] for split in EXAMPLES}
     limits, sizes = node.spec["task"]["examples"], {**EXAMPLES, **_task(node).expected()}
     return {split: size if limits[split] is None else min(limits[split], size) for split, size in sizes.items()}
@@ -110,6 +110,6 @@ def _units(node: Node, signal: Signal, results: Path) -> int:
     if signal.unit not in UNITS_OF_SYNTAX:
         return tokens
     shown = round(UNITS_PER_TOKEN[signal.unit] * tokens)
-    if manifest := _manifest(node.parents["syntax"], results):
+    if manifest := manifest_if_finished(results / node.parents["syntax"].folder):
         return min(shown, sum(manifest["summary"][split][f"{signal.unit}s"] for split in signal.splits))
     return shown

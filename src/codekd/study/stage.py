@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,20 @@ from typing import Any
 from codekd.errors import CodekdError
 from codekd.study.claim import claimed
 from codekd.study.content import digest_of
+from codekd.study.folders import empty
 from codekd.study.graph import RUN_A_MODEL, identity
 from codekd.study.identity import code_digest, module_digests
 from codekd.study.job import ERROR, Job, full_name, scratch_folder
 from codekd.study.lease import VISIBLE, gpus_for, leased_gpus
-from codekd.study.manifest import MANIFEST, read_manifest, size_and_hash, write_manifest, wrong_files
+from codekd.study.manifest import (
+    check_files,
+    manifest_if_finished,
+    publish,
+    read_manifest,
+    size_and_hash,
+    timestamp,
+    wrong_files,
+)
 
 ON_GPU = (*RUN_A_MODEL, "verified")
 FORCE, TIME_LIMIT = "CODEKD_FORCE", "CODEKD_TIME_LIMIT"
@@ -65,22 +74,56 @@ def _one_by_one(run: Run) -> RunTogether:
     return lambda jobs, folders: [run(job, folder) for job, folder in zip(jobs, folders, strict=True)]
 
 
+@dataclass(frozen=True)
+class Assignment:
+    """A node that is to be written: its record, which :meth:`codekd.study.graph.Node.job` makes, and its folder."""
+
+    node: Mapping[str, Any]
+    folder: Path
+
+    @property
+    def results(self) -> Path:
+        """The folder of all results."""
+        return self.folder.parents[len(self.node["coordinates"])]
+
+    @property
+    def name(self) -> str:
+        """The name under which it is claimed."""
+        return full_name(self.node["stage"], self.node["coordinates"], self.node["identity"])
+
+    @property
+    def scratch(self) -> Path:
+        """Where it keeps what is to survive a killed run."""
+        return scratch_folder(self.results, self.name)
+
+    @property
+    def work(self) -> Path:
+        """Where its files are written before they are moved into place."""
+        return self.scratch / "output"
+
+    @property
+    def job(self) -> Job:
+        """What the stage is given."""
+        parents = {role: _place(parent) for role, parent in self.node["parents"].items()}
+        return Job(self.node["stage"], tuple(self.node["coordinates"]), self.node["spec"], parents, self.scratch)
+
+
 def _execute(
     run: RunTogether, jobs: Sequence[str], outputs: Sequence[Path], log_file: Path | None, unread: str | None = None
 ) -> None:
     _start_logging(log_file)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    nodes = [json.loads(job) for job in jobs]
+    assignments = [Assignment(json.loads(job), output.parent) for job, output in zip(jobs, outputs, strict=True)]
     try:
-        run_nodes(run, nodes, outputs, unread)
+        run_nodes(run, assignments, unread)
     except (Exception, KeyboardInterrupt) as error:
-        _fail(nodes, outputs, error)
+        _fail(assignments, error)
         sys.exit(1)
 
 
-def _fail(nodes: Sequence[Mapping[str, Any]], outputs: Sequence[Path], error: BaseException) -> None:
+def _fail(assignments: Sequence[Assignment], error: BaseException) -> None:
     """Say what went wrong, and leave it in the nodes' scratch folders."""
-    folder = outputs[0].parent
+    folder = assignments[0].folder
     message = f"{folder} failed: {type(error).__name__}: {error}"
     if isinstance(error, CodekdError):
         message = str(error)
@@ -94,53 +137,50 @@ def _fail(nodes: Sequence[Mapping[str, Any]], outputs: Sequence[Path], error: Ba
     else:
         log.error("", exc_info=error)
     log.error("%s", message)
-    for node, output in zip(nodes, outputs, strict=True):
+    for one in assignments:
+        # Nobody needs what is half-written, and a full disk has no room for the message.
+        shutil.rmtree(one.work, ignore_errors=True)
         with suppress(OSError):
-            scratch = scratch_folder(_results(node, output), _name(node))
-            scratch.mkdir(parents=True, exist_ok=True)
-            (scratch / ERROR).write_text(message)
+            one.scratch.mkdir(parents=True, exist_ok=True)
+            (one.scratch / ERROR).write_text(message)
 
 
-def run_nodes(
-    run: RunTogether, nodes: Sequence[Mapping[str, Any]], outputs: Sequence[Path], unread: str | None = None
-) -> None:
-    """Write the folders of some nodes; ``outputs`` are the manifests in them.
+def run_nodes(run: RunTogether, assignments: Sequence[Assignment], unread: str | None = None) -> None:
+    """Write the folders of some nodes.
 
     Waits for other processes that are writing one of them; what is there in full after that is not made again.
 
     Raises:
-        CodekdError: a node is not the one that its output names, its source changed since it was planned, a parent is
+        CodekdError: a node is not the one that its folder names, its source changed since it was planned, a parent is
             missing or not as it was written, or the stage itself found something wrong.
     """
-    for node, output in zip(nodes, outputs, strict=True):
-        _check(node, output)
-    results, names = _results(nodes[0], outputs[0]), [_name(node) for node in nodes]
+    for one in assignments:
+        _check(one)
     with ExitStack() as held:
         # In one order, so that no two processes wait for each other.
-        for name in sorted(names):
-            held.enter_context(claimed(results, name))
-        todo = [one for one in zip(names, nodes, outputs, strict=True) if not _made(one[1]["identity"], one[2].parent)]
+        for one in sorted(assignments, key=lambda each: each.name):
+            held.enter_context(claimed(one.results, one.name))
+        todo = [one for one in assignments if not _made(one)]
         if not todo:
-            log.info("%s was made by another run.", outputs[0].parent)
+            log.info("%s was made by another run.", assignments[0].folder)
             return
-        _check_parents([node for _, node, _ in todo], unread)
-        jobs = [_job(node, scratch_folder(results, name)) for name, node, _ in todo]
-        works = [_empty(job.scratch / "output") for job in jobs]
-        for job in jobs:
-            (job.scratch / ERROR).unlink(missing_ok=True)
-        if jobs[0].stage in ON_GPU:
-            held.enter_context(leased_gpus(gpus_for(jobs[0].stage)))
+        _check_parents(todo, unread)
+        for one in todo:
+            empty(one.work)
+            (one.scratch / ERROR).unlink(missing_ok=True)
+        if todo[0].node["stage"] in ON_GPU:
+            held.enter_context(leased_gpus(gpus_for(todo[0].node["stage"])))
         started = time.time()
-        with _time_limit(nodes, outputs):
-            summaries = run(jobs, works)
-        for (_, node, output), work, summary in zip(todo, works, summaries, strict=True):
-            _publish(work, output.parent, _manifest(node, work, summary, started))
-        for job in jobs:
-            shutil.rmtree(job.scratch, ignore_errors=True)
+        with _time_limit(todo):
+            summaries = run([one.job for one in todo], [one.work for one in todo])
+        for one, summary in zip(todo, summaries, strict=True):
+            publish(one.work, one.folder, _manifest(one, summary, started))
+        for one in todo:
+            shutil.rmtree(one.scratch, ignore_errors=True)
 
 
 @contextmanager
-def _time_limit(nodes: Sequence[Mapping[str, Any]], outputs: Sequence[Path]) -> Iterator[None]:
+def _time_limit(assignments: Sequence[Assignment]) -> Iterator[None]:
     """End the process where work takes longer than ``$CODEKD_TIME_LIMIT`` minutes, and say what it was doing."""
     if not (minutes := float(os.environ.get(TIME_LIMIT, "0"))):
         yield
@@ -149,7 +189,7 @@ def _time_limit(nodes: Sequence[Mapping[str, Any]], outputs: Sequence[Path]) -> 
 
     def end() -> None:
         log.error("%s", "".join(traceback.format_stack(sys._current_frames()[main_thread])))
-        _fail(nodes, outputs, CodekdError(f"{outputs[0].parent} took longer than {minutes:g} min, the ${TIME_LIMIT}."))
+        _fail(assignments, CodekdError(f"{assignments[0].folder} took longer than {minutes:g} min, the ${TIME_LIMIT}."))
         os._exit(1)
 
     timer = threading.Timer(minutes * 60, end)
@@ -161,62 +201,45 @@ def _time_limit(nodes: Sequence[Mapping[str, Any]], outputs: Sequence[Path]) -> 
         timer.cancel()
 
 
-def _check(node: Mapping[str, Any], output: Path) -> None:
+def _check(one: Assignment) -> None:
+    node = one.node
     parents = {role: parent["identity"] for role, parent in node["parents"].items()}
     found = identity(node["stage"], node["spec"], node["code"], parents)
-    if found != node["identity"] or not output.parent.name.endswith(f"-{found}"):
-        raise CodekdError(f"{output}: this job has the identity {found}, another one than its folder; plan it again.")
+    if found != node["identity"] or not one.folder.name.endswith(f"-{found}"):
+        raise CodekdError(
+            f"{one.folder}: this job has the identity {found}, another one than its folder; plan it again."
+        )
     if code_digest(node["entries"]) != node["code"]:
-        raise CodekdError(f"{output.parent}: the source changed after this job was planned; run the command again.")
+        raise CodekdError(f"{one.folder}: the source changed after this job was planned; run the command again.")
 
 
-def _check_parents(nodes: Sequence[Mapping[str, Any]], unread: str | None) -> None:
+def _check_parents(assignments: Sequence[Assignment], unread: str | None) -> None:
     """That what the nodes read is what was written: identities, sizes and checksums."""
-    parents = {_place(parent): (role, parent) for node in nodes for role, parent in node["parents"].items()}
-    for folder, (role, parent) in parents.items():
+    parents = {_place(parent): (role, parent) for one in assignments for role, parent in one.node["parents"].items()}
+    for place, (role, parent) in parents.items():
         if "file" in parent:
-            if digest_of(folder) != parent["identity"]:
-                raise CodekdError(f"{folder} changed after this job was planned; run the command again.")
+            if digest_of(place) != parent["identity"]:
+                raise CodekdError(f"{place} changed after this job was planned; run the command again.")
             continue
-        manifest = read_manifest(folder)
+        manifest = read_manifest(place)
         if manifest["identity"] != parent["identity"]:
-            raise CodekdError(f"{folder}, read as {role}, has another identity in its manifest; delete it.")
-        for path in wrong_files(folder, manifest, unread):
-            raise CodekdError(
-                f"{path} is not what was written there: it is missing, or its size or SHA-256 is not that in "
-                f"{MANIFEST}. Delete {folder} and run again."
-            )
+            raise CodekdError(f"{place}, read as {role}, has another identity in its manifest; delete it.")
+        check_files(place, manifest, unread)
 
 
-def _made(identity: str, folder: Path) -> bool:
+def _made(one: Assignment) -> bool:
     """Whether a node is there in full: another run made it, or this one was killed before Snakemake took note."""
-    if os.environ.get(FORCE) or not (folder / MANIFEST).exists():
+    if os.environ.get(FORCE):
         return False
     try:
-        manifest = read_manifest(folder)
+        manifest = manifest_if_finished(one.folder)
     except CodekdError:
         return False
-    return manifest["identity"] == identity and not any(wrong_files(folder, manifest))
-
-
-def _name(node: Mapping[str, Any]) -> str:
-    return full_name(node["stage"], node["coordinates"], node["identity"])
-
-
-def _results(node: Mapping[str, Any], output: Path) -> Path:
-    """The results folder that a node's manifest lies in."""
-    return output.parents[len(node["coordinates"]) + 1]
-
-
-def _job(node: Mapping[str, Any], scratch: Path) -> Job:
-    parents = {role: _place(parent) for role, parent in node["parents"].items()}
-    return Job(node["stage"], tuple(node["coordinates"]), node["spec"], parents, scratch)
-
-
-def _empty(folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
+    return (
+        manifest is not None
+        and manifest["identity"] == one.node["identity"]
+        and not any(wrong_files(one.folder, manifest))
+    )
 
 
 def _place(parent: Mapping[str, str]) -> Path:
@@ -224,7 +247,8 @@ def _place(parent: Mapping[str, str]) -> Path:
     return Path(parent.get("folder") or parent["file"])
 
 
-def _manifest(node: Mapping[str, Any], work: Path, summary: dict[str, Any], started: float) -> dict[str, Any]:
+def _manifest(one: Assignment, summary: dict[str, Any], started: float) -> dict[str, Any]:
+    node, work = one.node, one.work
     files = sorted(path for path in work.rglob("*") if path.is_file())
     now = time.time()
     return {
@@ -240,19 +264,10 @@ def _manifest(node: Mapping[str, Any], work: Path, summary: dict[str, Any], star
             "cores": os.cpu_count(),
             "gpus": os.environ.get(VISIBLE) or None,
         },
-        "started": _timestamp(started),
-        "finished": _timestamp(now),
+        "started": timestamp(started),
+        "finished": timestamp(now),
         "seconds": round(now - started, 3),
     }
-
-
-def _publish(work: Path, folder: Path, manifest: dict[str, Any]) -> None:
-    """Move the files into place; the manifest, which makes the node count as done, comes last."""
-    write_manifest(work, manifest)
-    (folder / MANIFEST).unlink(missing_ok=True)
-    for name in (*manifest["files"], MANIFEST):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (work / name).replace(folder / name)
 
 
 def _version(library: str) -> str | None:
@@ -260,10 +275,6 @@ def _version(library: str) -> str | None:
         return metadata.version(library)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _timestamp(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 def _start_logging(file: Path | None) -> None:

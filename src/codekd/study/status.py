@@ -11,7 +11,8 @@ from codekd.study.graph import Node
 from codekd.study.job import ERROR, scratch_folder
 from codekd.study.text import Row, aligned
 
-STATES = ("done", "running", "failed", "killed", "missing")
+FAILED = ("failed", "killed")
+STATES = ("done", "running", *FAILED, "missing")
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,11 @@ def as_text(found: Sequence[Status]) -> str:
 def exit_code(found: Iterable[Status]) -> int:
     """0 where all is done, 3 where something failed or was killed, 4 where something is still to make."""
     states = {one.state for one in found}
-    return 3 if states & {"failed", "killed"} else 4 if states & {"running", "missing"} else 0
+    return 3 if states.intersection(FAILED) else 4 if states - {"done"} else 0
 
 
 def _details(found: Sequence[Status]) -> list[str]:
-    return [
-        f"{one.state}: {one.node.stage} {'/'.join(one.node.coordinates)}: {one.detail}" for one in found if one.detail
-    ]
+    return [f"{one.state}: {one.node.title}: {one.detail}" for one in found if one.detail]
 
 
 def _status(node: Node, results: Path) -> Status:

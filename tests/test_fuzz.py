@@ -1,0 +1,210 @@
+"""Damaged configs, wheels and sources: each is read, or refused with a message, and never anything else."""
+
+import ast
+import importlib.util
+import io
+import tempfile
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from checkout import ROOT
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_corpus import write_wheel
+from test_lexemes import LANGUAGES, check_tree
+from test_units import naive_states, tokens_of, units_of
+
+from codekd.data.bare import bare
+from codekd.data.corpus import UNPARSABLE, wheel_functions
+from codekd.data.functions import functions_of, parse
+from codekd.data.hole import HOLE
+from codekd.data.lexemes import parse as syntax_of
+from codekd.data.tasks._except_clauses import clauses_of
+from codekd.data.tasks._injected_bugs import inject
+from codekd.data.tokens import code_tokens
+from codekd.errors import CodekdError
+from codekd.study.graph import Graph
+from codekd.study.resolve import load_study, read_config
+
+CONFIGS = [(ROOT / "config" / f"{name}.yaml").read_text() for name in ("config", "smoke", "two-teachers", "methods")]
+SOURCES = [(ROOT / "src" / "codekd" / name).read_text() for name in ("progress.py", "data/labels.py", "study/lease.py")]
+SOURCES += [
+    """\
+@a
+@b(
+  1)
+async def f(x, *, y=lambda: 1):
+    '''doc'''
+    try:
+        return x - y
+    except (A, b.C) as e: raise
+    except:
+        pass
+""",
+    """\
+class A:
+\tdef f(self):
+\t\ts = '''
+ a
+'''
+\t\ttry:
+\t\t\tx = a >= b or c
+\t\texcept é.Ä:
+\t\t\treturn\\
+\t\t\t\tx
+""",
+]
+PIECES = [
+    *("\t", "\r\n", "\f", "\\\n", "\0", "\N{BYTE ORDER MARK}", "é", "漢", "🎉", "\N{LINE SEPARATOR}", " ", "\n"),
+    *("(", ")", "[", "]", "{", "}", "'", '"', "'''", "f'{", "#", ":", ";", "@", "*", "**", "->", ":=", "!", "&a "),
+    *("def f(): ", "class A: ", "try:\n", "except ", "except* E:\n", "lambda: ", "async ", "await ", "match x:\n"),
+    *(
+        "0x",
+        "1e999",
+        "-1",
+        ".nan",
+        "~",
+        "{}",
+        "[]",
+        "!!python/name:os.system ",
+        "? ",
+        "--- ",
+        "<<: ",
+        "../",
+        "*a",
+        HOLE,
+    ),
+]
+VALUES: list[Any] = [None, True, 0, -1, 10**30, 0.5, float("nan"), "", "..", "a/b", "kd", [], [1], {}, {"a": {}}]
+
+
+@st.composite
+def damaged(draw: Callable[..., Any], texts: Sequence[str]) -> str:
+    """A text with pieces of it missing, repeated elsewhere, or replaced by what such texts do not like."""
+    text = draw(st.sampled_from(texts))
+    for _ in range(draw(st.integers(1, 6))):
+        place, size = draw(st.integers(0, len(text))), draw(st.integers(0, 40))
+        other = draw(st.integers(0, len(text)))
+        new = draw(st.sampled_from(["", text[other : other + size], *PIECES]) | st.text(max_size=4))
+        text = text[:place] + new + text[place + draw(st.sampled_from([0, 0, 1, size])) :]
+    return text
+
+
+@st.composite
+def edited(draw: Callable[..., Any], texts: Sequence[str]) -> str:
+    """A config with values and keys replaced."""
+    config = yaml.safe_load(draw(st.sampled_from(texts)))
+    for _ in range(draw(st.integers(1, 4))):
+        owner: Any = config
+        while True:
+            key = draw(st.sampled_from(list(owner) if isinstance(owner, dict) else list(range(len(owner)))))
+            if not isinstance(owner[key], dict | list) or not owner[key] or draw(st.booleans()):
+                break
+            owner = owner[key]
+        value = draw(st.sampled_from(VALUES))
+        if isinstance(owner, dict) and draw(st.booleans()):
+            owner[draw(st.sampled_from(["", "x", "kind", "preset", "training", "minilm", 1, None]))] = owner.pop(key)
+        else:
+            owner[key] = value
+        if not config:
+            break
+    return yaml.safe_dump(config)
+
+
+def a_config_is_a_study_or_is_refused_in_a_few_lines(text: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "study.yaml")
+        path.write_bytes(text.encode(errors="surrogatepass"))
+        path.with_name("corpus").symlink_to(ROOT / "config" / "corpus")
+        try:
+            graph = Graph(load_study(read_config(path), [path]), Path(folder, "results"))
+        except CodekdError as error:
+            assert 0 < len(str(error)) < 5_000
+            return
+        for node in graph:
+            assert ".." not in node.folder.parts and not node.folder.is_absolute()
+            node.job(Path(folder, "results"))
+
+
+def a_wheel_is_read_or_refused(sources: list[str], data: st.DataObject) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, source in enumerate(sources):
+            archive.writestr(f"toy/{number}.py", source.encode(errors="surrogatepass"))
+    content = bytearray(buffer.getvalue())
+    for _ in range(data.draw(st.integers(0, 8))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    with tempfile.TemporaryDirectory() as folder:
+        path, pin = write_wheel(Path(folder), bytes(content[: data.draw(st.just(None) | st.integers(0, len(content)))]))
+        try:
+            assert all(function.code for _, function in wheel_functions(path, pin, Counter()))
+        except CodekdError as error:
+            assert str(path) in str(error)
+
+
+def functions_their_clauses_and_their_bugs_are_whole(source: str) -> None:
+    try:
+        functions = list(functions_of(importlib.util.decode_source(source.encode(errors="surrogatepass"))))
+    except UNPARSABLE:
+        return
+    for function in functions:
+        code_tokens(function.code)
+        (node,) = parse(function.code).body
+        assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        assert node.name == function.qualname.rsplit(".", 1)[-1]
+        bare(function.code)
+        for clause in clauses_of(function.code):
+            parse(f"{clause.before}{HOLE}{clause.after}")
+        variants = inject(function.code, ["operator", "swapped"])
+        for text in variants.buggy.values():
+            assert text != variants.clean and len(parse(text).body) == 1
+
+
+def lexemes_fit_any_tokens(language: str, source: str, cuts: list[int], data: st.DataObject) -> None:
+    source = source.encode(errors="replace").decode()[:2_000] or "x"
+    syntax = syntax_of(source, language)
+    check_tree(syntax)
+    assert (syntax.starts < syntax.ends).all() and (syntax.ends[:-1] <= syntax.starts[1:]).all()
+    tokens = tokens_of(source, cuts)
+    window = sorted(data.draw(st.tuples(st.integers(0, len(tokens)), st.integers(0, len(tokens)))))
+    shown = tokens[slice(*window)]
+    hidden = np.random.default_rng(0).normal(size=(len(shown) + 2, 3))
+    expected = naive_states(source, shown, hidden[1:-1])
+    units = units_of([(source, shown)])
+    batch = units.batch(np.array([0]), len(hidden), torch.device("cpu"))
+    states = batch.states(torch.from_numpy(hidden)[None])[0]
+    seen = [index for index, state in enumerate(expected) if state is not None]
+    assert seen == [int(units.first[0]) + index for index in batch.mask[0].nonzero().ravel().tolist()]
+    for index in seen:
+        np.testing.assert_allclose(states[index - units.first[0]], expected[index], rtol=1e-5, atol=1e-6)
+
+
+INPUTS: dict[Callable[..., None], tuple[st.SearchStrategy[Any], ...]] = {
+    a_config_is_a_study_or_is_refused_in_a_few_lines: (damaged(CONFIGS) | edited(CONFIGS),),
+    a_wheel_is_read_or_refused: (st.lists(damaged(SOURCES), max_size=2), st.data()),
+    functions_their_clauses_and_their_bugs_are_whole: (damaged(SOURCES),),
+    lexemes_fit_any_tokens: (
+        st.sampled_from(LANGUAGES),
+        damaged(SOURCES),
+        st.lists(st.integers(1, 2_000), max_size=300),
+        st.data(),
+    ),
+}
+
+
+def fuzz(check: Callable[..., None], inputs: int, **options: Any) -> None:
+    """Try a check on so many inputs."""
+    few = settings(max_examples=inputs, deadline=None, suppress_health_check=list(HealthCheck), **options)
+    few(given(*INPUTS[check])(check))()
+
+
+@pytest.mark.parametrize("check", INPUTS, ids=lambda check: check.__name__)
+def test_damaged_inputs(check: Callable[..., None]) -> None:
+    fuzz(check, 60)
