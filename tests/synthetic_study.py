@@ -87,13 +87,14 @@ class _Writer:
     def __init__(self, root: Path, task: str, spec: Mapping[str, Any], examples: int) -> None:
         self._root, self._task, self._metric = root, task, spec["metric"]
         self._classes = len(spec["classes"])
-        self._generator = np.random.default_rng(len(task))
+        self._generator, self._confidence = (np.random.default_rng(seed) for seed in (len(task), -1 + 2**16))
         self._labels = self._generator.integers(self._classes, size=examples).astype(np.int32)
         self._difficulty = self._generator.random(examples)
         self._ids = [f"{task}-{number}" for number in range(examples)]
 
     def examples(self) -> Path:
-        frame = pl.DataFrame({"id": self._ids[::-1], "label": self._labels[::-1]})
+        code = ["x" * (20 + 7 * number % 400) for number in range(len(self._ids))]
+        frame = pl.DataFrame({"id": self._ids[::-1], "code": code, "label": self._labels[::-1]})
         if self._task == "clone":
             drawn = pl.Series(self._generator.choice(TYPES, size=len(self._ids)).tolist())
             frame = frame.with_columns(type=pl.when(pl.col("label") == 1).then(drawn))
@@ -107,6 +108,12 @@ class _Writer:
         wrong = (self._labels + self._generator.integers(1, self._classes, len(self._ids))) % self._classes
         predictions = np.where(self._difficulty + noise < right, self._labels, wrong).astype(np.int32)
         columns = {"id": self._ids, "label": self._labels, "prediction": predictions}
+        if stage != "floors":
+            logits = self._confidence.normal(0, 0.5, size=(len(self._ids), self._classes))
+            logits[np.arange(len(logits)), predictions] = (
+                logits.max(axis=1) + self._confidence.random(len(logits)) + 0.1
+            )
+            columns["logits"] = logits.astype(np.float32)
         pl.DataFrame(columns).write_parquet(folder / "predictions.parquet")
         reached = scores(self._labels, predictions, self._classes)
         stated = {"metric": self._metric, **metrics, "scores": {"valid": reached, "test": reached}}

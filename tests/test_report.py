@@ -15,6 +15,8 @@ from codekd.study.job import Job
 
 EXCEPTION = {"exception": TASKS["exception"]}
 CLONE = {"clone": TASKS["clone"]}
+TABLES = ("cells", "scores", "methods", "ranks", "references", "types")
+TABLES += ("behaviour", "reliability", "classes", "lengths", "unlearned")
 
 
 def make(job: Job, root: Path) -> Path:
@@ -45,14 +47,10 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, Path]:
 def test_every_table_is_written_twice_and_every_figure_twice(study):
     _, folder = study
     written = {str(path.relative_to(folder)) for path in folder.rglob("*.*")}
-    tables = {
-        f"tables/{name}.{end}"
-        for name in ("cells", "scores", "methods", "references", "types")
-        for end in ("csv", "parquet")
-    }
+    tables = {f"tables/{name}.{end}" for name in TABLES for end in ("csv", "parquet")}
     figures = {f"figures/{name}.{end}" for name in report.FIGURES for end in ("png", "svg")}
     assert written == tables | figures | {"index.html"}
-    for name in ("cells", "scores", "methods", "references", "types"):
+    for name in TABLES:
         assert pl.read_csv(folder / "tables" / f"{name}.csv").shape == table(folder, name).shape
 
 
@@ -107,7 +105,8 @@ def test_methods_average_their_differences_over_students(study):
     )
     each = table(folder, "scores").filter(task="defect", method="kd")
     assert row["difference"] == pytest.approx(each["difference"].mean())
-    assert row["above"] == (each["difference_low"] > 0).sum()
+    sure = each.filter(pl.col("p_corrected") < 0.05)["difference"]
+    assert (row["above"], row["below"]) == ((sure > 0).sum(), (sure < 0).sum())
     assert row["students"] == 2
 
 
@@ -124,6 +123,50 @@ def test_types_are_scored_among_all_negatives(study):
     assert set(table(folder, "types")["task"]) == {"clone"}
 
 
+def test_behaviour_is_that_of_the_predictions_and_disputes_are_with_the_same_seed(study):
+    job, folder = study
+
+    def predictions(role: str) -> pl.Series:
+        return pl.read_parquet(job.parents[role] / "predictions.parquet")["prediction"]
+
+    labels = pl.read_parquet(job.parents["teachers/defect/minilm"] / "predictions.parquet")["label"]
+    teacher, agreed, right = predictions("teachers/defect/minilm"), [], []
+    for seed in (1, 2, 3):
+        own = predictions(f"students/defect/minilm/bigru-1.5m/kd/{seed}")
+        differ = predictions(f"students/defect/none/bigru-1.5m/ft/{seed}") != teacher
+        agreed.append((own == teacher).mean())
+        right.append((own == labels).filter(differ).mean())
+    row = table(folder, "behaviour").filter(task="defect", student="bigru-1.5m", method="kd").row(0, named=True)
+    assert row["agreement"] == pytest.approx(sum(agreed) / 3)
+    assert row["disputed_score"] == pytest.approx(sum(right) / 3)
+    own = table(folder, "behaviour").filter(task="defect", method="ft")
+    assert own["disputed_score"].to_list() == own["disputed_plain"].to_list()
+    of_teacher = table(folder, "behaviour").filter(task="defect", method="teacher").row(0, named=True)
+    assert of_teacher["agreement"] is None and of_teacher["brier"] > 0
+
+
+def test_classes_and_lengths_add_up_to_the_whole(study):
+    _, folder = study
+    [score] = table(folder, "scores").filter(task="exception", student="bigru-1.5m", method="kd")["score"]
+    own = {"task": "exception", "student": "bigru-1.5m", "method": "kd"}
+    for name, part in (("classes", "recall"), ("lengths", "accuracy")):
+        rows = table(folder, name).filter(**own)
+        assert rows["examples"].sum() == 400
+        assert (rows[part] * rows["examples"]).sum() / 400 == pytest.approx(score)
+    lengths = table(folder, "lengths").filter(**own)
+    assert (lengths["from_characters"][1:] > lengths["to_characters"][:-1]).all()
+
+
+def test_nobody_is_right_on_what_no_student_learns(study):
+    job, folder = study
+    never = set(table(folder, "unlearned").filter(task="clone")["id"])
+    cells = [path for role, path in job.parents.items() if role.startswith("students/clone/")]
+    frames = [pl.read_parquet(path / "predictions.parquet") for path in cells]
+    learned = {one for frame in frames for one in frame.filter(pl.col("prediction") == pl.col("label"))["id"]}
+    assert never == set(frames[0]["id"]) - learned and never
+    assert f"clone: {len(never)} of 400 test examples" in text_of(folder)
+
+
 def test_the_page_states_the_findings_with_intervals(study):
     _, folder = study
     text = text_of(folder)
@@ -137,7 +180,9 @@ def test_the_page_states_the_findings_with_intervals(study):
         r"The best student on the validation split, .*, keeps 79\.8 \[[\d., ]+\] % of the score of minilm with 6\.2 %",
         text,
     )
-    assert re.search(r"kd: \+2\.8 \[−[\d.]+, \+[\d.]+\] points against ft .* which is not distinguishable;", text)
+    assert re.search(
+        r"kd: \+2\.8 \[−[\d.]+, \+[\d.]+\] points against ft .* which is not distinguishable at this size;", text
+    )
     assert "What is missing" not in text
 
 

@@ -4,14 +4,23 @@ CAPTIONS = "../report"
 FIGURES = {
     "scores": "test scores",
     "methods": "retention by method",
+    "ranks": "average ranks",
     "retention": "retention against parameters",
     "time": "training time",
+    "agreement": "agreement with the teacher",
+    "reliability": "reliability diagrams",
 }
 TABLES = {
     "scores": "scores",
     "methods": "methods against ft",
+    "ranks": "average ranks",
     "references": "teachers and floors",
     "types": "types of pairs",
+    "behaviour": "likeness to the teacher",
+    "reliability": "reliability diagrams",
+    "classes": "classes",
+    "lengths": "lengths of code",
+    "unlearned": "what no student learns",
     "cells": "all cells",
 }
 

@@ -15,6 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from sklearn.isotonic import IsotonicRegression
 
 from codekd.analysis import style
+from codekd.analysis.breakdown import TEACHER
 from codekd.analysis.numbers import METRIC_NAMES, percent, size
 from codekd.analysis.tables import REFERENCE
 
@@ -109,6 +110,69 @@ def time(table: pl.DataFrame) -> Figure:
     in_total = _key("in total", style.Look(style.MUTED, "o"))
     per_example_seen = _key("per example seen", style.Look(style.MUTED, "o"), **HOLLOW)
     _legend(figure, methods, in_total, per_example_seen)
+    return figure
+
+
+def ranks(table: pl.DataFrame) -> Figure:
+    """Average ranks, each with half a critical difference on both sides: what overlaps is not distinguishable."""
+    if table.is_empty():
+        return _note("Ranks need three methods on two tasks or students at least.")
+    teachers = _in_order(table, "teacher")
+    names = max(map(len, table["method"]))
+    height = 1.0 + 0.24 * table["method"].n_unique()
+    figure = Figure((PANEL_WIDTH + 2 + LETTER * names, height * len(teachers)), layout="constrained")
+    for axes, teacher in zip(figure.subplots(len(teachers), squeeze=False)[:, 0], teachers, strict=True):
+        rows = table.filter(teacher=teacher)
+        positions = _name_axis(axes, rows["method"].to_list())
+        for row in rows.iter_rows(named=True):
+            y, reach = positions[row["method"]], row["critical_difference"] / 2
+            colour = style.look(row["method"]).colour
+            axes.plot([row["rank"] - reach, row["rank"] + reach], [y, y], color=colour)
+            _point(axes, row["rank"], y, row["method"])
+        if len(teachers) > 1:
+            axes.set_title(teacher, loc="left")
+        axes.set_xlim(left=min(0.7, axes.get_xlim()[0]))
+        axes.set_xlabel(f"average rank over {rows['blocks'][0]} pairs of task and student, 1 the best")
+    return figure
+
+
+def agreement(table: pl.DataFrame) -> Figure:
+    """Share of the test examples on which a student predicts what its teacher does."""
+    compared = table.drop_nulls("agreement")
+    if compared.is_empty():
+        return _note("No teacher's predictions to agree with.")
+    methods = _in_order(compared, "method")
+    figure, panels = _panels(compared, _height_of_students(compared, methods))
+    for axes, rows in panels:
+        students = _student_axis(axes, rows)
+        for row in rows.iter_rows(named=True):
+            y = students[row["student"]] + _dodge(row["method"], methods)
+            _point(axes, 100 * row["agreement"], y, row["method"])
+        axes.margins(x=0.08)
+        axes.set_xlabel("agreement with the teacher, %")
+    _legend(figure, methods)
+    return figure
+
+
+def reliability(table: pl.DataFrame, student: dict[str, str]) -> Figure:
+    """Accuracy against confidence, of the teacher and of one student of every task; on the diagonal both are equal."""
+    if table.is_empty():
+        return _note("No logits, so no confidence.")
+    shown = table.filter(
+        (pl.col("student") == "") | (pl.col("student") == pl.col("task").replace_strict(student, default=""))
+    )
+    methods = [name for name in _in_order(shown, "method") if name != TEACHER]
+    figure, panels = _panels(shown.with_columns(parameters=0), PANEL_HEIGHT + 0.6)
+    for axes, rows in panels:
+        axes.plot([0, 100], [0, 100], color=style.GRID, linewidth=1, zorder=0)
+        for (method,), line in rows.group_by("method", maintain_order=True):
+            look = style.Look(style.INK, "") if method == TEACHER else style.look(str(method))
+            axes.plot(100 * line["confidence"], 100 * line["accuracy"], color=look.colour, marker=look.marker)
+        low = 100 * rows["confidence"].to_numpy().min() - 3
+        axes.set(xlim=(low, 102), ylim=(min(low, 100 * rows["accuracy"].to_numpy().min() - 3), 102))
+        axes.set_xlabel(f"confidence, % ({student[rows['task'][0]]})")
+        axes.set_ylabel("accuracy, %")
+    _legend(figure, methods, _key("teacher", style.Look(style.INK, ""), linestyle="-"))
     return figure
 
 

@@ -1,6 +1,6 @@
 """Sentences that a report's tables justify, with their intervals, and what its study cannot say."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -8,9 +8,11 @@ import polars as pl
 from codekd.analysis.numbers import METRIC_NAMES, percent, points, size
 from codekd.analysis.resampled import Resampled
 from codekd.analysis.results import Task
+from codekd.analysis.significance import LEVEL
 from codekd.analysis.tables import REFERENCE
 
 Row = dict[str, Any]
+NOT_DISTINGUISHABLE = ", which is not distinguishable at this size"
 
 
 def summary(tasks: Sequence[Task]) -> str:
@@ -43,6 +45,20 @@ def findings(task: str, scores: pl.DataFrame, methods: pl.DataFrame, references:
         sentences.append(_best(scores.row(0, named=True)))
     several = scores["teacher"].n_unique() > 1
     return sentences + [_difference(row, several) for row in methods.iter_rows(named=True)]
+
+
+def unlearned(table: pl.DataFrame, examples: Mapping[str, int]) -> list[str]:
+    """Of every task and teacher how many test examples no student is right on, and what they have in common."""
+    sentences = []
+    for (task, teacher), rows in table.group_by("task", "teacher", maintain_order=True):
+        known, total = rows["teacher_is_right"].drop_nulls(), examples[str(task)]
+        most, count = rows["label"].value_counts(sort=True).row(0)
+        with_teacher = f"; {teacher} is right on {int(known.sum())} of them" if len(known) else ""
+        sentences.append(
+            f"{task}: {len(rows):,} of {total:,} test examples ({percent(len(rows) / total)} %){with_teacher}. "
+            f"Most are of the class {most} ({count:,})."
+        )
+    return sentences
 
 
 def limits(tasks: Iterable[Resampled]) -> list[str]:
@@ -79,8 +95,11 @@ def _teacher(row: Row, floor: float | None) -> str:
     text = f"The teacher {row['name']} reaches {estimate(row, 'score', percent)} % {metric}"
     if floor is None:
         return f"{text}."
-    gain, doubt = estimate(row, "above_floor", points), _doubt(row, "above_floor")
-    return f"{text}, {gain} points against the n-gram floor of {percent(floor)} %{doubt}."
+    low, high = row["above_floor_low"], row["above_floor_high"]
+    doubt = NOT_DISTINGUISHABLE if low is not None and low <= 0 <= high else ""
+    return (
+        f"{text}, {estimate(row, 'above_floor', points)} points against the n-gram floor of {percent(floor)} %{doubt}."
+    )
 
 
 def _retention(row: Row) -> str:
@@ -103,10 +122,11 @@ def _difference(row: Row, name_teacher: bool) -> str:
     method = f"{row['method']} from {row['teacher']}" if name_teacher else row["method"]
     text = f"{method}: {estimate(row, 'difference', points)} points against {REFERENCE}"
     students, above, below = row["students"], row["above"], row["below"]
+    doubt = "" if distinguishable(row) else NOT_DISTINGUISHABLE
     if students == 1:
-        return f"{text}{_doubt(row, 'difference')}."
+        return f"{text}{doubt}."
     return (
-        f"{text} on average over {students} students{_doubt(row, 'difference')}; taken one by one, "
+        f"{text} on average over {students} students{doubt}; taken one by one, "
         f"{above} are better, {below} worse and {students - above - below} not distinguishable."
     )
 
@@ -119,15 +139,9 @@ def estimate(row: Row, name: str, write: Callable[[float], str]) -> str:
     return write(value) if low is None else f"{write(value)} [{write(low)}, {write(high)}]"
 
 
-def excludes_zero(row: Row, name: str) -> bool:
-    """Whether a number's interval lies on one side of zero."""
-    return row[f"{name}_low"] is not None and not row[f"{name}_low"] <= 0 <= row[f"{name}_high"]
-
-
-def _doubt(row: Row, name: str) -> str:
-    if row[f"{name}_low"] is None or excludes_zero(row, name):
-        return ""
-    return ", which is not distinguishable"
+def distinguishable(row: Row) -> bool:
+    """Whether a difference to plain fine-tuning is more than luck, corrected for the number of differences."""
+    return row["p_corrected"] is not None and row["p_corrected"] < LEVEL
 
 
 def _listed(noun: str, names: Iterable[str]) -> str:

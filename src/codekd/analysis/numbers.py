@@ -13,6 +13,16 @@ def points(difference: float) -> str:
     return _signless_zero(f"{100 * difference:+.1f}").replace("-", "−")
 
 
+def share(value: float | None) -> str:
+    """A percentage, or a dash where there is none."""
+    return "–" if value is None else percent(value)
+
+
+def p(value: float | None) -> str:
+    """A p-value to two digits: ``0.032``, ``< 0.001``."""
+    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.2g}"
+
+
 def size(parameters: float) -> str:
     """A number of parameters to two or three digits: ``1.5M``, ``23M``, ``850k``."""
     value, unit = (parameters / 1e6, "M") if parameters >= 999_500 else (parameters / 1e3, "k")

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
-from codekd.analysis import figures, findings, style, tables
-from codekd.analysis.numbers import METRIC_NAMES, percent, points, ratio, size
+from codekd.analysis import breakdown, figures, findings, style, tables
+from codekd.analysis.behaviour import MAX_CONFIDENCE_GAP, MAX_DIVERGENCE
+from codekd.analysis.numbers import METRIC_NAMES, p, percent, points, ratio, share, size
 from codekd.analysis.resampled import resample
 from codekd.analysis.results import read_tasks
 from codekd.errors import CodekdError
@@ -23,11 +25,17 @@ if TYPE_CHECKING:
     from codekd.study.job import Job
 
 Row = dict[str, Any]
-FIGURES = {
-    "scores": figures.scores,
-    "methods": figures.methods,
-    "retention": figures.retention,
-    "time": figures.time,
+BESIDE = ("cells", "reliability", "unlearned")
+"""Tables that the page does not show whole."""
+
+FIGURES: dict[str, Callable[[Mapping[str, pl.DataFrame]], Figure]] = {
+    "scores": lambda made: figures.scores(made["scores"]),
+    "methods": lambda made: figures.methods(made["scores"]),
+    "ranks": lambda made: figures.ranks(made["ranks"]),
+    "retention": lambda made: figures.retention(made["scores"]),
+    "time": lambda made: figures.time(made["scores"]),
+    "agreement": lambda made: figures.agreement(_with_sizes(made["behaviour"], made["scores"])),
+    "reliability": lambda made: figures.reliability(made["reliability"], tables.best_students(made["scores"])),
 }
 
 
@@ -42,22 +50,30 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
         raise CodekdError(f"{job.name}: the study has no cells; give its grid at least one student and method.")
     tasks = read_tasks(job)
     resampled = [resample(task) for task in tasks]
+    scores = tables.scores(resampled)
     made = {
         "cells": tables.cells(tasks),
-        "scores": tables.scores(resampled),
-        "methods": tables.methods(resampled),
+        "scores": scores,
+        "methods": tables.methods(resampled, scores),
+        "ranks": tables.ranks(scores),
         "references": tables.references(resampled),
         "types": tables.types(resampled),
+        "behaviour": breakdown.behaviour(resampled),
+        "reliability": breakdown.reliabilities(resampled),
+        "classes": breakdown.classes(resampled),
+        "lengths": breakdown.lengths(resampled),
+        "unlearned": breakdown.unlearned(resampled),
     }
     _write_tables(made, folder / "tables")
-    _write_figures(made["scores"], folder / "figures")
+    _write_figures(made, folder / "figures")
     three = {name: made[name] for name in ("scores", "methods", "references")}
     page = _render(
         study=job.spec["study"],
         summary=findings.summary(tasks),
         findings={task.name: findings.findings(task.name, **three) for task in tasks},
         limits=findings.limits(resampled),
-        tables={name: list(table.iter_rows(named=True)) for name, table in made.items() if name != "cells"},
+        unlearned=findings.unlearned(made["unlearned"], {task.name: len(task.labels) for task in tasks}),
+        tables={name: list(table.iter_rows(named=True)) for name, table in made.items() if name not in BESIDE},
         files={name: len(table) for name, table in made.items()},
         figures={name: inline_svg((folder / "figures" / f"{name}.svg").read_text(), name) for name in FIGURES},
         sources=list(_sources(job)),
@@ -88,11 +104,16 @@ def _write_tables(made: dict[str, pl.DataFrame], folder: Path) -> None:
         table.write_parquet(folder / f"{name}.parquet")
 
 
-def _write_figures(scores: pl.DataFrame, folder: Path) -> None:
+def _write_figures(made: Mapping[str, pl.DataFrame], folder: Path) -> None:
     folder.mkdir()
     with style.applied():
         for name, draw in FIGURES.items():
-            style.save(draw(scores), folder / name)
+            style.save(draw(made), folder / name)
+
+
+def _with_sizes(table: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
+    """The rows of students, with their numbers of parameters."""
+    return table.join(scores.select(*tables.NAMES, "parameters"), on=tables.NAMES, maintain_order="left")
 
 
 def _sources(job: Job) -> Iterator[Row]:
@@ -123,7 +144,8 @@ def _render(**content: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters["groupby_in_order"] = _groups
-    for function in (percent, points, ratio, size, findings.estimate, findings.excludes_zero):
+    for function in (p, percent, points, ratio, share, size, findings.estimate, findings.distinguishable):
         environment.globals[function.__name__] = function
-    environment.globals["METRIC_NAMES"] = METRIC_NAMES
+    environment.globals |= {"METRIC_NAMES": METRIC_NAMES}
+    environment.globals |= {"MAX_DIVERGENCE": MAX_DIVERGENCE, "MAX_CONFIDENCE_GAP": MAX_CONFIDENCE_GAP}
     return environment.get_template(f"{here.stem}.html.j2").render(content)

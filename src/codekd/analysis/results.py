@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,15 @@ class Run:
     metrics: Mapping[str, Any]
     predictions: NDArray[np.int32] | None
 
+    @cached_property
+    def logits(self) -> NDArray[np.float64] | None:
+        """Logits ``(examples, classes)`` of the predictions, None where the run left none."""
+        path = self.folder / "predictions.parquet"
+        if self.predictions is None or "logits" not in pl.read_parquet_schema(path):
+            return None
+        flat = pl.read_parquet(path, columns=["logits"])["logits"].explode().to_numpy()
+        return flat.astype(np.float64).reshape(len(self.predictions), -1)
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -49,14 +59,17 @@ class Task:
     """All runs of a task, on the same test examples in the same order.
 
     ``labels`` is ``(examples,)``; ``types`` ``(examples,)`` names the kind of each example where the task
-    tells kinds apart (the clone types). ``floor`` is None where the study has none.
+    tells kinds apart (the clone types), and ``characters`` ``(examples,)`` counts those of its code. ``floor`` is
+    None where the study has none.
     """
 
     name: str
     metric: str
     classes: tuple[str, ...]
+    ids: tuple[str, ...]
     labels: NDArray[np.int32]
     types: NDArray[np.object_] | None
+    characters: NDArray[np.int64] | None
     cells: tuple[Cell, ...]
     teachers: Mapping[str, Run]
     floor: Run | None
@@ -94,13 +107,15 @@ def _read_task(job: Job, name: str) -> Task:
             )
         return Run(folder, _read_metrics(folder), frame["prediction"].to_numpy())
 
-    beside = job.parents.get(f"examples/{name}")
+    beside = _read_beside(job.parents.get(f"examples/{name}"), examples)
     return Task(
         name=name,
         metric=job.spec["tasks"][name]["metric"],
         classes=tuple(job.spec["tasks"][name]["classes"]),
+        ids=tuple(examples["id"]),
         labels=examples["label"].to_numpy(),
-        types=_read_types(beside, examples) if beside else None,
+        types=beside["type"].to_numpy() if "type" in beside.columns else None,
+        characters=beside["characters"].to_numpy() if "characters" in beside.columns else None,
         cells=tuple(
             Cell(teacher, student, method, seed, read(role))
             for (teacher, student, method, seed), role in zip(keys, roles, strict=True)
@@ -129,14 +144,20 @@ def _read_metrics(folder: Path) -> dict[str, Any]:
         raise CodekdError(f"{path}: no readable scores: {error}") from error
 
 
-def _read_types(folder: Path, examples: pl.DataFrame) -> NDArray[np.object_] | None:
+def _read_beside(folder: Path | None, examples: pl.DataFrame) -> pl.DataFrame:
+    """What the examples themselves say of those that were predicted, in their order: ``type`` and ``characters``."""
+    if folder is None:
+        return examples.select("id")
     path = folder / "test.parquet"
-    if "type" not in pl.read_parquet_schema(path):
-        return None
-    types = pl.read_parquet(path, columns=["id", "type"])
-    if missing := examples.join(types, on="id", how="anti")["id"].to_list():
+    columns = pl.read_parquet_schema(path)
+    code = [name for name in ("code", "code_a", "code_b") if name in columns]
+    wanted = [pl.col("id"), *(pl.col(name) for name in ("type",) if name in columns)]
+    if code:
+        wanted.append(pl.sum_horizontal(pl.col(code).str.len_chars()).cast(pl.Int64).alias("characters"))
+    told = pl.scan_parquet(path).select(wanted).collect()
+    if missing := examples.join(told, on="id", how="anti")["id"].to_list():
         raise CodekdError(
             f"{path}: lacks {len(missing)} of the examples that the students predicted, such as {missing[0]}; "
             "delete the students made from other examples and run again."
         )
-    return examples.join(types, on="id", how="left", maintain_order="left")["type"].to_numpy()
+    return examples.select("id").join(told, on="id", how="left", maintain_order="left")

@@ -13,6 +13,7 @@ import polars as pl
 from codekd.analysis.intervals import Scores, f1, interval
 from codekd.analysis.resampled import Group, Resampled
 from codekd.analysis.results import NO_TEACHER, Cell, Run, Task
+from codekd.analysis.significance import LEVEL, average_ranks, corrected, p_value
 
 REFERENCE = "ft"
 
@@ -21,12 +22,13 @@ Row = dict[str, Any]
 Schema = dict[str, type[pl.DataType]]
 
 
-def _numbers(*names: str) -> Schema:
+def numbers(*names: str) -> Schema:
+    """Columns of floats."""
     return dict.fromkeys(names, pl.Float64)
 
 
 def _with_interval(name: str) -> Schema:
-    return _numbers(name, f"{name}_low", f"{name}_high")
+    return numbers(name, f"{name}_low", f"{name}_high")
 
 
 _NAMES: Schema = dict.fromkeys(NAMES, pl.String)
@@ -35,10 +37,11 @@ SCORES: Schema = {
     "metric": pl.String,
     "seeds": pl.Int64,
     **_with_interval("score"),
-    **_numbers("std", "valid_score", "floor", "teacher_score"),
+    **numbers("std", "valid_score", "floor", "teacher_score"),
     **_with_interval("retention"),
     **_with_interval("difference"),
-    **_numbers("seconds", "relative_seconds", "relative_seconds_per_example"),
+    **numbers("p_value", "p_corrected"),
+    **numbers("seconds", "relative_seconds", "relative_seconds_per_example"),
     "parameters": pl.Int64,
     "share_of_teacher": pl.Float64,
 }
@@ -46,7 +49,14 @@ METHODS: Schema = {
     **dict.fromkeys(("task", "teacher", "method"), pl.String),
     "students": pl.Int64,
     **_with_interval("difference"),
+    **numbers("p_value", "p_corrected"),
     **dict.fromkeys(("above", "below"), pl.Int64),
+}
+RANKS: Schema = {
+    **dict.fromkeys(("teacher", "method"), pl.String),
+    "rank": pl.Float64,
+    "blocks": pl.Int64,
+    **numbers("p_value", "critical_difference"),
 }
 REFERENCES: Schema = {
     **dict.fromkeys(("task", "kind", "name", "metric"), pl.String),
@@ -54,7 +64,7 @@ REFERENCES: Schema = {
     **_with_interval("score"),
     **_with_interval("above_floor"),
 }
-TYPES: Schema = {**_NAMES, "type": pl.String, "examples": pl.Int64, **_numbers("recall", "f1")}
+TYPES: Schema = {**_NAMES, "type": pl.String, "examples": pl.Int64, **numbers("recall", "f1")}
 
 
 def cells(tasks: Iterable[Task]) -> pl.DataFrame:
@@ -73,28 +83,59 @@ def cells(tasks: Iterable[Task]) -> pl.DataFrame:
 def scores(tasks: Iterable[Resampled]) -> pl.DataFrame:
     """One row per task, teacher, student and method: means over seeds with 95 % intervals.
 
-    ``difference`` is to plain fine-tuning of the same student, ``relative_seconds`` the ratio of their
+    ``difference`` is to plain fine-tuning of the same student, with the p-value of its being zero, as it is and
+    corrected for the number of differences of the task and teacher; ``relative_seconds`` is the ratio of their
     training times, in total and per example seen. Null: no teacher, no plain fine-tuning, no floor or, for
     ``std``, one seed.
     """
-    rows = [_scores_row(task, teacher, group) for task in tasks for teacher, groups in task.panels for group in groups]
+    rows: list[Row] = []
+    for task in tasks:
+        for teacher, groups in task.panels:
+            rows += _with_corrected([_scores_row(task, teacher, group) for group in groups])
     return pl.DataFrame(rows, SCORES)
 
 
-def methods(tasks: Iterable[Resampled]) -> pl.DataFrame:
+def methods(tasks: Iterable[Resampled], scores: pl.DataFrame) -> pl.DataFrame:
     """One row per task, teacher and method: its mean difference to plain fine-tuning over the students.
 
-    ``above`` and ``below`` count the students whose own interval excludes zero on that side.
+    ``above`` and ``below`` count the students whose own difference in ``scores`` is distinguishable from zero, with
+    its correction for their number.
     """
-    rows = []
+    rows: list[Row] = []
     for task in tasks:
         for teacher, groups in task.panels:
+            of_teacher: list[Row] = []
             for method in dict.fromkeys(method for _, _, method in groups if method != REFERENCE):
-                pairs = [(group, _plain(group)) for group in groups if group[2] == method]
-                pairs = [(group, plain) for group, plain in pairs if plain in task.groups]
-                if pairs:
-                    rows.append(_methods_row(task, teacher, method, pairs))
+                compared = [group for group in groups if group[2] == method and plain(group) in task.groups]
+                if compared:
+                    own = scores.filter(task=task.task.name, teacher=teacher, method=method)
+                    of_teacher.append(_methods_row(task, teacher, method, compared, own))
+            rows += _with_corrected(of_teacher)
     return pl.DataFrame(rows, METHODS)
+
+
+def ranks(scores: pl.DataFrame) -> pl.DataFrame:
+    """Average ranks of the methods of a teacher over all tasks and students that have all of them, the best first.
+
+    With the p-value of the Friedman test of their being equal, and the difference that two ranks need to be
+    distinguishable at the level of 5 %. A teacher with fewer than three methods or two tasks and students has none.
+    """
+    rows: list[Row] = []
+    for (teacher,), own in scores.group_by("teacher", maintain_order=True):
+        wide = own.pivot("method", index=["task", "student"], values="score", maintain_order=True).drop_nulls()
+        names = [name for name in wide.columns if name not in ("task", "student")]
+        if found := average_ranks(names, wide.select(names).to_numpy()):
+            shared = {"blocks": found.blocks, "p_value": found.p_value}
+            shared |= {"critical_difference": found.critical_difference}
+            for rank, method in sorted(zip(found.ranks, found.methods, strict=True)):
+                rows.append({"teacher": teacher, "method": method, "rank": rank, **shared})
+    return pl.DataFrame(rows, RANKS)
+
+
+def best_students(scores: pl.DataFrame) -> dict[str, str]:
+    """Of every task the student with the best score on the validation split."""
+    best = scores.sort("valid_score", descending=True, maintain_order=True).unique("task", keep="first")
+    return dict(best.select("task", "student").iter_rows())
 
 
 def references(tasks: Iterable[Resampled]) -> pl.DataFrame:
@@ -140,7 +181,8 @@ def types(tasks: Iterable[Resampled]) -> pl.DataFrame:
     return pl.DataFrame(rows, TYPES)
 
 
-def _plain(group: Group) -> Group:
+def plain(group: Group) -> Group:
+    """Plain fine-tuning of the same student."""
     return NO_TEACHER, group[1], REFERENCE
 
 
@@ -165,28 +207,41 @@ def _scores_row(resampled: Resampled, teacher: str, group: Group) -> Row:
         if best > 0:
             with np.errstate(divide="ignore", invalid="ignore"):
                 row |= _estimate("retention", score / best, drawn / resampled.teachers.get(teacher, best))
-    if reference := resampled.groups.get(plain := _plain(group)):
-        row["relative_seconds"] = _seconds(own) / _seconds(reference)
-        row["relative_seconds_per_example"] = _seconds_per_example(own) / _seconds_per_example(reference)
-        if group != plain:
-            gain = score - resampled.score(plain)
-            row |= _estimate("difference", gain, drawn - resampled.students[plain])
+    reference = plain(group)
+    if plainly := resampled.groups.get(reference):
+        row["relative_seconds"] = _seconds(own) / _seconds(plainly)
+        row["relative_seconds_per_example"] = _seconds_per_example(own) / _seconds_per_example(plainly)
+        if group != reference:
+            row |= _compared(score - resampled.score(reference), drawn - resampled.students[reference])
     return row
 
 
-def _methods_row(resampled: Resampled, teacher: str, method: str, pairs: list[tuple[Group, Group]]) -> Row:
-    gain = float(np.mean([resampled.score(group) - resampled.score(plain) for group, plain in pairs]))
-    drawn = [resampled.students[group] - resampled.students[plain] for group, plain in pairs]
-    intervals = [interval(values) for values in drawn]
+def _methods_row(resampled: Resampled, teacher: str, method: str, groups: Sequence[Group], scores: pl.DataFrame) -> Row:
+    gain = float(np.mean([resampled.score(group) - resampled.score(plain(group)) for group in groups]))
+    drawn = [resampled.students[group] - resampled.students[plain(group)] for group in groups]
+    sure = scores.filter(pl.col("p_corrected") < LEVEL)["difference"]
     return {
         "task": resampled.task.name,
         "teacher": teacher,
         "method": method,
-        "students": len(pairs),
-        **_estimate("difference", gain, np.mean(drawn, axis=0)),
-        "above": sum(low > 0 for low, _ in intervals),
-        "below": sum(high < 0 for _, high in intervals),
+        "students": len(groups),
+        **_compared(gain, np.mean(drawn, axis=0)),
+        "above": int((sure > 0).sum()),
+        "below": int((sure < 0).sum()),
     }
+
+
+def _compared(difference: float, drawn: Scores) -> Row:
+    """A difference to plain fine-tuning."""
+    return _estimate("difference", difference, drawn) | {"p_value": p_value(difference, drawn)}
+
+
+def _with_corrected(rows: list[Row]) -> list[Row]:
+    """Rows with their p-values corrected for how many they are."""
+    compared = [row for row in rows if "p_value" in row]
+    for row, value in zip(compared, corrected([row["p_value"] for row in compared]), strict=True):
+        row["p_corrected"] = value
+    return rows
 
 
 def _per_type(task: Task, runs: Sequence[Run]) -> Iterable[Row]:

@@ -1,0 +1,59 @@
+"""Which differences are more than luck: tests on resampled scores, corrected for their number, and average ranks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from codekd.analysis.intervals import Scores
+
+LEVEL = 0.05
+FEWEST_METHODS, FEWEST_BLOCKS = 3, 2
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Average ranks of methods over blocks, 1 the best, with the Friedman test of their being equal.
+
+    Two methods whose ranks differ by less than ``critical_difference`` are not distinguishable at the level of 5 %
+    (Nemenyi's test; Demsar, Statistical Comparisons of Classifiers over Multiple Data Sets, JMLR 2006).
+    """
+
+    methods: tuple[str, ...]
+    ranks: tuple[float, ...]
+    blocks: int
+    p_value: float
+    critical_difference: float
+
+
+def p_value(difference: float, drawn: Scores) -> float:
+    """Two-sided p-value of a difference being zero, by its bootstrap standard error and the normal distribution.
+
+    Args:
+        difference: what was observed.
+        drawn: the difference in every resample ``(resamples,)``, paired.
+    """
+    error = float(np.std(drawn, ddof=1))
+    if error == 0:
+        return float(difference == 0)
+    return float(2 * stats.norm.sf(abs(difference) / error))
+
+
+def corrected(p_values: Sequence[float]) -> list[float]:
+    """P-values that count how many there are, by Holm's method (1979)."""
+    return multipletests(p_values, alpha=LEVEL, method="holm")[1].tolist() if p_values else []
+
+
+def average_ranks(methods: Sequence[str], scores: NDArray[np.float64]) -> Ranks | None:
+    """Ranks of methods by scores ``(blocks, methods)``, ties shared; None where there are too few of either."""
+    blocks, count = scores.shape
+    if count < FEWEST_METHODS or blocks < FEWEST_BLOCKS:
+        return None
+    ranks = stats.rankdata(-scores, axis=1).mean(axis=0)
+    equal = stats.friedmanchisquare(*scores.T).pvalue
+    quantile = stats.studentized_range.ppf(1 - LEVEL, count, np.inf) / np.sqrt(2)
+    critical = float(quantile * np.sqrt(count * (count + 1) / (6 * blocks)))
+    return Ranks(tuple(methods), tuple(ranks.tolist()), blocks, float(equal), critical)
