@@ -31,7 +31,7 @@ from codekd.models.encoder import EncoderForSequenceClassification
 from codekd.models.head import ClassifierOutput
 from codekd.models.inference import outputs
 from codekd.progress import track
-from codekd.signals import capture, finetuned, logits, pooled, relations, structure
+from codekd.signals import finetuned, logits, pooled, relations, structure
 from codekd.signals.format import read_signal
 from codekd.study import components
 from codekd.study.job import Job
@@ -43,6 +43,9 @@ from codekd.training.student import prepare
 LOADED = ("ft", "kd", "pkd", "ckd", "ast")
 STUDENTS = ("roberta-1.5m", "bigru-1.5m", "roberta-7m", "bigru-7m")
 EXAMPLES, FEW, FEWEST = 10_000, 1_000, 200
+SIGNALS = (logits.Config(), pooled.Config(), relations.Config(layers=2), structure.Config(layers=2))
+"""All that a student of two layers may read."""
+
 TEACHER_EVERY = 4
 RESULTS = Path(__file__).with_name("results.json")
 Row = dict[str, Any]
@@ -76,9 +79,9 @@ def main(
             for row in rows:
                 print("  " + ", ".join(f"{key} {value}" for key, value in row.items() if key != "device"))
             kept[name] = [row for row in kept.get(name, []) if row["device"] != device] + rows
-    versions = {"torch": torch.__version__, "transformers": transformers.__version__}
-    kept["versions"] = kept.get("versions", {}) | {device: versions}
-    results.write_text(json.dumps(kept, indent=1) + "\n")
+            versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+            kept["versions"] = kept.get("versions", {}) | {device: versions}
+            results.write_text(json.dumps(kept, indent=1) + "\n")
 
 
 def steps(folder: Path, rounds: int) -> list[Row]:
@@ -210,8 +213,10 @@ def capture_memory(folder: Path) -> list[Row]:
 
 def _capture(folder: Path, examples: int) -> Row:
     space = Workspace(folder, examples)
-    signals = [logits.Config(), pooled.Config(), relations.Config(layers=2), structure.Config(layers=2)]
-    parents = space.teacher(MINILM)
+    space.teacher(MINILM)
+    folders = space.signal_folders(SIGNALS).values()
+    for one in folders:
+        shutil.rmtree(one, ignore_errors=True)
     forward, inside = EncoderForSequenceClassification.forward, [0.0]
 
     def timed(self: Any, *inputs: Any, **named: Any) -> ClassifierOutput:
@@ -220,16 +225,11 @@ def _capture(folder: Path, examples: int) -> Row:
         return result[0]
 
     EncoderForSequenceClassification.forward = timed  # type: ignore[method-assign]
-    jobs = [space.capture(f"timed-{examples}-{one.name}", one, parents) for one in signals]
-    with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        folders = [Path(temporary, one.name) for one in signals]
-        for one in folders:
-            one.mkdir()
-        seconds = _seconds(capture.run, jobs, folders)
-        size = sum(path.stat().st_size for path in Path(temporary).rglob("*.parquet"))
+    seconds = _seconds(space.signals, SIGNALS)
+    size = sum(file.stat().st_size for one in folders for file in one.glob("*.parquet"))
     return {
         "examples": examples,
-        "signals": ", ".join(one.name for one in signals),
+        "signals": ", ".join(one.name for one in SIGNALS),
         "examples_per_second": round(examples / seconds, 1),
         "forward_share": round(inside[0] / seconds, 3),
         "peak_megabytes": _peak_megabytes(),
@@ -239,6 +239,7 @@ def _capture(folder: Path, examples: int) -> Row:
 
 def loading(folder: Path) -> list[Row]:
     """Seconds and memory of a student on 10,000 examples until its first step is done."""
+    Workspace(folder, EXAMPLES).signals(SIGNALS)
     for method in LOADED:
         Workspace(folder, EXAMPLES).student("bigru-1.5m", method)
     return [_in_new_process(_load, folder, method) for method in LOADED]

@@ -56,10 +56,6 @@ class Workspace:
         """What a stage is told."""
         return Job("benchmark", ("code", "teacher", name), spec, parents, self.folder / "scratch" / name)
 
-    def capture(self, name: str, signal: Signal, parents: Mapping[str, Path]) -> Job:
-        """What the capture of a signal of a fine-tuned teacher is told."""
-        return self.job(name, {"signal": signal.model_dump(), "by": "finetuned"}, parents)
-
     def encoded(self, vocabulary: int) -> Path:
         """The examples in a BPE of some size."""
         bpe = {"size": vocabulary, "columns": {"code": ["code"]}}
@@ -93,14 +89,20 @@ class Workspace:
 
     def signals(self, signals: Sequence[Signal], shape: Sizes = MINILM) -> dict[str, Path]:
         """Captured signals by name; those that are missing in one pass."""
-        folders = {one.name: self.folder / f"{self.examples.name}-{shape['hidden_size']}-{one.name}" for one in signals}
+        folders = self.signal_folders(signals, shape)
         missing = [one for one in signals if not folders[one.name].exists()]
         if missing:
-            jobs = [self.capture(one.name, one, self.teacher(shape)) for one in missing]
+            parents = self.teacher(shape)
+            specs = {one.name: {"signal": one.model_dump(), "by": "finetuned"} for one in missing}
+            jobs = [self.job(name, spec, parents) for name, spec in specs.items()]
             for one in missing:
                 folders[one.name].mkdir()
             run_capture(jobs, [folders[one.name] for one in missing])
         return folders
+
+    def signal_folders(self, signals: Sequence[Signal], shape: Sizes = MINILM) -> dict[str, Path]:
+        """Where signals are, or will be."""
+        return {one.name: self.folder / f"{self.examples.name}-{shape['hidden_size']}-{one.name}" for one in signals}
 
     def student(self, name: str, method: str) -> tuple[Job, Sequence[Signal]]:
         """A student's job, and the signals that it reads, captured."""

@@ -1,7 +1,9 @@
 """Stage ``signals``: run a teacher once over every split and keep what methods read of it."""
 
+import ctypes
 import importlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,9 +47,17 @@ def run(jobs: "Sequence[Job]", folders: Sequence[Path]) -> list[dict[str, Any]]:
         data, signals = teacher.signals([capture.signal for capture in missing], split, shard)
         for capture, rows in zip(missing, signals, strict=True):
             capture.write(split, shard, data.ids, rows)
+        del data, signals
+        _return_memory()
     for capture in captures:
         capture.finish()
     return [teacher.device.describe() for _ in captures]
+
+
+def _return_memory() -> None:
+    """Hand back what the C library keeps of a shard in pieces of all sizes: memory would grow with the data."""
+    with suppress(AttributeError, OSError, TypeError):  # there is no such function but in glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class _Capture:
