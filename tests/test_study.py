@@ -90,7 +90,7 @@ def test_no_package_and_no_example_is_in_two_splits(study):
 def test_the_report_is_one_page_that_holds_tables_and_figures(study):
     [report] = study.folders("report/*")
     page = (report / "index.html").read_text()
-    assert page.count("<svg") == 4
+    assert page.count("<svg") == 7
     assert "roberta-1.5m" in page
     assert not re.search(r'(src|href)="https?://', page)
     assert len(pl.read_csv(report / "tables/cells.csv")) == 24

@@ -49,21 +49,21 @@ class Config(kd.Config):
 
     def structure_losses(self, outputs: ClassifierOutput, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """PC, SB and AN of a batch."""
-        from codekd.signals.edges import PARENT, SIBLING, edge_distances, edges, sibling_angles
+        from codekd.signals.edges import PARENT, SIBLING, edge_relations
 
         assert outputs.hidden_states is not None
-        nodes = batch.units
-        assert nodes is not None
+        assert batch.units is not None
         hidden = outputs.hidden_states[1:]
-        euclidean, cosine = edge_distances(hidden, nodes)
-        teacher_euclidean, teacher_cosine = structure.Config(layers=len(hidden)).split(batch.teacher["structure"])
+        cosine, angles = edge_relations(hidden, batch.units)
+        teacher_cosine, teacher_angles = structure.Config(layers=len(hidden)).split(batch.teacher["structure"])
+        return (
+            _difference(cosine[:, :, PARENT], teacher_cosine[:, :, PARENT]),
+            _difference(cosine[:, :, SIBLING], teacher_cosine[:, :, SIBLING]),
+            _difference(angles, teacher_angles),
+        )
 
-        both = edges(nodes).unsqueeze(1) & teacher_cosine.isfinite()
-        teacher_euclidean, teacher_cosine = teacher_euclidean.nan_to_num(), teacher_cosine.nan_to_num()
-        above, beside = (
-            mean_squared(cosine[:, :, edge], teacher_cosine[:, :, edge], both[:, :, edge]) for edge in (PARENT, SIBLING)
-        )
-        (angles, ours), (teacher_angles, theirs) = (
-            sibling_angles(distances, nodes) for distances in (euclidean, teacher_euclidean)
-        )
-        return above, beside, mean_squared(angles, teacher_angles, both.all(2) & ours & theirs)
+
+def _difference(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared difference where both are numbers."""
+    both = student.isfinite() & teacher.isfinite()
+    return mean_squared(student.masked_fill(~both, 0), teacher.masked_fill(~both, 0), both)

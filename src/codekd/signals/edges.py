@@ -1,4 +1,4 @@
-"""Distances along the edges of the syntax tree: from a node to its parent and to its next sibling."""
+"""Relations along the edges of the syntax tree: of a node to its parent and to its next sibling."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,32 +12,25 @@ from codekd.signals.bands import ALIKE, TINY, cosine_of_angle
 PARENT, SIBLING = 0, 1
 
 
-def edges(nodes: UnitBatch) -> Tensor:
-    """Which nodes have a parent and which a next sibling in the window, ``(sequences, 2, nodes)``."""
-    links = _links(nodes)
-    ends = nodes.mask.unsqueeze(1).expand_as(links).gather(2, links.clamp(min=0))
-    return (links >= 0) & ends & nodes.mask.unsqueeze(1)
+def edge_relations(hidden: Sequence[Tensor], nodes: UnitBatch) -> tuple[Tensor, Tensor]:
+    """Cosine distances along the edges, and the cosine of the angle at the parent between a node and its next sibling.
 
-
-def edge_distances(hidden: Sequence[Tensor], nodes: UnitBatch) -> tuple[Tensor, Tensor]:
-    """Euclidean and cosine distances along the edges, each ``(sequences, layers, 2, nodes)``.
-
-    ``hidden`` holds token states ``(batch, length, width)`` a layer. Where there is no edge they mean nothing.
-    """
-    links = _links(nodes).clamp(min=0)
-    euclidean, cosine = zip(*(_distances(nodes.states(states), links) for states in hidden), strict=True)
-    return torch.stack(euclidean, 1), torch.stack(cosine, 1)
-
-
-def sibling_angles(euclidean: Tensor, nodes: UnitBatch) -> tuple[Tensor, Tensor]:
-    """Cosine of the angle at the parent between a node and its next sibling, and whether there is one.
-
-    Both are ``(sequences, layers, nodes)``; a side without length, where two nodes are one token, forms no angle.
+    Of token states ``(batch, length, width)`` a layer; ``(sequences, layers, 2, nodes)`` and ``(sequences, layers,
+    nodes)``. Not a number where the window shows no such edge; a side without length, where two nodes are one token,
+    forms no angle.
     """
     assert nodes.sibling is not None
+    links = _links(nodes)
+    targets = links.clamp(min=0)
+    pairs = zip(*(_distances(nodes.states(states), targets) for states in hidden), strict=True)
+    euclidean, cosine = (torch.stack(one, 1) for one in pairs)
+    there = (links >= 0) & nodes.mask.unsqueeze(1).expand_as(links).gather(2, targets) & nodes.mask.unsqueeze(1)
+
     above, beside = euclidean[:, :, PARENT], euclidean[:, :, SIBLING]
-    other = above.gather(2, nodes.sibling.clamp(min=0).unsqueeze(1).expand_as(above))
-    return cosine_of_angle(above, other, beside), (above > ALIKE) & (other > ALIKE)
+    other = above.gather(2, targets[:, SIBLING].unsqueeze(1).expand_as(above))
+    whole = there.all(1).unsqueeze(1) & (above > ALIKE) & (other > ALIKE)
+    angles = cosine_of_angle(above, other, beside)
+    return cosine.masked_fill(~there.unsqueeze(1), torch.nan), angles.masked_fill(~whole, torch.nan)
 
 
 def _links(nodes: UnitBatch) -> Tensor:

@@ -1,4 +1,4 @@
-"""The signal ``structure``: distances along the edges of the syntax tree."""
+"""The signal ``structure``: distances along the edges of the syntax tree, and angles between them."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 class Config(LayerSignal):
     """Distances of every node to its parent and to its next sibling, in as many layers as the student has.
 
-    A node's row has, for every kept layer, the Euclidean distances to the parent and to the sibling, then for every
-    layer the cosine distances to both; float16, not a number where there is no such edge in the window.
+    A node's row has, for every kept layer, the cosine distances to the parent and to the sibling, then for every layer
+    the cosine of the angle between both nodes at the parent; float16, not a number where there is no such edge or angle
+    in the window. Angles are kept as they are: from rounded distances a narrow triangle's could not be told.
     """
 
     kind: Literal["structure"] = "structure"
@@ -32,24 +33,23 @@ class Config(LayerSignal):
 
     def row_bytes(self, teacher: TeacherShape) -> int:
         """Two bytes a number."""
-        return 2 * 4 * self.layers
+        return 2 * 3 * self.layers
 
     def extract(self, output: "ClassifierOutput", batch: "Batch") -> "Tensor":
-        """Rows ``(sequences, nodes, 4 layers)`` float16."""
+        """Rows ``(sequences, nodes, 3 layers)`` float16."""
         import torch
 
-        from codekd.signals.edges import edge_distances, edges
+        from codekd.signals.edges import edge_relations
 
         assert output.hidden_states is not None
         assert batch.units is not None
-        distances = torch.stack(edge_distances(self.kept(output.hidden_states), batch.units), dim=1)
-        there = edges(batch.units)[:, None, None]
-        return distances.masked_fill(~there, torch.nan).flatten(1, 3).mT.half()
+        cosine, angles = edge_relations(self.kept(output.hidden_states), batch.units)
+        return torch.cat([cosine.flatten(1, 2), angles], dim=1).mT.half()
 
     def split(self, rows: "Tensor") -> "tuple[Tensor, Tensor]":
         """What :meth:`extract` put into rows ``(sequences, nodes, values)``, as float32.
 
-        Returns the Euclidean and the cosine distances, each ``(sequences, layers, 2, nodes)``.
+        Returns the cosine distances ``(sequences, layers, 2, nodes)`` and the angles ``(sequences, layers, nodes)``.
         """
-        euclidean, cosine = rows.float().mT.unflatten(1, (2, self.layers, 2)).unbind(1)
-        return euclidean, cosine
+        values = rows.float().mT
+        return values[:, : 2 * self.layers].unflatten(1, (self.layers, 2)), values[:, 2 * self.layers :]
