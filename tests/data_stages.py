@@ -1,7 +1,8 @@
 """Run data stages on a few small pinned wheels, or on modules written by a test."""
 
 import importlib
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import polars as pl
 from codekd.data.functions import functions_of
 from codekd.data.pins import Pin, read_pins
 from codekd.signals.base import Signal
+from codekd.study.graph import Node
 from codekd.study.job import Job
+from codekd.study.stage import Assignment, run_nodes
 
 LISTS = Path(__file__).parent.parent / "config" / "corpus"
 SOURCES = Path(__file__).parent.parent / "src" / "codekd" / "data"
@@ -41,6 +44,16 @@ def run_signals(
         job_of(entry, folder, {"signal": signal.model_dump(), **spec}, parents) for folder, signal in folders.items()
     ]
     return importlib.import_module(entry).run(jobs, list(folders))
+
+
+def make_node(
+    results: Path, node: Node, run: Callable[[Job, Path], dict[str, Any]] | None = None, together: bool = False
+) -> Path:
+    """Make a node in some results as production does; by default by the stage that its first entry names."""
+    run = run or importlib.import_module(node.entries[0]).run
+    one_by_one = run if together else lambda jobs, folders: [run(*jobs, *folders)]
+    run_nodes(one_by_one, [Assignment(json.loads(node.job(results)), results / node.folder)])
+    return results / node.folder
 
 
 def job_of(entry: str, folder: Path, spec: Mapping[str, Any], parents: Mapping[str, Path]) -> Job:

@@ -1,8 +1,6 @@
 """What is said before a study runs is what there is afterwards."""
 
 import copy
-import importlib
-import json
 import re
 import subprocess
 import sys
@@ -13,7 +11,7 @@ import polars as pl
 import pytest
 import torch
 import yaml
-from data_stages import FINE_TUNED, code_columns, run_stage
+from data_stages import FINE_TUNED, code_columns, make_node, run_stage
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import BertConfig
@@ -33,7 +31,6 @@ from codekd.study import estimate, sizes
 from codekd.study.graph import Graph, Node
 from codekd.study.manifest import MANIFEST, write_manifest
 from codekd.study.resolve import load_study
-from codekd.study.stage import Assignment, run_nodes
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "config" / "config.yaml"
@@ -94,9 +91,7 @@ class Made:
 
     def make(self, stage, spec, entry="codekd.errors", parents=None, run=None):
         node = Node(stage, ("task", "teacher"), spec, (entry,), parents or {})
-        run = run or importlib.import_module(entry).run
-        together = run if stage == "signals" else lambda jobs, folders: [run(*jobs, *folders)]
-        run_nodes(together, [Assignment(json.loads(node.job(self.results)), self.results / node.folder)])
+        make_node(self.results, node, run, together=stage == "signals")
         return node
 
     def capture(self, signal):

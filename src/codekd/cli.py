@@ -156,6 +156,25 @@ def check(
     raise typer.Exit(int(bool(found)))
 
 
+@app.command("export")
+def to_onnx(
+    cell: Annotated[Path, typer.Argument(help="The folder of a student or of a fine-tuned teacher.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; by default export/ and the cell's coordinates.")] = Path(),
+) -> None:
+    """Write a model as ONNX, in eight bits too where that is faster here, and say how it compares with PyTorch."""
+    from codekd.deploy.export import MODEL, SMALL, Cell, export
+
+    with _plain_errors():
+        found = Cell.load(cell)
+        target = out if out != Path() else Path("export", *found.manifest["coordinates"])
+        measured = export(found, target)
+        times = ", ".join(f"{name} {value:.2f} ms" for name, value in measured["milliseconds"].items())
+        typer.echo(f"{target / MODEL}: logits as PyTorch's within {measured['largest_difference']:.1g}")
+        typer.echo(f"One example at a time on one CPU thread: {times}.")
+        kept = f"kept as {target / SMALL}" if measured["int8_kept"] else "not kept, it is not faster here"
+        typer.echo(f"int8 predicts the same for {100 * measured['int8_agreement']:.1f} % of the examples; {kept}.")
+
+
 def _graph(config: Path, results: Path, lock: Mapping[str, str] | None = None) -> Graph:
     return Graph(load_study(read_config(config), [config], lock), results)
 

@@ -5,7 +5,7 @@ own after the first, and a tokenizer may lack them. What exceeds ``max_length`` 
 one, otherwise at the end; of a pair, the longer side first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -64,35 +64,42 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
     is the position of the first token of ``code_b``, equal to ``length`` where there is only one piece of code.
     """
     copy_tokenizer(job.parents["tokenizer"], folder)
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    backend = tokenizer.backend_tokenizer
-    columns, limit = job.spec["columns"], job.spec["max_length"]
-    before, after = special_tokens(tokenizer, job.spec["prefix"])
-
-    @lru_cache(REMEMBERED)
-    def pieces_of(code: str) -> Piece:
-        found = backend.encode(code, add_special_tokens=False)
-        starts, ends = np.array(found.offsets, dtype=np.int32).reshape(-1, 2).T
-        hole = int(np.searchsorted(ends, code.index(HOLE), side="right")) if job.spec["has_hole"] else None
-        return Piece(np.array(found.ids, dtype=np.int32), starts, ends, hole)
-
-    def row(*code: str) -> dict[str, Any]:
-        pieces = [pieces_of(one) for one in code]
-        return sequence(pieces, windows_of(pieces, limit - len(before) - len(after) * len(code)), before, after)
-
-    summary: dict[str, Any] = {"vocabulary": len(tokenizer)}
+    encoding, columns = Encoding(folder, job.spec), job.spec["columns"]
+    summary: dict[str, Any] = {"vocabulary": len(encoding.tokenizer)}
     for split in SPLITS:
         examples = read_examples(job.parents["examples"], split, columns, job.spec["classes"])
         tokens = 0
         with pq.ParquetWriter(folder / f"{split}.parquet", SCHEMA, compression="zstd") as writer:
             for shard in in_shards(examples, f"{job.name}, {split}"):
-                rows = [row(*code) for code in shard.select(columns).iter_rows()]
+                rows = [encoding.row(*code) for code in shard.select(columns).iter_rows()]
                 values = {name: [one[name] for one in rows] for name in SCHEMA.names[2:]}
                 table = {"id": shard["id"].to_list(), "label": shard["label"].to_list(), **values}
                 writer.write_table(pa.table(table, schema=SCHEMA))
                 tokens += sum(values["length"])
         summary[split] = {"examples": len(examples), "tokens": tokens}
     return summary
+
+
+class Encoding:
+    """How code becomes sequences: with the tokenizer in a folder, and as the spec of an ``encoded`` node says."""
+
+    def __init__(self, folder: Path, spec: Mapping[str, Any]) -> None:
+        self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        self._limit, self._has_hole = spec["max_length"], spec["has_hole"]
+        self._before, self._after = special_tokens(self.tokenizer, spec["prefix"])
+        self._piece_of = lru_cache(REMEMBERED)(self._tokenized)
+
+    def row(self, *code: str) -> dict[str, Any]:
+        """One row of the table, less its id and label, of one piece of code or the two of a pair."""
+        pieces = [self._piece_of(one) for one in code]
+        limit = self._limit - len(self._before) - len(self._after) * len(code)
+        return sequence(pieces, windows_of(pieces, limit), self._before, self._after)
+
+    def _tokenized(self, code: str) -> Piece:
+        found = self.tokenizer.backend_tokenizer.encode(code, add_special_tokens=False)
+        starts, ends = np.array(found.offsets, dtype=np.int32).reshape(-1, 2).T
+        hole = int(np.searchsorted(ends, code.index(HOLE), side="right")) if self._has_hole else None
+        return Piece(np.array(found.ids, dtype=np.int32), starts, ends, hole)
 
 
 def special_tokens(tokenizer: PreTrainedTokenizerBase, prefix: Sequence[str] = ()) -> tuple[list[int], list[int]]:

@@ -135,10 +135,10 @@ def reversal_of(lengths: Tensor, length: int) -> Tensor:
     Each is reversed by its own length, of ``lengths`` ``(batch,)``: padding keeps its place. The order is its
     own inverse.
     """
+    sequences = lengths.shape[0]
     time = torch.arange(length, device=lengths.device).unsqueeze(1)
-    batch = torch.arange(len(lengths), device=lengths.device)
     source = torch.where(time < lengths, lengths - 1 - time, time)
-    return (source * len(lengths) + batch).flatten()
+    return (source * sequences + torch.arange(sequences, device=lengths.device)).flatten()
 
 
 def reordered(states: Tensor, rows: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ def pooled_width(width: int, how: str) -> int:
 
 def state_at(states: Tensor, positions: Tensor) -> Tensor:
     """States ``(batch, width)`` at one position ``(batch,)`` per example of ``states`` ``(batch, length, width)``."""
-    return states.take_along_dim(positions[:, None, None], dim=1).squeeze(1)
+    return states.gather(1, positions[:, None, None].expand(-1, 1, states.shape[2])).squeeze(1)
 
 
 def _mean(states: Tensor, mask: Tensor) -> Tensor:

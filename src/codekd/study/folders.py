@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from codekd.errors import CodekdError
 from codekd.study.identity import LENGTH
 
 IDENTITY = re.compile(rf"-([0-9a-f]{{{LENGTH}}})$")
@@ -22,6 +23,18 @@ def identity_of(folder: Path) -> str:
     """The identity that a node's folder, its scratch folder or its claim is named by."""
     found = IDENTITY.search(folder.name.removesuffix(".lock"))
     return found[1] if found else ""
+
+
+def folder_of(results: Path, identity: str) -> Path:
+    """The folder of the node with an identity.
+
+    Raises:
+        CodekdError: the results have none.
+    """
+    for folder in node_folders(results):
+        if identity_of(folder) == identity:
+            return folder
+    raise CodekdError(f"{results} has no node with the identity {identity}, which is needed here.")
 
 
 def empty(folder: Path) -> Path:

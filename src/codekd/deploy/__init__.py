@@ -1,0 +1,1 @@
+"""From a trained cell to something that is used: export, prediction, choice."""
