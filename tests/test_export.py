@@ -31,7 +31,7 @@ STUDENTS = {
 READS = {"final or first": ["code"], "hole": ["code"], "pair": ["code_a", "code_b"]}
 
 
-def results_of(folder, pooling, family):
+def results_of(folder, pooling, family, kind="table"):
     """A student with random weights, made as a study makes it: its folder."""
     columns, student = READS[pooling], STUDENTS[family]
 
@@ -57,7 +57,7 @@ def results_of(folder, pooling, family):
         model.save_pretrained(out)
         return {}
 
-    examples = Node("examples", ("task",), {}, ENTRY)
+    examples = Node("examples", ("task",), {"task": {"kind": kind}}, ENTRY)
     make_node(folder, examples, write_examples)
     spec = {"size": student.vocabulary_size, "columns": {"task": columns}}
     tokenizer = Node("tokenizers", ("task", "320"), spec, ("codekd.data.bpe",), {"examples/task": examples})

@@ -3,6 +3,7 @@
 import getpass
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from codekd.study.resolve import load_study, read_config
 from codekd.study.schema import json_schema, reference
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+STDIN = Path("-")
 Config = Annotated[Path, typer.Argument(help="The study's config file.")]
 
 
@@ -173,6 +175,33 @@ def to_onnx(
         typer.echo(f"One example at a time on one CPU thread: {times}.")
         kept = f"kept as {target / SMALL}" if measured["int8_kept"] else "not kept, it is not faster here"
         typer.echo(f"int8 predicts the same for {100 * measured['int8_agreement']:.1f} % of the examples; {kept}.")
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="A folder that `codekd export` wrote, or that of a cell.")],
+    files: Annotated[list[Path], typer.Argument(help="Source files in Python, C or Java; - is standard input.")],
+    language: Annotated[
+        str | None, typer.Option(help="python, c or java; by default what a file's suffix says.")
+    ] = None,
+) -> None:
+    """Label the functions of source files, or pairs of them where the task is about pairs: JSON lines."""
+    from codekd.deploy.predict import Labeller
+    from codekd.deploy.sources import functions_in, language_of
+
+    with _plain_errors():
+        labeller = Labeller.load(model)
+        functions = [
+            function
+            for file in files
+            for function in functions_in(
+                sys.stdin.read() if file == STDIN else file.read_text(errors="replace"),
+                language_of(file, language),
+                str(file),
+            )
+        ]
+        for record in labeller.label(functions):
+            typer.echo(json.dumps(record, ensure_ascii=False))
 
 
 def _graph(config: Path, results: Path, lock: Mapping[str, str] | None = None) -> Graph:

@@ -70,12 +70,17 @@ def parse(code: str, language: str) -> Syntax:
         builder.fill(len(builder.source))
         builder.leave()
     else:
-        _walk(_parser(language).parse(builder.source), builder)
+        _walk(parser_of(language).parse(builder.source), builder)
     return builder.finish()
 
 
 @cache
-def _parser(language: str) -> tree_sitter.Parser:
+def parser_of(language: str) -> tree_sitter.Parser:
+    """The tree-sitter parser of a language.
+
+    Raises:
+        CodekdError: there is none here.
+    """
     if language == "python":
         import tree_sitter_python as grammar
     elif language == "c":

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
 
 from codekd.data.batches import Batch, Encoded, Rows, load_encoded
 from codekd.errors import CodekdError
@@ -38,11 +39,12 @@ Run = Callable[[Batch], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Cell:
-    """A trained teacher or student with what it reads."""
+    """A trained teacher or student with what it reads, and the kind of its task."""
 
     folder: Path
     manifest: Mapping[str, Any]
     encoded: Path
+    kind: str
 
     @classmethod
     def load(cls, folder: Path) -> "Cell":
@@ -61,12 +63,18 @@ class Cell:
         encoded = folder_of(results, manifest["parents"]["encoded"])
         for one in (folder, encoded):
             check_files(one, read_manifest(one))
-        return cls(folder, manifest, encoded)
+        examples = folder_of(results, read_manifest(encoded)["parents"]["examples"])
+        return cls(folder, manifest, encoded, read_manifest(examples)["spec"]["task"]["kind"])
 
     @property
     def name(self) -> str:
         """Its coordinates, e.g. ``exception/minilm/bigru-1.5m/ckd/seed1``."""
         return "/".join(self.manifest["coordinates"])
+
+    def model(self) -> PreTrainedModel:
+        """The model, ready to predict."""
+        disable_progress_bar()
+        return AutoModelForSequenceClassification.from_pretrained(self.folder, local_files_only=True).eval()
 
 
 def export(cell: Cell, out: Path) -> dict[str, Any]:
@@ -82,7 +90,7 @@ def export(cell: Cell, out: Path) -> dict[str, Any]:
         import onnxruntime  # noqa: F401
     except ImportError:
         raise CodekdError("export needs onnx, onnxscript and onnxruntime: pip install 'codekd[deploy]'") from None
-    model = AutoModelForSequenceClassification.from_pretrained(cell.folder, local_files_only=True).eval()
+    model = cell.model()
     data = load_encoded(cell.encoded, ["valid"])
     spread = np.linspace(0, len(data) - 1, min(EXAMPLES, len(data))).astype(int)
     rows = np.argsort(data.lengths, kind="stable")[spread]
@@ -94,12 +102,23 @@ def export(cell: Cell, out: Path) -> dict[str, Any]:
         measured = _measured(model, data, rows, work)
         spec = read_manifest(cell.encoded)["spec"]
         reads = {key: spec[key] for key in ("classes", "columns", "has_hole", "max_length", "prefix")}
-        about = {"cell": cell.name, "identity": cell.manifest["identity"], **reads, "measured": measured}
+        about = {"cell": cell.name, "identity": cell.manifest["identity"], "kind": cell.kind, **reads}
+        about |= {"measured": measured}
         (work / SETTINGS).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n")
         (out / SMALL).unlink(missing_ok=True)
         for path in work.iterdir():
             path.replace(out / path.name)
     return measured
+
+
+def torch_run(model: PreTrainedModel) -> Run:
+    """A function from a batch to its logits, of a model on the CPU."""
+
+    @torch.inference_mode()
+    def run(batch: Batch) -> NDArray[np.float32]:
+        return model(batch.input_ids, batch.attention_mask, batch.token_type_ids).logits.numpy()
+
+    return run
 
 
 def session(path: Path) -> Run:
@@ -134,10 +153,7 @@ def _measured(model: PreTrainedModel, data: Encoded, rows: Rows, out: Path) -> d
     alone = [data.batch(rows[[index]], cpu) for index in range(len(rows))]
     together = [data.batch(rows[start : start + BATCH], cpu) for start in range(0, len(rows), BATCH)]
 
-    @torch.inference_mode()
-    def by_torch(batch: Batch) -> NDArray[np.float32]:
-        return model(batch.input_ids, batch.attention_mask, batch.token_type_ids).logits.numpy()
-
+    by_torch = torch_run(model)
     by_onnx = session(out / MODEL)
     differences = [np.abs(by_torch(batch) - by_onnx(batch)).max() for batch in (*alone, *together)]
     difference, largest = float(max(differences)), max(1.0, float(np.abs(by_torch(together[0])).max()))
