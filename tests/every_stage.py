@@ -29,6 +29,7 @@ grid:
   students: [bigru-1.5m, roberta-1.5m]
   methods: [ft, kd, dist]
   seeds: [1]
+inference: true
 training: {epochs: 2}
 search:
   methods: {dist: {gamma: [1.0, 2.0]}}

@@ -33,6 +33,7 @@ def write_study(
     floors: bool = True,
     teacher_predictions: bool = True,
     teacher_size: int = 22_700_000,
+    milliseconds: Mapping[str, float] | None = None,
 ) -> Job:
     """Write a study's folders under ``root`` and return the job of its report."""
     parents: dict[str, Path] = {}
@@ -40,6 +41,9 @@ def write_study(
     for task, spec in tasks.items():
         writer = _Writer(root, task, spec, examples)
         parents[f"examples/{task}"] = writer.examples()
+        for name, one in (milliseconds or {}).items():
+            kind = "teachers" if name in teachers else "students"
+            parents[f"inference/{task}/{kind}/{name}"] = writer.inference(kind, name, one)
         if floors:
             parents[f"floors/{task}"] = writer.run("floors", [task], 0.55, metrics={})
         for number, teacher in enumerate(teachers):
@@ -118,6 +122,19 @@ class _Writer:
         reached = scores(self._labels, predictions, self._classes)
         stated = {"metric": self._metric, **metrics, "scores": {"valid": reached, "test": reached}}
         (folder / "metrics.json").write_text(json.dumps(stated))
+        return folder
+
+    def inference(self, kind: str, name: str, milliseconds: float) -> Path:
+        """Twice as fast in bf16."""
+        folder = self._folder("inference", [self._task, kind, name])
+        times = [
+            {"device": "cpu", "precision": precision, "threads": threads, "milliseconds": milliseconds * factor}
+            | {"milliseconds_95": 2 * milliseconds, "examples_per_second": 1000 / milliseconds}
+            for precision, factor in (("float32", 1.0), ("bfloat16", 0.5))
+            for threads in (1, 4)
+        ]
+        found = {"parameters": 10, "bytes": 4_000_000, "flops": 2e6, "tokens": 60.0, "peak_bytes": 5_000_000}
+        (folder / "inference.json").write_text(json.dumps(found | {"times": times}))
         return folder
 
     def _folder(self, stage: str, coordinates: Sequence[str]) -> Path:

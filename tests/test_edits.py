@@ -42,26 +42,27 @@ def cells(where: str) -> list[str]:
 
 
 def taught(task: str, *teachers: str) -> list[str]:
-    """Teachers of a task, and what is captured of them."""
-    return [f"{stage}/{task}/{one}*" for stage in ("teachers", "signals", "verified") for one in teachers]
+    """Teachers of a task, what is captured of them, and how fast they are."""
+    found = [f"{stage}/{task}/{one}*" for stage in ("teachers", "signals", "verified") for one in teachers]
+    return found + [f"inference/{task}/teachers/{one}" for one in teachers if one in TRAINED]
 
 
 def of_task(task: str) -> list[str]:
     """All that reads the examples of a task, with its tokenizer's group left out."""
-    stages = ("encoded", "floors", "teachers", "signals", "verified")
+    stages = ("encoded", "floors", "teachers", "signals", "verified", "inference")
     return [*(f"{stage}/{task}*" for stage in stages), *cells(f"{task}/*"), REPORT]
 
 
 FUNCTIONS = [
     "tokenizers/functions/*",
-    *(f"encoded/{task}/bpe*" for task in ("clone", "defect")),
+    *(f"{stage}*" for task in ("clone", "defect") for stage in (f"encoded/{task}/bpe", f"inference/{task}/students/")),
     *(pattern for task in ("clone", "defect") for pattern in cells(f"{task}/*")),
 ]
 OF_ASKED = ["pretrained/asked", "encoded/*/asked-*", "teachers/*/asked", "signals/*/asked/*", "verified/*/asked/*"]
-OF_CODER = ["teachers/*/coder", "signals/*/coder/*", "verified/*/coder/*", *cells("*/coder"), REPORT]
-OF_HUB = ["pretrained/hub", "encoded/*/hub-*", "teachers/*/hub", "signals/*/hub/*", "verified/*/hub/*"]
-DIST = ["trials/*/dist/*", "selected/*/dist", "students/*/dist/*", REPORT]
 TRAINED = ("minilm", "coder", "hub")
+OF_CODER = [*taught("*", "coder"), *cells("*/coder"), REPORT]
+OF_HUB = ["pretrained/hub", "encoded/*/hub-*", *taught("*", "hub")]
+DIST = ["trials/*/dist/*", "selected/*/dist", "students/*/dist/*", REPORT]
 CORPUS = ["examples/clone", "examples/defect", "tokenizers/functions/*", "adapted/*"]
 
 EDITS = {
@@ -91,7 +92,8 @@ EDITS = {
     ),
     "a task's window": (
         in_config("defect: {", "defect: {max_length: 64, "),
-        ["encoded/defect/*", "teachers/defect/*", "signals/defect/*", "verified/defect/*", *cells("defect/*"), REPORT],
+        [f"{stage}/defect/*" for stage in ("encoded", "teachers", "signals", "verified", "inference", *STUDENTS)]
+        + [REPORT],
     ),
     "a teacher's epochs": (
         in_config("coder: {preset: minilm,", "coder: {preset: minilm, training: {epochs: 1},"),
@@ -126,7 +128,10 @@ EDITS = {
     "one student less": (in_config("[bigru-1.5m, roberta-1.5m]", "[bigru-1.5m]"), [REPORT]),
     "one student more": (
         in_config("[bigru-1.5m, roberta-1.5m]", "[bigru-1.5m, roberta-1.5m, roberta-0.6m]"),
-        ["tokenizers/*/1000", "encoded/*/bpe1000-*", *(f"{stage}/*/roberta-0.6m/*" for stage in STUDENTS), REPORT],
+        [
+            *("tokenizers/*/1000", "encoded/*/bpe1000-*", "inference/*/students/roberta-0.6m", REPORT),
+            *(f"{stage}/*/roberta-0.6m/*" for stage in STUDENTS),
+        ],
     ),
     "one task less": (in_config("[clone, defect, notes]", "[clone, defect]"), [REPORT]),
     "one task more": (
@@ -167,12 +172,13 @@ EDITS = {
     "the name of a local variable": (in_file(f"{METHODS}/pkt.py", "def ", "def _renamed_"), []),
     "the encoder of examples": (
         appended("src/codekd/data/encode.py", "\nSMALL = 1e-3\n"),
-        ["adapted/*", "encoded/*", *taught("*", *TRAINED, "asked"), *cells("*"), REPORT],
+        ["adapted/*", "encoded/*", *taught("*", *TRAINED, "asked"), "inference/*", *cells("*"), REPORT],
     ),
     "the reader of wheels": (
         appended("src/codekd/data/tasks/_clone_pairs.py", "\nSMALL = 1e-3\n"),
         ["examples/clone", *of_task("clone"), *FUNCTIONS],
     ),
+    "the measure of speed": (appended("src/codekd/deploy/speed.py", "\nSMALL = 1e-3\n"), ["inference/*", REPORT]),
     "the report's style": (appended("src/codekd/analysis/style.py", "\nSMALL = 1e-3\n"), [REPORT]),
     "the report's page": (appended("src/codekd/analysis/report.html.j2", "<p>"), [REPORT]),
     "the check of signals": (appended("src/codekd/signals/verify.py", "\nSMALL = 1e-3\n"), []),

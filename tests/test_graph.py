@@ -221,3 +221,22 @@ def test_the_comparison_of_methods_leaves_none_out_and_shares_teachers_with_the_
     graph = Graph(load_study(yaml.safe_load(path.read_text()), [path]))
     assert {node.spec["method"]["kind"] for node in graph.stage("students")} == set(components.kinds("methods"))
     assert {str(node.folder) for node in graph.stage("teachers")} <= folders(yaml.safe_load(PATH.read_text()))
+
+
+def test_how_fast_a_model_answers_depends_on_the_model_and_not_on_how_it_was_taught():
+    def measured(**changes):
+        graph = Graph(load_study(edited(inference=True, **changes), [PATH]))
+        return {"/".join(node.coordinates): node.identity for node in graph.stage("inference")}
+
+    before = measured()
+    assert set(before) == {
+        f"{task}/{model}"
+        for task in ("exception", "clone", "defect")
+        for model in ("teachers/minilm", "students/roberta-1.5m", "students/bigru-1.5m")
+    }
+    assert measured(methods={"kd": {"temperature": 9.0}}, grid__seeds=[4], training={"epochs": 1}) == before
+    wider = measured(students={"bigru-1.5m": {"hidden": 200}})
+    assert {name for name in before if wider[name] != before[name]} == {
+        f"{task}/students/bigru-1.5m" for task in ("exception", "clone", "defect")
+    }
+    assert not Graph(load_study(edited(), [PATH])).stage("inference"), "nothing is measured that nobody asked for"

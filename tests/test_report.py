@@ -16,7 +16,7 @@ from codekd.study.job import Job
 EXCEPTION = {"exception": TASKS["exception"]}
 CLONE = {"clone": TASKS["clone"]}
 TABLES = ("cells", "scores", "methods", "ranks", "references", "types")
-TABLES += ("behaviour", "reliability", "classes", "lengths", "unlearned")
+TABLES += ("inference", "pareto", "behaviour", "reliability", "classes", "lengths", "unlearned")
 
 
 def make(job: Job, root: Path) -> Path:
@@ -155,6 +155,22 @@ def test_classes_and_lengths_add_up_to_the_whole(study):
         assert (rows[part] * rows["examples"]).sum() / 400 == pytest.approx(score)
     lengths = table(folder, "lengths").filter(**own)
     assert (lengths["from_characters"][1:] > lengths["to_characters"][:-1]).all()
+
+
+def test_the_front_is_what_nothing_beats_in_score_and_time(tmp_path):
+    milliseconds = {"minilm": 40.0, "bigru-1.5m": 8.0, "roberta-1.5m": 9.0}
+    folder = make(write_study(tmp_path, EXCEPTION, seeds=(1,), milliseconds=milliseconds), tmp_path)
+    points = table(folder, "pareto")
+    assert set(points["milliseconds"]) == {20.0, 4.0, 4.5}
+    rows = list(points.iter_rows(named=True))
+    for row in rows:
+        beaten = [
+            one for one in rows if one["score"] >= row["score"] and one["milliseconds"] <= row["milliseconds"]
+            and (one["score"], one["milliseconds"]) != (row["score"], row["milliseconds"])
+        ]  # fmt: skip
+        assert row["on_front"] == (not beaten), row
+    assert len(table(folder, "inference")) == 3 * 4
+    assert "MFLOPs" in text_of(folder)
 
 
 def test_nobody_is_right_on_what_no_student_learns(study):

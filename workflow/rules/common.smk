@@ -99,19 +99,22 @@ def parents(stage):
 
 
 def unfinished(stage):
-    """The missing nodes of a stage by task and teacher: ``((task, teacher), nodes)``."""
+    """The missing nodes of a stage that are made in one go: ``(what their coordinates begin with, nodes)``."""
+    shared = TOGETHER[stage]
     nodes = estimate.missing(GRAPH.stage(stage), RESULTS)
-    pairs = dict.fromkeys(node.coordinates[:2] for node in nodes)
+    groups = dict.fromkeys(node.coordinates[:shared] for node in nodes)
     return [
-        (pair, [node for node in nodes if node.coordinates[:2] == pair])
-        for pair in pairs
+        (group, [node for node in nodes if node.coordinates[:shared] == group])
+        for group in groups
     ]
 
 
 def log_of(node):
     """The file with what a node's stage said; stages that make several nodes in one go have one for all."""
-    folder = node.folder.parent if node.stage in TOGETHER else node.folder
-    return f"{RESULTS}/logs/{folder}.log"
+    if node.stage in TOGETHER:
+        shared = node.coordinates[: TOGETHER[node.stage]]
+        return f"{RESULTS}/logs/{'/'.join([node.stage, *shared])}.log"
+    return f"{RESULTS}/logs/{node.folder}.log"
 
 
 def job(stage):

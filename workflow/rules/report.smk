@@ -7,6 +7,7 @@ FIGURES = {
     "ranks": "average ranks",
     "retention": "retention against parameters",
     "time": "training time",
+    "pareto": "score against time",
     "agreement": "agreement with the teacher",
     "reliability": "reliability diagrams",
 }
@@ -16,6 +17,8 @@ TABLES = {
     "ranks": "average ranks",
     "references": "teachers and floors",
     "types": "types of pairs",
+    "inference": "time, size and memory of inference",
+    "pareto": "score against time",
     "behaviour": "likeness to the teacher",
     "reliability": "reliability diagrams",
     "classes": "classes",

@@ -11,10 +11,9 @@ from codekd.analysis.behaviour import Likeness, brier, calibration_error, likene
 from codekd.analysis.intervals import f1
 from codekd.analysis.resampled import Group, Resampled
 from codekd.analysis.results import Run, Task
-from codekd.analysis.tables import NAMES, Row, Schema, numbers, plain
+from codekd.analysis.tables import NAMES, TEACHER, Row, Schema, numbers, plain
 
 LENGTHS = 4
-TEACHER = "teacher"
 
 _NAMES: Schema = dict.fromkeys(NAMES, pl.String)
 BEHAVIOUR: Schema = {

@@ -11,13 +11,12 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from sklearn.isotonic import IsotonicRegression
 
 from codekd.analysis import style
-from codekd.analysis.breakdown import TEACHER
 from codekd.analysis.numbers import METRIC_NAMES, percent, size
-from codekd.analysis.tables import REFERENCE
+from codekd.analysis.tables import REFERENCE, TEACHER
 
 PANEL_WIDTH, PANEL_HEIGHT, LETTER = 2.9, 2.4, 0.085  # inches, the first two without the students' names
 TURN_FROM = 3  # so many students' names do not fit side by side
@@ -173,6 +172,43 @@ def reliability(table: pl.DataFrame, student: dict[str, str]) -> Figure:
         axes.set_xlabel(f"confidence, % ({student[rows['task'][0]]})")
         axes.set_ylabel("accuracy, %")
     _legend(figure, methods, _key("teacher", style.Look(style.INK, ""), linestyle="-"))
+    return figure
+
+
+def pareto(table: pl.DataFrame) -> Figure:
+    """Test score against the time for one example, on a log scale; a line joins what nothing beats in both."""
+    if table.is_empty():
+        return _note("No times were measured: set `inference: true` in the config.")
+    methods = [name for name in _in_order(table, "method") if name != TEACHER]
+    shown = table.with_columns(parameters=0)
+    figure, panels = _panels(shown, PANEL_HEIGHT + 1.0)
+    for axes, rows in panels:
+        front = rows.filter("on_front").sort("milliseconds")
+        axes.plot(front["milliseconds"], 100 * front["score"], color=style.GRID, linewidth=2, zorder=1)
+        for row in rows.iter_rows(named=True):
+            if row["method"] == TEACHER:
+                axes.plot(row["milliseconds"], 100 * row["score"], "*", color=style.INK, markersize=10, zorder=3)
+            else:
+                _point(axes, row["milliseconds"], 100 * row["score"], row["method"])
+        best = rows.sort("score", descending=True).unique("student", keep="first", maintain_order=True)
+        for row in best.iter_rows(named=True):
+            axes.annotate(
+                row["student"] or row["teacher"],
+                (row["milliseconds"], 100 * row["score"]),
+                xytext=(0, 8),
+                textcoords="offset points",
+                ha="center",
+                fontsize=9,
+            )
+        axes.set_xscale("log")
+        axes.margins(x=0.25, y=0.15)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlabel("ms for one example, one CPU thread")
+        axes.set_ylabel(f"test {METRIC_NAMES.get(rows['metric'][0], rows['metric'][0])}, %")
+        axes.grid()
+    _legend(figure, methods, _key("teacher", style.Look(style.INK, "*"), markersize=10))
     return figure
 
 

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from codekd.analysis import breakdown, figures, findings, style, tables
+from codekd.analysis import breakdown, figures, findings, serving, style, tables
 from codekd.analysis.behaviour import MAX_CONFIDENCE_GAP, MAX_DIVERGENCE
 from codekd.analysis.numbers import METRIC_NAMES, p, percent, points, ratio, share, size
 from codekd.analysis.resampled import resample
@@ -34,6 +34,7 @@ FIGURES: dict[str, Callable[[Mapping[str, pl.DataFrame]], Figure]] = {
     "ranks": lambda made: figures.ranks(made["ranks"]),
     "retention": lambda made: figures.retention(made["scores"]),
     "time": lambda made: figures.time(made["scores"]),
+    "pareto": lambda made: figures.pareto(made["pareto"]),
     "agreement": lambda made: figures.agreement(_with_sizes(made["behaviour"], made["scores"])),
     "reliability": lambda made: figures.reliability(made["reliability"], tables.best_students(made["scores"])),
 }
@@ -50,13 +51,15 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
         raise CodekdError(f"{job.name}: the study has no cells; give its grid at least one student and method.")
     tasks = read_tasks(job)
     resampled = [resample(task) for task in tasks]
-    scores = tables.scores(resampled)
+    scores, references, served = tables.scores(resampled), tables.references(resampled), serving.inference(job)
     made = {
         "cells": tables.cells(tasks),
         "scores": scores,
         "methods": tables.methods(resampled, scores),
         "ranks": tables.ranks(scores),
-        "references": tables.references(resampled),
+        "references": references,
+        "inference": served,
+        "pareto": serving.pareto(scores, references, served),
         "types": tables.types(resampled),
         "behaviour": breakdown.behaviour(resampled),
         "reliability": breakdown.reliabilities(resampled),

@@ -16,6 +16,8 @@ from codekd.analysis.results import NO_TEACHER, Cell, Run, Task
 from codekd.analysis.significance import LEVEL, average_ranks, corrected, p_value
 
 REFERENCE = "ft"
+TEACHER = "teacher"
+"""In the place of a method, where a row is about the teacher itself."""
 
 NAMES = ("task", "teacher", "student", "method")
 Row = dict[str, Any]

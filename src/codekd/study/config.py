@@ -71,6 +71,10 @@ class StudyFile(Model):
         default={"functions": ["defect", "clone"], "exceptions": ["exception"]},
         description="Groups of tasks that share a student vocabulary, learnt from their train code.",
     )
+    inference: bool = Field(
+        default=False,
+        description="Whether to measure how fast every model answers; no other job runs on the machine meanwhile.",
+    )
     training: dict[str, Any] = Field(default={}, description="Training numbers for all students of this study.")
     search: Search = Field(default=Search(), description="Values to choose from by validation score.")
     tasks: Definitions = Field(default={}, description="Tasks: presets overridden, or new ones.")
@@ -100,6 +104,7 @@ class Study:
     corpora: dict[str, list[Pin]]
     split: dict[str, str]
     vocabularies: dict[str, list[str]]
+    inference: bool
     search: Search
     tasks: dict[str, Any]
     teachers: dict[str, Trained]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from codekd.study import components
-from codekd.study.graph import RUN_A_MODEL, TOGETHER, Node
+from codekd.study.graph import ONE_PASS, RUN_A_MODEL, Node
 from codekd.study.manifest import MANIFEST
 from codekd.study.sizes import TOKENS, in_bytes, signal_bytes, split_sizes
 
@@ -21,6 +21,7 @@ SECONDS = {
     "pretrained": 10,
     "verified": 12,
     "selected": 1,
+    "inference": 15,
     "report": 8,
 }
 """Of whole stages."""
@@ -93,7 +94,7 @@ def _rate(node: Node) -> float:
 def _once_a_pass(nodes: Iterable[Node]) -> Iterable[Node]:
     """Of nodes that one pass of a teacher makes, one."""
     return {
-        (node.stage, node.coordinates[:2] if node.stage in TOGETHER else node.coordinates): node for node in nodes
+        (node.stage, node.coordinates[:2] if node.stage in ONE_PASS else node.coordinates): node for node in nodes
     }.values()
 
 

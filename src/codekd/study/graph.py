@@ -26,8 +26,11 @@ CONTENTS = ".contents.json"
 RUN_A_MODEL = ("adapted", "teachers", "signals", "trials", "students")
 """Stages whose time is that of a model; the check of signals runs one too, on a few examples."""
 
-TOGETHER = ("signals", "verified")
+ONE_PASS = ("signals", "verified")
 """Stages whose nodes of one task and teacher are made in one pass of it."""
+
+TOGETHER = dict.fromkeys(ONE_PASS, 2) | {"inference": 0}
+"""Stages that make several nodes in one go: all that have so many coordinates in common."""
 
 
 @dataclass(frozen=True)
@@ -346,10 +349,8 @@ class Graph:
         task, teacher, student, _ = cell
         trained = replace(self._study.students[student], training=candidate.training)
         architecture, loss = trained.component, candidate.method
-        tokenizer = self._tokenizer(task, architecture.vocabulary_size)
-        sequences = f"bpe{architecture.vocabulary_size}"
         spec = self._training_spec(task, trained) | {
-            "architecture": architecture.model_dump(mode="json", exclude={"pooling"}),
+            "architecture": self._architecture(trained),
             "method": loss.model_dump(mode="json"),
             "seed": seed,
         }
@@ -358,7 +359,7 @@ class Graph:
             components.module_name("students", architecture.kind),
             components.module_name("methods", loss.kind),
         ]
-        parents = {"encoded": self._encoded(task, sequences, tokenizer, architecture.max_length), **(selected or {})}
+        parents = {"encoded": self._read_by_student(task, trained), **(selected or {})}
         for signal in loss.requests(architecture.layers):
             captured = self._signal(task, teacher, signal)
             parents |= {f"signals/{signal.kind}": captured, f"verified/{signal.kind}": self._verified(captured)}
@@ -368,6 +369,37 @@ class Graph:
             parents["teacher"] = self._teacher(task, teacher)
         return self._add(stage, (*cell, name), spec, entries, parents)
 
+    def _architecture(self, student: Trained) -> dict[str, Any]:
+        return student.component.model_dump(mode="json", exclude={"pooling"})
+
+    def _read_by_student(self, task: str, student: Trained) -> Node:
+        architecture = student.component
+        tokenizer = self._tokenizer(task, architecture.vocabulary_size)
+        return self._encoded(task, f"bpe{architecture.vocabulary_size}", tokenizer, architecture.max_length)
+
+    def _inference(
+        self, task: str, group: str, name: str, model: Mapping[str, Any], parents: Mapping[str, Node]
+    ) -> Node:
+        """What it takes to serve a model; all that are missing are measured one after another, by one job."""
+        entries = ["codekd.deploy.speed"]
+        if "architecture" in model:
+            entries.append(components.module_name("students", model["architecture"]["kind"]))
+        return self._add("inference", (task, group, name), model, entries, parents)
+
+    def _inferences(self, task: str) -> Iterator[tuple[str, Node]]:
+        """Every teacher and student of a task, by name; an untrained teacher is no model of ours to serve."""
+        for name in self._study.grid.teachers:
+            if self._study.teachers[name].component.trained:
+                teacher = self._teacher(task, name)
+                parents = {"teacher": teacher, "encoded": teacher.parents["encoded"]}
+                yield f"teachers/{name}", self._inference(task, "teachers", name, {}, parents)
+        for name in self._study.grid.students:
+            trained = self._study.students[name]
+            spec = self._training_spec(task, trained) | {"architecture": self._architecture(trained)}
+            spec = {key: spec[key] for key in ("classes", "pooling", "architecture")}
+            parents = {"encoded": self._read_by_student(task, trained)}
+            yield f"students/{name}", self._inference(task, "students", name, spec, parents)
+
     def _report(self) -> Node:
         grid = self._study.grid
         parents: dict[str, Node] = {}
@@ -375,6 +407,8 @@ class Graph:
         for task in grid.tasks:
             parents[f"examples/{task}"] = self._examples(task)
             parents[f"floors/{task}"] = self._floor(task)
+            if self._study.inference:
+                parents |= {f"inference/{task}/{name}": node for name, node in self._inferences(task)}
             for teacher in grid.teachers:
                 parents[f"teachers/{task}/{teacher}"] = self._teacher(task, teacher)
                 for student in grid.students:

@@ -97,7 +97,9 @@ def load_study(config: Mapping[str, Any], files: Sequence[Path], lock: Mapping[s
     corpora = {name: _pins(name, folder, corpus, problems) for name, corpus in file.corpora.items()}
     split = _split(folder / file.split, problems) if file.split else {}
     problems.raise_any()
-    return Study(file.name, folder, file.grid, corpora, split, file.vocabularies, file.search, **resolved)
+    return Study(
+        file.name, folder, file.grid, corpora, split, file.vocabularies, file.inference, file.search, **resolved
+    )
 
 
 def _resolve(section: str, name: str, file: StudyFile, problems: Problems) -> Any:

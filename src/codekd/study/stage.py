@@ -37,7 +37,7 @@ from codekd.study.manifest import (
     wrong_files,
 )
 
-ON_GPU = (*RUN_A_MODEL, "verified")
+ON_GPU = (*RUN_A_MODEL, "verified", "inference")
 FORCE, TIME_LIMIT = "CODEKD_FORCE", "CODEKD_TIME_LIMIT"
 LESS_MEMORY = "run fewer jobs at a time (--cores), or lower `batch_tokens` and `max_length`."
 LIBRARIES = ("codekd", "torch", "transformers", "tokenizers", "numpy", "pyarrow", "polars", "scikit-learn")

@@ -1,0 +1,21 @@
+# One job measures all models that are missing, one after another, and has the machine for itself.
+for _, nodes in unfinished("inference"):
+
+    rule inference:
+        input:
+            parents_of(nodes),
+        output:
+            [manifest(node) for node in nodes],
+        log:
+            log_of(nodes[0]),
+        benchmark:
+            "results/benchmarks/inference.jsonl"
+        conda:
+            ENVIRONMENT
+        threads: workflow.resource_settings.cores or 8
+        params:
+            jobs=jobs_of(nodes),
+        message:
+            f"measure how fast {len(nodes)} models answer"
+        shell:
+            "python -P $SCRIPTS/inference.py --job {params.jobs:q} --output {output:q} --log {log:q}"
