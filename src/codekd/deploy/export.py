@@ -5,8 +5,7 @@ import logging
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -20,6 +19,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 from codekd.data.batches import Batch, Encoded, Rows, load_encoded
+from codekd.deploy.speed import spread, threads_of_torch
 from codekd.errors import CodekdError
 from codekd.models import bigru, encoder  # noqa: F401  (registers the classes)
 from codekd.models.device import RECURRENT
@@ -39,11 +39,12 @@ Run = Callable[[Batch], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Cell:
-    """A trained teacher or student with what it reads, and the kind of its task."""
+    """A trained teacher or student with what it reads, how that was made (its ``spec``), and the kind of its task."""
 
     folder: Path
     manifest: Mapping[str, Any]
     encoded: Path
+    spec: Mapping[str, Any]
     kind: str
 
     @classmethod
@@ -61,10 +62,11 @@ class Cell:
             )
         results = folder.resolve().parents[len(manifest["coordinates"])]
         encoded = folder_of(results, manifest["parents"]["encoded"])
-        for one in (folder, encoded):
-            check_files(one, read_manifest(one))
-        examples = folder_of(results, read_manifest(encoded)["parents"]["examples"])
-        return cls(folder, manifest, encoded, read_manifest(examples)["spec"]["task"]["kind"])
+        read = read_manifest(encoded)
+        check_files(folder, manifest)
+        check_files(encoded, read)
+        examples = folder_of(results, read["parents"]["examples"])
+        return cls(folder, manifest, encoded, read["spec"], read_manifest(examples)["spec"]["task"]["kind"])
 
     @property
     def name(self) -> str:
@@ -92,16 +94,14 @@ def export(cell: Cell, out: Path) -> dict[str, Any]:
         raise CodekdError("export needs onnx, onnxscript and onnxruntime: pip install 'codekd[deploy]'") from None
     model = cell.model()
     data = load_encoded(cell.encoded, ["valid"])
-    spread = np.linspace(0, len(data) - 1, min(EXAMPLES, len(data))).astype(int)
-    rows = np.argsort(data.lengths, kind="stable")[spread]
+    rows = spread(data, EXAMPLES)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out) as temporary:
         work = Path(temporary)
         copy_tokenizer(cell.encoded, work)
         _write_onnx(model, data.batch(rows[-4:], torch.device("cpu")), work / MODEL)
         measured = _measured(model, data, rows, work)
-        spec = read_manifest(cell.encoded)["spec"]
-        reads = {key: spec[key] for key in ("classes", "columns", "has_hole", "max_length", "prefix")}
+        reads = {key: cell.spec[key] for key in ("classes", "columns", "has_hole", "max_length", "prefix")}
         about = {"cell": cell.name, "identity": cell.manifest["identity"], "kind": cell.kind, **reads}
         about |= {"measured": measured}
         (work / SETTINGS).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n")
@@ -137,17 +137,7 @@ def session(path: Path) -> Run:
     return run
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-@_one_thread()
+@threads_of_torch(1)
 def _measured(model: PreTrainedModel, data: Encoded, rows: Rows, out: Path) -> dict[str, Any]:
     cpu = torch.device("cpu")
     alone = [data.batch(rows[[index]], cpu) for index in range(len(rows))]

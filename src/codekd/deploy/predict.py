@@ -19,7 +19,6 @@ from codekd.deploy.export import MODEL, SETTINGS, SMALL, Cell, Run, session, tor
 from codekd.deploy.sources import Function, Shown, shown
 from codekd.models.vocabulary import read_vocabulary
 from codekd.progress import track
-from codekd.study.manifest import read_manifest
 
 BATCH = 32
 CPU = torch.device("cpu")
@@ -47,12 +46,13 @@ class Labeller:
             model = next(path for path in (folder / SMALL, folder / MODEL) if path.exists())
             return cls(session(model), folder, spec, spec["kind"])
         cell = Cell.load(folder)
-        return cls(torch_run(cell.model()), cell.encoded, read_manifest(cell.encoded)["spec"], cell.kind)
+        return cls(torch_run(cell.model()), cell.encoded, cell.spec, cell.kind)
 
     def label(self, functions: Iterable[Function]) -> Iterator[dict[str, Any]]:
         """One record for everything that the task asks about, in the order of the functions.
 
-        What cannot be shown to the model, such as Python that does not parse, has an ``error`` instead of a label.
+        What cannot be shown to the model, such as Python that does not parse, comes first, with an ``error`` instead of
+        a label.
         """
         asked, failed = [], []
         for function in functions:

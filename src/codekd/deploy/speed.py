@@ -83,6 +83,17 @@ def cores() -> int:
 
 
 @contextmanager
+def threads_of_torch(count: int) -> Iterator[None]:
+    """So many threads on the CPU, as long as this lasts."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def peak_memory() -> Iterator[list[int]]:
     """What the process needed at most inside, above what it had, in bytes; 0 where the system does not tell."""
     found = [0]
@@ -105,20 +116,15 @@ def _memory(name: str) -> int:
 def _times(
     model: PreTrainedModel, data: Encoded, alone: Rows, together: Rows, device: Device, threads: int
 ) -> dict[str, Any]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with threads_of_torch(threads):
         model.to(device.device)
         single = [data.batch(alone[[place]], device.device) for place in range(len(alone))]
-        batches = [
-            data.batch(together[start : start + BATCH], device.device) for start in range(0, len(together), BATCH)
-        ]
+        starts = range(0, len(together), BATCH)
+        batches = [data.batch(together[start : start + BATCH], device.device) for start in starts]
         for batch in (*single[:3], batches[0]):
             _seconds(model, batch, device)
         milliseconds = [1000 * _seconds(model, batch, device) for batch in single]
         seconds = sum(_seconds(model, batch, device) for batch in batches)
-    finally:
-        torch.set_num_threads(before)
     return device.describe() | {
         "threads": threads,
         "milliseconds": float(np.median(milliseconds)),
