@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import polars as pl
 import pytest
 import torch
 import yaml
+from checkout import Checkout
+from crashes import SMALL
 from data_stages import code_columns, job_of, run_signals, run_stage
 from test_checkpoints import bpe
 from test_sequences import write_examples
@@ -211,3 +214,15 @@ def test_a_method_that_needs_states_of_a_language_model_is_refused(lm: Path) -> 
         CodekdError, match=r"pkd for bigru-1.5m from tiny.*it needs logits, pooled, and this teacher gives logits"
     ):
         graph_of(lm, ["pkd"])
+
+
+def test_a_study_with_a_language_model_runs_to_its_end(lm: Path, tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path / "project", "config/study.yaml")
+    shutil.copytree(lm, checkout.folder / "config" / "tiny")
+    definition = {"kind": "lm", "source": {"folder": "tiny"}, "prompt": PROMPT, "layers": 2, "width": 32}
+    grid = {"tasks": ["defect"], "teachers": ["tiny"], "students": ["bigru-1.5m"], "methods": ["kd"], "seeds": [1]}
+    config = yaml.safe_load(SMALL) | {"grid": grid, "teachers": {"tiny": definition}}
+    (checkout.folder / "config" / "study.yaml").write_text(yaml.safe_dump(config))
+    checkout.snakemake("all")
+    [page] = checkout.results.glob("report/*/index.html")
+    assert "The teacher tiny reaches" in page.read_text()

@@ -20,6 +20,7 @@ from codekd.models.vocabulary import Vocabulary
 from codekd.progress import track
 from codekd.study.training import Training
 from codekd.training import checkpoint
+from codekd.training.energy import Meter
 from codekd.training.processes import Processes
 
 log = logging.getLogger("codekd")
@@ -95,7 +96,7 @@ def fit(
         if epoch < len(history):
             continue
         torch.manual_seed(seed * 1000 + epoch + processes.index * 2**32)
-        started = time.perf_counter()
+        started, meter = time.perf_counter(), Meter()
         done = sum(len(earlier) for earlier in plan[:epoch])
         total = 0.0
         stepper.trained.train()
@@ -111,9 +112,11 @@ def fit(
                     f"Lower the learning rate. The last good state, after epoch {epoch}, is kept in {scratch}."
                 )
             total += value * len(rows)
+            joules = meter.joules()
         seconds = time.perf_counter() - started
 
-        row = {"epoch": epoch + 1, "loss": total / len(train), "seconds": seconds, "examples": len(train)}
+        row = {"epoch": epoch + 1, "loss": total / len(train), "seconds": seconds, "joules": joules}
+        row["examples"] = len(train)
         if not processes.first:
             processes.wait()
             continue

@@ -78,6 +78,7 @@ def train_model(
 
     seconds = sum(row["seconds"] for row in run.history)
     seen = sum(row["examples"] for row in run.history)
+    joules = [row["joules"] for row in run.history]
     metrics = {
         "metric": metric,
         "parameters": model.num_parameters(),
@@ -86,10 +87,11 @@ def train_model(
         "train_seconds": round(seconds, 3),
         "examples_per_second": round(seen / seconds, 1),
         "examples_seen": seen,
+        "joules": None if None in joules else round(sum(joules), 1),
         **evaluated,
     }
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
-    pl.DataFrame(run.history).write_parquet(folder / "history.parquet")
+    pl.DataFrame(run.history, schema_overrides={"joules": pl.Float64}).write_parquet(folder / "history.parquet")
     write_predictions(folder, test, logits)
     model.cpu().save_pretrained(folder)
     copy_tokenizer(encoded, folder)

@@ -1,0 +1,66 @@
+"""What a trained model's folder has for those who use it elsewhere: names for its classes, and a model card."""
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from transformers import AutoConfig
+
+from codekd.models import bigru, encoder  # noqa: F401  (registers the classes)
+from codekd.study.manifest import read_manifest
+
+if TYPE_CHECKING:
+    from codekd.study.job import Job
+
+Run = Callable[["Job", Path], dict[str, Any]]
+TEMPLATE = Path(__file__).with_suffix(".md.j2")
+
+
+def with_card(run: Run) -> Run:
+    """A stage that trains a model, and then describes it.
+
+    No part of a model's identity: a better description makes it no other model.
+    """
+
+    @wraps(run)
+    def run_and_describe(job: "Job", folder: Path) -> dict[str, Any]:
+        summary = run(job, folder)
+        describe(job, folder, summary)
+        return summary
+
+    return run_and_describe
+
+
+def describe(job: "Job", folder: Path, summary: dict[str, Any]) -> None:
+    """Put the names of the classes into ``config.json``, and write ``README.md`` with the metadata of model hubs."""
+    classes = read_manifest(job.parents["encoded"])["spec"]["classes"]
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    config.id2label = dict(enumerate(classes))
+    config.label2id = {name: label for label, name in enumerate(classes)}
+    config.save_pretrained(folder)
+    task, teacher, *of_student = job.coordinates
+    results = [
+        EvalResult("text-classification", task, task, metric, value, dataset_split=split)
+        for split, scores in summary["scores"].items()
+        for metric, value in scores.items()
+    ]
+    data = ModelCardData(
+        library_name="transformers",
+        pipeline_tag="text-classification",
+        tags=["code", "codekd", *(["knowledge-distillation"] if of_student else [])],
+        model_name="/".join(job.coordinates),
+        eval_results=results,
+    )
+    card = ModelCard.from_template(
+        data,
+        template_path=str(TEMPLATE),
+        task=task,
+        teacher=teacher,
+        student=dict(zip(("name", "method", "seed"), of_student, strict=True)),
+        classes=classes,
+        spec=job.spec,
+        summary=summary,
+    )
+    card.save(folder / "README.md")
