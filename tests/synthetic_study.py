@@ -13,9 +13,9 @@ from codekd.analysis.metrics import scores
 from codekd.study.job import Job
 
 TASKS = {
-    "exception": {"metric": "accuracy", "classes": [f"Error{number}" for number in range(16)]},
-    "defect": {"metric": "accuracy", "classes": ["clean", "defect"]},
-    "clone": {"metric": "f1", "classes": ["different", "clone"]},
+    "exception": {"kind": "exception", "metric": "accuracy", "classes": [f"Error{number}" for number in range(16)]},
+    "defect": {"kind": "defect", "metric": "accuracy", "classes": ["clean", "defect"]},
+    "clone": {"kind": "clone", "metric": "f1", "classes": ["different", "clone"]},
 }
 STUDENTS = {"roberta-1.5m": 1_410_000, "bigru-1.5m": 1_530_000}
 METHODS = {"ft": 0.0, "kd": 0.03, "ckd": 0.045}  # what a method adds to the share of right answers
@@ -66,6 +66,7 @@ def write_study(
     spec = {
         "study": "made-up",
         "tasks": {name: dict(task) for name, task in tasks.items()},
+        "students": {name: {"recurrent": name.startswith("bigru")} for name in students},
         "teachers": [[task, teacher] for task in tasks for teacher in teachers],
         "cells": cells,
     }
@@ -133,7 +134,13 @@ class _Writer:
             for precision, factor in (("float32", 1.0), ("bfloat16", 0.5))
             for threads in (1, 4)
         ]
-        found = {"parameters": 10, "bytes": 4_000_000, "flops": 2e6, "tokens": 60.0, "peak_bytes": 5_000_000}
+        found = {
+            "parameters": 10,
+            "bytes": int(1e6 * milliseconds),
+            "flops": 2e6,
+            "tokens": 60.0,
+            "peak_bytes": 5_000_000,
+        }
         (folder / "inference.json").write_text(json.dumps(found | {"times": times}))
         return folder
 

@@ -8,6 +8,9 @@ import polars as pl
 import pytest
 import yaml
 from checkout import Checkout
+from huggingface_hub import ModelCard
+
+from codekd.analysis.report import FIGURES
 
 NOTHING = "Nothing to be done"
 
@@ -61,6 +64,22 @@ def test_every_cell_is_a_model_that_loads_and_predicts_what_it_wrote(study):
         np.testing.assert_allclose(np.array(predictions["logits"].to_list()), logits, atol=0.1)
 
 
+def test_every_model_has_a_card_and_names_for_its_classes(study):
+    from transformers import AutoConfig
+
+    from codekd.models import bigru, encoder  # noqa: F401  (registers the classes)
+
+    [student] = study.folders("students/defect/minilm/bigru-1.5m/ckd/*")
+    [teacher] = study.folders("teachers/defect/*")
+    for folder, told in ((student, "with the method `ckd` it learned from"), (teacher, "to teach smaller models")):
+        assert AutoConfig.from_pretrained(folder).id2label == {0: "clean", 1: "defect"}
+        card = ModelCard.load(folder / "README.md")
+        stated = json.loads((folder / "metrics.json").read_text())["scores"]
+        results = {(one.dataset_split, one.metric_type): one.metric_value for one in card.data.eval_results}
+        assert results["test", "accuracy"] == stated["test"]["accuracy"]
+        assert card.data.library_name == "transformers" and told in card.content
+
+
 def test_signals_are_the_teachers_logits_for_every_example(study):
     import numpy as np
 
@@ -90,7 +109,7 @@ def test_no_package_and_no_example_is_in_two_splits(study):
 def test_the_report_is_one_page_that_holds_tables_and_figures(study):
     [report] = study.folders("report/*")
     page = (report / "index.html").read_text()
-    assert page.count("<svg") == 8
+    assert page.split('id="datatables"')[0].count("<svg") == len(FIGURES)
     assert "roberta-1.5m" in page
     assert not re.search(r'(src|href)="https?://', page)
     assert len(pl.read_csv(report / "tables/cells.csv")) == 24

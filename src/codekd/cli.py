@@ -204,6 +204,29 @@ def predict(
             typer.echo(json.dumps(record, ensure_ascii=False))
 
 
+@app.command("recommend")
+def recommended(
+    study: Annotated[Path, typer.Argument(help="The study's config file, or the folder of its report.")],
+    max_latency_ms: Annotated[float | None, typer.Option(min=0, help="For one example on one CPU thread.")] = None,
+    max_mb: Annotated[float | None, typer.Option(min=0, help="Of the file of weights.")] = None,
+    min_retention: Annotated[float | None, typer.Option(min=0, help="Percent of the teacher's score.")] = None,
+    results: Path = Path("results"),
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Name the best student within limits for every task, and why; exit code 1 where there is none."""
+    from codekd.deploy.recommend import Limits, recommend
+
+    with _plain_errors():
+        folder = study if study.is_dir() else results / _graph(study, results).report.folder
+        retention = None if min_retention is None else min_retention / 100
+        found = list(recommend(folder, Limits(max_latency_ms, max_mb, retention)))
+        if as_json:
+            typer.echo(json.dumps([one.record() for one in found], indent=1))
+        else:
+            typer.echo("\n".join(f"{one.task}: {one.why}" + (f"\n  {one.cell}" if one.cell else "") for one in found))
+    raise typer.Exit(int(any(one.cell is None for one in found)))
+
+
 def _graph(config: Path, results: Path, lock: Mapping[str, str] | None = None) -> Graph:
     return Graph(load_study(read_config(config), [config], lock), results)
 

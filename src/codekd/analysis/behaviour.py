@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
+from sklearn import config_context
 from sklearn.metrics import brier_score_loss
 
 Floats = NDArray[np.float64]
@@ -88,7 +89,8 @@ def brier(logits: Floats, labels: Classes) -> float:
     """Mean squared distance of the probabilities from the label, summed over classes."""
     classes = np.arange(logits.shape[1])
     probabilities = np.exp(log_softmax(logits, axis=1))
-    return float(brier_score_loss(labels, probabilities, labels=classes, scale_by_half=False))
+    with config_context(skip_parameter_validation=True, assume_finite=True):  # thousands of runs in a large study
+        return float(brier_score_loss(labels, probabilities, labels=classes, scale_by_half=False))
 
 
 def _jensen_shannon(first: Floats, second: Floats) -> Floats:

@@ -3,123 +3,129 @@
 Every figure has one panel a task, and one row of panels a teacher, that of the methods one a teacher and student.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 import polars as pl
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from numpy.typing import NDArray
 from sklearn.isotonic import IsotonicRegression
 
 from codekd.analysis import style
 from codekd.analysis.numbers import METRIC_NAMES, percent, size
+from codekd.analysis.style import PAGE, Layout
 from codekd.analysis.tables import REFERENCE, TEACHER
 
 PANEL_WIDTH, PANEL_HEIGHT, LETTER = 2.9, 2.4, 0.085  # inches, the first two without the students' names
+SMALL = "small"
+COSTS = {
+    "milliseconds": ("on_front", "time for one example on one CPU thread", "ms"),
+    "megabytes": ("on_front_of_size", "size of the weights", "MB"),
+}
+"""What serving costs: whether nothing beats a model in that and in score, how it is called, and its unit."""
+
 TURN_FROM = 3  # so many students' names do not fit side by side
 TURNED: dict[str, Any] = {"rotation": 50, "ha": "right", "rotation_mode": "anchor"}
 NO_RETENTION = "No teacher to compare with: this study has no retention."
-HOLLOW = {
-    "markerfacecolor": style.PAPER,
-    "markersize": 8,
-    "zorder": 2.5,
-}  # a ring where a filled one is on it
 
 
-def scores(table: pl.DataFrame) -> Figure:
+def scores(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
     """Test scores in percent with 95 % intervals: students by methods, beside the teacher and the floor."""
     methods = _in_order(table, "method")
-    figure, panels = _panels(table, _height_of_students(table, methods))
+    figure, panels = _panels(layout, table, _height_of_students(table, methods))
     for axes, rows in panels:
         students = _student_axis(axes, rows)
-        for row in rows.iter_rows(named=True):
-            _estimate(axes, row, "score", students[row["student"]] + _dodge(row["method"], methods))
+        for method, own in _by_method(rows):
+            _estimates(axes, own, "score", _lanes(own, students) + _dodge(method, methods))
         axes.margins(x=0.08)
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         axes.set_xlabel(f"test {METRIC_NAMES.get(rows['metric'][0], rows['metric'][0])}, %")
-        _marked_line(axes, "teacher", rows["teacher_score"][0], "-", line=1)
-        _marked_line(axes, "n-gram floor", rows["floor"][0], (0, (4, 2)), line=0)
-    _legend(figure, methods)
+        _marked_line(axes, layout, "teacher", rows["teacher_score"][0], "-", line=1)
+        _marked_line(axes, layout, "n-gram floor", rows["floor"][0], (0, (4, 2)), line=0)
+    _legend(figure, layout, methods)
     return figure
 
 
-def retention(table: pl.DataFrame) -> Figure:
+def retention(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
     """Share of the teacher's score that a student keeps, against its size on a log scale."""
     rows_with_teacher = table.drop_nulls("retention")
     if rows_with_teacher.is_empty():
         return _note(NO_RETENTION)
     methods = _in_order(table, "method")
-    figure, panels = _panels(rows_with_teacher, _height_above_students(rows_with_teacher))
+    figure, panels = _panels(layout, rows_with_teacher, _height_above_students(rows_with_teacher))
     for axes, rows in panels:
         lanes, width = _parameter_axis(axes, rows)
-        for row in rows.iter_rows(named=True):
-            x = lanes[row["student"]] + width * _dodge(row["method"], methods)
-            ends = _interval(row, "retention")
-            axes.plot([x] * len(ends), ends, color=style.look(row["method"]).colour)
-            _point(axes, x, 100 * row["retention"], row["method"])
+        for method, own in _by_method(rows):
+            _estimates(axes, own, "retention", _lanes(own, lanes) + width * _dodge(method, methods), upright=True)
         axes.axhline(100, color=style.INK, linewidth=1)
         axes.set_ylabel("share of teacher's score, %")
         axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         axes.grid(axis="y")
-    _legend(figure, methods)
+    _legend(figure, layout, methods)
     return figure
 
 
-def methods(table: pl.DataFrame) -> Figure:
-    """Share of the teacher's score that every method keeps, beside what plain fine-tuning keeps."""
-    rows_with_teacher = table.drop_nulls("retention")
+def methods(table: pl.DataFrame, student: Mapping[str, str], layout: Layout = PAGE) -> Figure:
+    """Share of the teacher's score that every method keeps, beside plain fine-tuning, with one student a task."""
+    chosen = pl.col("student") == pl.col("task").replace_strict(student)
+    rows_with_teacher = table.filter(chosen).drop_nulls("retention")
     if rows_with_teacher.is_empty():
         return _note(NO_RETENTION)
     names = _in_order(rows_with_teacher, "method")
     height = 1.2 + 0.19 * len(names)
-    figure, panels = _panels(rows_with_teacher, height, ("teacher", "student"), letters=max(map(len, names)))
+    figure, panels = _panels(layout, rows_with_teacher, height, letters=max(map(len, names)))
     for axes, rows in panels:
         positions = _name_axis(axes, names)
-        for row in rows.iter_rows(named=True):
-            _estimate(axes, row, "retention", positions[row["method"]])
-            if row["method"] == REFERENCE:
-                axes.axvline(100 * row["retention"], color=style.look(REFERENCE).colour, linewidth=1)
+        for method, own in _by_method(rows):
+            _estimates(axes, own, "retention", np.array([positions[method]]))
+            if method == REFERENCE:
+                axes.axvline(100 * own["retention"][0], color=style.look(REFERENCE).colour, linewidth=1)
         axes.axvline(100, color=style.INK, linewidth=1)
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-        axes.set_xlabel("share of teacher's score, %")
+        axes.set_xlabel(f"share of teacher's score, % ({rows['student'][0]})")
     return figure
 
 
-def time(table: pl.DataFrame) -> Figure:
+def time(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
     """Training time as a multiple of plain fine-tuning's: in total (filled) and per example seen (hollow)."""
     compared = table.drop_nulls("relative_seconds").filter(pl.col("method") != REFERENCE)
     if compared.is_empty():
         return _note("No method beside plain fine-tuning of the same student: no times to compare.")
     methods = _in_order(compared, "method")
-    figure, panels = _panels(compared, _height_of_students(compared, methods))
+    figure, panels = _panels(layout, compared, _height_of_students(compared, methods))
     for axes, rows in panels:
         students = _student_axis(axes, rows)
-        for row in rows.iter_rows(named=True):
-            y = students[row["student"]] + _dodge(row["method"], methods)
-            total, per_example = row["relative_seconds"], row["relative_seconds_per_example"]
-            axes.plot([per_example, total], [y, y], color=style.look(row["method"]).colour, linewidth=1)
-            _point(axes, total, y, row["method"])
-            _point(axes, per_example, y, row["method"], **HOLLOW)
+        for method, own in _by_method(rows):
+            y = _lanes(own, students) + _dodge(method, methods)
+            total, per_example = own["relative_seconds"], own["relative_seconds_per_example"]
+            axes.hlines(y, per_example, total, color=style.look(method).colour, linewidth=1)
+            _points(axes, total, y, method)
+            _points(axes, per_example, y, method, **_hollow())
         _ratio_axis(axes)
         axes.axvline(1, color=style.INK, linewidth=1)
         axes.set_xlabel(f"training time, {REFERENCE} = 1")
     in_total = _key("in total", style.Look(style.MUTED, "o"))
-    per_example_seen = _key("per example seen", style.Look(style.MUTED, "o"), **HOLLOW)
-    _legend(figure, methods, in_total, per_example_seen)
+    per_example_seen = _key("per example seen", style.Look(style.MUTED, "o"), **_hollow())
+    _legend(figure, layout, methods, in_total, per_example_seen)
     return figure
 
 
-def ranks(table: pl.DataFrame) -> Figure:
+def ranks(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
     """Average ranks, each with half a critical difference on both sides: what overlaps is not distinguishable."""
     if table.is_empty():
         return _note("Ranks need three methods on two tasks or students at least.")
     teachers = _in_order(table, "teacher")
     names = max(map(len, table["method"]))
     height = 1.0 + 0.24 * table["method"].n_unique()
-    figure = Figure((PANEL_WIDTH + 2 + LETTER * names, height * len(teachers)), layout="constrained")
+    width = layout.width or PANEL_WIDTH + 2 + LETTER * names
+    figure = Figure((width, height * layout.scale * len(teachers)), layout="constrained")
     for axes, teacher in zip(figure.subplots(len(teachers), squeeze=False)[:, 0], teachers, strict=True):
         rows = table.filter(teacher=teacher)
         positions = _name_axis(axes, rows["method"].to_list())
@@ -127,7 +133,7 @@ def ranks(table: pl.DataFrame) -> Figure:
             y, reach = positions[row["method"]], row["critical_difference"] / 2
             colour = style.look(row["method"]).colour
             axes.plot([row["rank"] - reach, row["rank"] + reach], [y, y], color=colour)
-            _point(axes, row["rank"], y, row["method"])
+            _points(axes, row["rank"], y, row["method"])
         if len(teachers) > 1:
             axes.set_title(teacher, loc="left")
         axes.set_xlim(left=min(0.7, axes.get_xlim()[0]))
@@ -135,25 +141,24 @@ def ranks(table: pl.DataFrame) -> Figure:
     return figure
 
 
-def agreement(table: pl.DataFrame) -> Figure:
+def agreement(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
     """Share of the test examples on which a student predicts what its teacher does."""
     compared = table.drop_nulls("agreement")
     if compared.is_empty():
         return _note("No teacher's predictions to agree with.")
     methods = _in_order(compared, "method")
-    figure, panels = _panels(compared, _height_of_students(compared, methods))
+    figure, panels = _panels(layout, compared, _height_of_students(compared, methods))
     for axes, rows in panels:
         students = _student_axis(axes, rows)
-        for row in rows.iter_rows(named=True):
-            y = students[row["student"]] + _dodge(row["method"], methods)
-            _point(axes, 100 * row["agreement"], y, row["method"])
+        for method, own in _by_method(rows):
+            _points(axes, 100 * own["agreement"], _lanes(own, students) + _dodge(method, methods), method)
         axes.margins(x=0.08)
         axes.set_xlabel("agreement with the teacher, %")
-    _legend(figure, methods)
+    _legend(figure, layout, methods)
     return figure
 
 
-def reliability(table: pl.DataFrame, student: dict[str, str]) -> Figure:
+def reliability(table: pl.DataFrame, student: Mapping[str, str], layout: Layout = PAGE) -> Figure:
     """Accuracy against confidence, of the teacher and of one student of every task; on the diagonal both are equal."""
     if table.is_empty():
         return _note("No logits, so no confidence.")
@@ -161,7 +166,7 @@ def reliability(table: pl.DataFrame, student: dict[str, str]) -> Figure:
         (pl.col("student") == "") | (pl.col("student") == pl.col("task").replace_strict(student, default=""))
     )
     methods = [name for name in _in_order(shown, "method") if name != TEACHER]
-    figure, panels = _panels(shown.with_columns(parameters=0), PANEL_HEIGHT + 0.6)
+    figure, panels = _panels(layout, shown.with_columns(parameters=0), PANEL_HEIGHT + 0.6)
     for axes, rows in panels:
         axes.plot([0, 100], [0, 100], color=style.GRID, linewidth=1, zorder=0)
         for (method,), line in rows.group_by("method", maintain_order=True):
@@ -171,65 +176,64 @@ def reliability(table: pl.DataFrame, student: dict[str, str]) -> Figure:
         axes.set(xlim=(low, 102), ylim=(min(low, 100 * rows["accuracy"].to_numpy().min() - 3), 102))
         axes.set_xlabel(f"confidence, % ({student[rows['task'][0]]})")
         axes.set_ylabel("accuracy, %")
-    _legend(figure, methods, _key("teacher", style.Look(style.INK, ""), linestyle="-"))
+    _legend(figure, layout, methods, _key("teacher", style.Look(style.INK, ""), linestyle="-"))
     return figure
 
 
-def pareto(table: pl.DataFrame) -> Figure:
-    """Test score against the time for one example, on a log scale; a line joins what nothing beats in both."""
+def pareto(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
+    """Test score against the time for one example and against size; a line joins what nothing beats in both."""
     if table.is_empty():
         return _note("No times were measured: set `inference: true` in the config.")
     methods = [name for name in _in_order(table, "method") if name != TEACHER]
-    shown = table.with_columns(parameters=0)
-    figure, panels = _panels(shown, PANEL_HEIGHT + 1.0)
+    named = pl.when(pl.col("student") == "").then("teacher").otherwise("student").alias("name")
+    shown = pl.concat(
+        table.with_columns(named, against=pl.lit(cost), value=cost, front=front) for cost, (front, *_) in COSTS.items()
+    )
+    figure, panels = _panels(layout, shown, _height_above_students(shown) + 0.5, ("teacher", "against"))
+    star = {"marker": "*", "color": style.INK, "markersize": 1.6 * rcParams["lines.markersize"]}
     for axes, rows in panels:
-        front = rows.filter("on_front").sort("milliseconds")
-        axes.plot(front["milliseconds"], 100 * front["score"], color=style.GRID, linewidth=2, zorder=1)
-        for row in rows.iter_rows(named=True):
-            if row["method"] == TEACHER:
-                axes.plot(row["milliseconds"], 100 * row["score"], "*", color=style.INK, markersize=10, zorder=3)
-            else:
-                _point(axes, row["milliseconds"], 100 * row["score"], row["method"])
-        best = rows.sort("score", descending=True).unique("student", keep="first", maintain_order=True)
-        for row in best.iter_rows(named=True):
-            axes.annotate(
-                row["student"] or row["teacher"],
-                (row["milliseconds"], 100 * row["score"]),
-                xytext=(0, 8),
-                textcoords="offset points",
-                ha="center",
-                fontsize=9,
-            )
-        axes.set_xscale("log")
-        axes.margins(x=0.25, y=0.15)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_xlabel("ms for one example, one CPU thread")
+        _, label, unit = COSTS[rows["against"][0]]
+        costs = rows.unique("name", maintain_order=True).sort("value", "name")
+        told = [f"{value:.3g} {unit}" for value in costs["value"]]
+        lanes, _ = _cost_axis(axes, costs["name"], costs["value"], told)
+        front = rows.filter("front").sort("value")
+        heights = [100 * score for score in front["score"]]
+        axes.plot([lanes[name] for name in front["name"]], heights, color=style.GRID, linewidth=2.2, zorder=1)
+        for method, own in _by_method(rows):
+            places = [lanes[name] for name in own["name"]]
+            _points(axes, places, 100 * own["score"], method, **(star if method == TEACHER else {}))
+        axes.set_xlabel(label)
         axes.set_ylabel(f"test {METRIC_NAMES.get(rows['metric'][0], rows['metric'][0])}, %")
-        axes.grid()
-    _legend(figure, methods, _key("teacher", style.Look(style.INK, "*"), markersize=10))
+        axes.grid(axis="y")
+    _legend(figure, layout, methods, _key("teacher", style.Look(style.INK, "*")))
     return figure
 
 
 def _panels(
-    table: pl.DataFrame, height: float, by: Sequence[str] = ("teacher",), letters: int | None = None
+    layout: Layout,
+    table: pl.DataFrame,
+    height: float,
+    by: Sequence[str] = ("teacher",),
+    letters: int | None = None,
 ) -> tuple[Figure, Iterator[tuple[Axes, pl.DataFrame]]]:
-    """A figure with a column of panels a task, and a row for every combination of ``by``, and what is in each.
+    """A figure with a panel a task for every combination of ``by``, each of which begins a row, and what is in each.
 
     ``letters`` is the length of the longest name on the y axis, by default that of a student.
     """
     tasks, groups = _in_order(table, "task"), list(table.select(by).unique(maintain_order=True).iter_rows(named=True))
     told = [name for name in by if table[name].n_unique() > 1]
-    titles = [", ".join(group[name] for name in told) for group in groups]
+    titles = [", ".join(group[name] for name in told if name != "against") for group in groups]
     width = max(PANEL_WIDTH + LETTER * (letters or _longest_name(table)), 0.6 + 1.3 * LETTER * max(map(len, titles)))
-    figure = Figure((width * max(len(tasks), 2), height * len(groups) + 0.4), layout="constrained")
-    grid = figure.subplots(len(groups), len(tasks), squeeze=False)
+    across = min(layout.across or len(tasks), len(tasks))
+    deep = math.ceil(len(tasks) / across)
+    size = layout.width or width * max(across, 2), height * layout.scale * deep * len(groups) + 0.4
+    figure = Figure(size, layout="constrained")
+    grid = figure.subplots(deep * len(groups), across, squeeze=False).reshape(len(groups), -1)
 
     def panels() -> Iterator[tuple[Axes, pl.DataFrame]]:
-        for group, title, row in zip(groups, titles, grid, strict=True):
-            for task, axes in zip(tasks, row, strict=True):
-                rows = table.filter(task=task, **group)
+        for group, title, places in zip(groups, titles, grid, strict=True):
+            for task, axes in zip_longest(tasks, places):
+                rows = table.filter(task=task, **group) if task else table.clear()
                 if rows.is_empty():
                     axes.set_axis_off()
                     continue
@@ -266,21 +270,31 @@ def _dodge(method: str, methods: Sequence[str]) -> float:
     return float(np.linspace(-0.36, 0.36, len(methods))[methods.index(method)]) if len(methods) > 1 else 0.0
 
 
-def _interval(row: dict[str, float], name: str) -> list[float]:
-    """Both ends in percent, or nothing where the table has no interval."""
-    return [100 * (row[f"{name}_{end}"]) for end in ("low", "high") if row[f"{name}_{end}"] is not None]
+def _by_method(rows: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+    for (method,), own in rows.group_by("method", maintain_order=True):
+        yield str(method), own
 
 
-def _estimate(axes: Axes, row: dict[str, Any], name: str, y: float) -> None:
-    """A number with its interval, across."""
-    ends = _interval(row, name)
-    axes.plot(ends, [y] * len(ends), color=style.look(row["method"]).colour)
-    _point(axes, 100 * row[name], y, row["method"])
+def _lanes(rows: pl.DataFrame, positions: Mapping[str, float]) -> NDArray[np.float64]:
+    return np.array([positions[student] for student in rows["student"]], dtype=float)
 
 
-def _point(axes: Axes, x: float, y: float, method: str, **how: Any) -> None:
+def _estimates(axes: Axes, rows: pl.DataFrame, name: str, places: NDArray[np.float64], upright: bool = False) -> None:
+    """Numbers of a method in percent, with their intervals, across or upright."""
+    values, low, high = (100 * rows[f"{name}{end}"].cast(pl.Float64).to_numpy() for end in ("", "_low", "_high"))
+    x, y, lines = (places, values, axes.vlines) if upright else (values, places, axes.hlines)
+    lines(places, low, high, color=style.look(rows["method"][0]).colour, linewidth=rcParams["lines.linewidth"])
+    _points(axes, x, y, rows["method"][0])
+
+
+def _hollow() -> dict[str, Any]:
+    """A ring, seen where a filled mark is on it."""
+    return {"markerfacecolor": style.PAPER, "markersize": 1.45 * rcParams["lines.markersize"], "zorder": 2.5}
+
+
+def _points(axes: Axes, x: Any, y: Any, method: str, **how: Any) -> None:
     colour, marker = style.look(method)
-    axes.plot(x, y, marker, **{"color": colour, "zorder": 3, **how})
+    axes.plot(x, y, **{"color": colour, "marker": marker, "linestyle": "", "zorder": 3, **how})
 
 
 def _student_axis(axes: Axes, rows: pl.DataFrame) -> dict[str, int]:
@@ -300,24 +314,29 @@ def _name_axis(axes: Axes, names: Sequence[str]) -> dict[str, int]:
 
 
 def _parameter_axis(axes: Axes, rows: pl.DataFrame) -> tuple[dict[str, float], float]:
-    """Lay out the x axis: log10 of the parameters, students of nearly the same size set side by side.
-
-    Returns each student's position and the width of its lane. The shifts are the smallest in the
-    least-squares sense, by isotonic regression.
-    """
+    """Lay out the x axis by the students' numbers of parameters; returns their positions and a lane's width."""
     students = _by_size(rows)
-    exact = np.log10(students["parameters"].to_numpy())
+    return _cost_axis(axes, students["student"], students["parameters"], list(map(size, students["parameters"])))
+
+
+def _cost_axis(axes: Axes, names: pl.Series, values: pl.Series, told: Sequence[str]) -> tuple[dict[str, float], float]:
+    """Lay out the x axis by rising values, ``told`` as text, on a log scale, nearly equal ones set side by side.
+
+    Returns each name's position and the width of its lane. The shifts are the smallest in the least-squares sense, by
+    isotonic regression.
+    """
+    exact = np.log10(values.to_numpy())
     lane = max(exact[-1] - exact[0], 0.5) / 9
     steps = lane * np.arange(len(exact))
     positions = IsotonicRegression().fit_transform(steps, exact - steps) + steps
     for position in positions:
         axes.axvspan(position - 0.46 * lane, position + 0.46 * lane, color=style.BAND, linewidth=0, zorder=0)
-    between, turned = ("\n", {}) if len(students) < TURN_FROM else (" ", TURNED)
-    named = students.select("student", "parameters").iter_rows()
-    axes.set_xticks(positions, [f"{name}{between}({size(count)})" for name, count in named], fontsize=9, **turned)
+    between, turned = ("\n", {}) if len(names) < TURN_FROM else (" ", TURNED)
+    labels = [f"{name}{between}({value})" for name, value in zip(names, told, strict=True)]
+    axes.set_xticks(positions, labels, fontsize=SMALL, **turned)
     margin = max(0.8 * lane, 1.5 * lane - (positions[-1] - positions[0]) / 2)
     axes.set_xlim(positions[0] - margin, positions[-1] + margin)
-    return dict(zip(students["student"], positions, strict=True)), 0.9 * lane
+    return dict(zip(names, positions, strict=True)), 0.9 * lane
 
 
 def _ratio_axis(axes: Axes) -> None:
@@ -331,9 +350,9 @@ def _ratio_axis(axes: Axes) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
 
 
-def _marked_line(axes: Axes, name: str, value: float | None, dashes: str | tuple, line: int) -> None:
+def _marked_line(axes: Axes, layout: Layout, name: str, value: float | None, dashes: str | tuple, line: int) -> None:
     """A vertical line named above the panel; ``line`` counts text lines, so that two names never meet."""
-    axes.set_title(axes.get_title(loc="left"), loc="left", pad=34)
+    axes.set_title(axes.get_title(loc="left"), loc="left", pad=34 * layout.scale)
     if value is None:
         return
     axes.axvline(100 * value, color=style.INK, linewidth=1.1, linestyle=dashes)
@@ -344,10 +363,10 @@ def _marked_line(axes: Axes, name: str, value: float | None, dashes: str | tuple
         f"{name} {percent(value)}",
         (100 * value, 1),
         xycoords=("data", "axes fraction"),
-        xytext=(0, 3 + 14 * line),
+        xytext=(0, (3 + 14 * line) * layout.scale),
         textcoords="offset points",
         ha=alignment,
-        fontsize=9,
+        fontsize=SMALL,
         bbox={"facecolor": style.PAPER, "edgecolor": "none", "pad": 0.5},
         arrowprops={
             "arrowstyle": "-",
@@ -363,9 +382,10 @@ def _key(label: str, look: style.Look, **how: Any) -> Line2D:
     return Line2D([], [], **{"color": look.colour, "marker": look.marker, "linestyle": "", "label": label, **how})
 
 
-def _legend(figure: Figure, methods: Sequence[str], *more: Line2D) -> None:
+def _legend(figure: Figure, layout: Layout, methods: Sequence[str], *more: Line2D) -> None:
     handles = [*(_key(method, style.look(method)) for method in methods), *more]
-    figure.legend(handles=handles, loc="outside upper left", ncols=min(len(handles), 8), handletextpad=0.1)
+    columns = 8 if layout.across != 1 else 4
+    figure.legend(handles=handles, loc="outside upper left", ncols=min(len(handles), columns), handletextpad=0.1)
 
 
 def _note(text: str) -> Figure:

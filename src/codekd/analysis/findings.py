@@ -5,7 +5,8 @@ from typing import Any
 
 import polars as pl
 
-from codekd.analysis.numbers import METRIC_NAMES, percent, points, size
+from codekd.analysis.numbers import METRIC_NAMES, p, percent, points, size
+from codekd.analysis.questions import ALL
 from codekd.analysis.resampled import Resampled
 from codekd.analysis.results import Task
 from codekd.analysis.significance import LEVEL
@@ -29,22 +30,84 @@ def summary(tasks: Sequence[Task]) -> str:
     return f"{', '.join(parts[:-1])} and {parts[-1]}: {_count(len(cells), 'training run')} of students."
 
 
-def findings(task: str, scores: pl.DataFrame, methods: pl.DataFrame, references: pl.DataFrame) -> list[str]:
-    """What the tables say about one task: teacher, best student, every method against plain fine-tuning."""
-    scores, methods, references = (table.filter(pl.col("task") == task) for table in (scores, methods, references))
-    floor = references.filter(pl.col("kind") == "floor")["score"].to_list()
-    teachers = references.filter(pl.col("kind") == "teacher").iter_rows(named=True)
-    sentences = [_teacher(row, floor[0] if floor else None) for row in teachers]
-    # The best student is the best one on the validation split: chosen on test, its score would flatter it.
-    scores = scores.sort("valid_score", descending=True, maintain_order=True)
-    kept = scores.drop_nulls("retention")
-    sentences += [
-        _retention(row) for row in kept.unique("teacher", keep="first", maintain_order=True).iter_rows(named=True)
+def above_floors(references: pl.DataFrame) -> list[str]:
+    """Of every task what its teachers add over n-grams, which is what there is to distil."""
+    sentences = []
+    for _, rows in references.group_by("task", maintain_order=True):
+        floor = rows.filter(kind="floor")["score"].to_list()
+        each = rows.filter(kind="teacher").iter_rows(named=True)
+        sentences += [_teacher(row, floor[0] if floor else None) for row in each]
+    return sentences
+
+
+def headlines(methods: pl.DataFrame) -> list[str]:
+    """Of every task and teacher one sentence: which methods are better or worse than plain fine-tuning."""
+    several = methods["teacher"].n_unique() > 1
+    better, worse, unsure = (
+        f"better than {REFERENCE}",
+        f"worse than {REFERENCE}",
+        f"not distinguishable from {REFERENCE}",
+    )
+    sentences = []
+    for (task, teacher), rows in methods.group_by("task", "teacher", maintain_order=True):
+        sides: dict[str, list[str]] = {better: [], worse: [], unsure: []}
+        for row in rows.sort("difference", descending=True).iter_rows(named=True):
+            side = unsure if not distinguishable(row) else better if row["difference"] > 0 else worse
+            sides[side].append(f"{row['method']} {estimate(row, 'difference', points)}")
+        told = "; ".join(f"{side} {', '.join(names)}" for side, names in sides.items() if names)
+        sentences.append(f"{task}{f', teacher {teacher}' if several else ''}: {told} (points, mean over students).")
+    return sentences
+
+
+def best_students(scores: pl.DataFrame) -> list[str]:
+    """Of every task and teacher the student that is best on the validation split: chosen on test, it would flatter."""
+    ranked = scores.sort("valid_score", descending=True, maintain_order=True)
+    best = ranked.unique(["task", "teacher"], keep="first", maintain_order=True)
+    several = scores["task"].n_unique() > 1
+    sentences = []
+    for row in (
+        scores.select("task", "teacher")
+        .unique(maintain_order=True)
+        .join(best, ["task", "teacher"], maintain_order="left")
+        .iter_rows(named=True)
+    ):
+        text = _best(row) if row["retention"] is None else _retention(row)
+        sentences.append(f"{row['task']}: {text[0].lower()}{text[1:]}" if several else text)
+    return sentences
+
+
+def teachers(table: pl.DataFrame) -> list[str]:
+    """Which teacher teaches better, over all methods."""
+    return [
+        f"{row['task']}: students of {row['teacher']} are {estimate(row, 'difference', points)} points against those "
+        f"of {row['other']}, on average over methods and {_count(row['students'], 'student')}{_doubt(row)}; the "
+        f"teachers themselves reach {percent(row['teacher_score'])} and {percent(row['other_score'])} %."
+        for row in table.filter(method=ALL).iter_rows(named=True)
     ]
-    if kept.is_empty():
-        sentences.append(_best(scores.row(0, named=True)))
-    several = scores["teacher"].n_unique() > 1
-    return sentences + [_difference(row, several) for row in methods.iter_rows(named=True)]
+
+
+def architectures(table: pl.DataFrame) -> list[str]:
+    """Whether a student built like its teacher is better, and whether it gains more from it."""
+    sentences = []
+    for row in table.filter(method=ALL).iter_rows(named=True):
+        text = (
+            f"{row['task']}: distilled from {row['teacher']}, {row['student']} (a transformer, as it is) is "
+            f"{estimate(row, 'difference', points)} points against {row['other']} (recurrent){_doubt(row)}"
+        )
+        if row["gain"] is not None:
+            doubt = _doubt({"p_corrected": row["gain_p_corrected"]})
+            text += (
+                f"; from distillation it gains {estimate(row, 'gain', points)} points against that one's gain{doubt}"
+            )
+        sentences.append(f"{text}.")
+    return sentences
+
+
+def friedman(ranks: pl.DataFrame) -> str:
+    """The p-value that all methods rank equally, to follow the test's name."""
+    each = ranks.unique("teacher", keep="first", maintain_order=True).select("teacher", "p_value").rows()
+    told = [p(value) + (f" with {teacher}" if len(each) > 1 else "") for teacher, value in each]
+    return f": p = {', '.join(told)}" if told else ""
 
 
 def unlearned(table: pl.DataFrame, examples: Mapping[str, int]) -> list[str]:
@@ -92,7 +155,7 @@ def limits(tasks: Iterable[Resampled]) -> list[str]:
 
 def _teacher(row: Row, floor: float | None) -> str:
     metric = METRIC_NAMES.get(row["metric"], row["metric"])
-    text = f"The teacher {row['name']} reaches {estimate(row, 'score', percent)} % {metric}"
+    text = f"{row['task']}: the teacher {row['name']} reaches {estimate(row, 'score', percent)} % {metric}"
     if floor is None:
         return f"{text}."
     low, high = row["above_floor_low"], row["above_floor_high"]
@@ -118,19 +181,6 @@ def _best(row: Row) -> str:
     )
 
 
-def _difference(row: Row, name_teacher: bool) -> str:
-    method = f"{row['method']} from {row['teacher']}" if name_teacher else row["method"]
-    text = f"{method}: {estimate(row, 'difference', points)} points against {REFERENCE}"
-    students, above, below = row["students"], row["above"], row["below"]
-    doubt = "" if distinguishable(row) else NOT_DISTINGUISHABLE
-    if students == 1:
-        return f"{text}{doubt}."
-    return (
-        f"{text} on average over {students} students{doubt}; taken one by one, "
-        f"{above} are better, {below} worse and {students - above - below} not distinguishable."
-    )
-
-
 def estimate(row: Row, name: str, write: Callable[[float], str]) -> str:
     """A table's number as ``57.4 [55.1, 59.6]``; no brackets without an interval, a dash without a number."""
     value, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
@@ -142,6 +192,10 @@ def estimate(row: Row, name: str, write: Callable[[float], str]) -> str:
 def distinguishable(row: Row) -> bool:
     """Whether a difference to plain fine-tuning is more than luck, corrected for the number of differences."""
     return row["p_corrected"] is not None and row["p_corrected"] < LEVEL
+
+
+def _doubt(row: Row) -> str:
+    return "" if distinguishable(row) else NOT_DISTINGUISHABLE
 
 
 def _listed(noun: str, names: Iterable[str]) -> str:

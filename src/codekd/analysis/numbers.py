@@ -34,5 +34,12 @@ def ratio(value: float) -> str:
     return f"{value:.2f}×" if value < 10 else f"{value:.0f}×"
 
 
+def duration(seconds: float) -> str:
+    """``47 s``, ``12 min``, ``3.4 h``."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
 def _signless_zero(text: str) -> str:
     return "0.0" if text in ("-0.0", "+0.0") else text

@@ -74,9 +74,9 @@ class Task:
     teachers: Mapping[str, Run]
     floor: Run | None
 
-    def score(self, run: Run) -> float:
-        """A run's score on the test split by the task's metric."""
-        return run.metrics["scores"]["test"][self.metric]
+    def score(self, run: Run, split: str = "test") -> float:
+        """A run's score by the task's metric."""
+        return run.metrics["scores"][split][self.metric]
 
 
 def read_tasks(job: Job) -> list[Task]:

@@ -22,7 +22,7 @@ PARETO: Schema = {
     **dict.fromkeys(NAMES, pl.String),
     "metric": pl.String,
     **numbers("score", "milliseconds", "megabytes"),
-    "on_front": pl.Boolean,
+    **dict.fromkeys(("on_front", "on_front_of_size"), pl.Boolean),
 }
 
 
@@ -34,8 +34,8 @@ def inference(job: "Job") -> pl.DataFrame:
 def pareto(scores: pl.DataFrame, references: pl.DataFrame, served: pl.DataFrame) -> pl.DataFrame:
     """Every student and method, and the teacher, with its score, size, and time for one example on one CPU thread.
 
-    Of precisions the faster one counts. ``on_front`` says that nothing of the task is better in score and as fast, or
-    faster and as good. Empty where no time was measured.
+    Of precisions the faster one counts. ``on_front`` says that nothing of the task and teacher is better in score and
+    as fast, or faster and as good, and ``on_front_of_size`` the same of size. Empty where no time was measured.
     """
     alone = served.filter(device="cpu", threads=1).sort("milliseconds").unique(["task", "kind", "name"], keep="first")
     fast = alone.select("task", "kind", "name", "milliseconds", megabytes=pl.col("bytes") / 1e6)
@@ -48,10 +48,15 @@ def pareto(scores: pl.DataFrame, references: pl.DataFrame, served: pl.DataFrame)
     teachers = teachers.join(
         fast.filter(kind="teachers").drop("kind"), left_on=["task", "teacher"], right_on=["task", "name"]
     )
-    both = pl.concat([students, teachers], how="diagonal").with_row_index().sort("milliseconds", -pl.col("score"))
+    both = pl.concat([students, teachers], how="diagonal")
+    both = _with_front(_with_front(both, "milliseconds", "on_front"), "megabytes", "on_front_of_size")
+    return both.select(PARETO.keys()).cast(PARETO)  # type: ignore[arg-type]
+
+
+def _with_front(table: pl.DataFrame, cost: str, name: str) -> pl.DataFrame:
+    ranked = table.with_row_index().sort(cost, -pl.col("score"))
     before = pl.col("score").cum_max().shift(1).over("task", "teacher")
-    found = both.with_columns(on_front=before.is_null() | (pl.col("score") > before)).sort("index")
-    return found.select(PARETO.keys()).cast(PARETO)  # type: ignore[arg-type]
+    return ranked.with_columns((before.is_null() | (pl.col("score") > before)).alias(name)).sort("index").drop("index")
 
 
 def _measured(job: "Job") -> Iterator[Row]:

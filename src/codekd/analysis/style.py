@@ -6,7 +6,9 @@ the same bytes: no dates, and ids in SVG depend on the content alone.
 """
 
 import hashlib
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,7 +49,33 @@ STYLE: dict[str, Any] = {
     "savefig.dpi": 160,
     "svg.hashsalt": "codekd",
     "svg.fonttype": "path",
+    "pdf.fonttype": 42,  # embedded as TrueType: publishers refuse Type 3
 }
+FONT = STYLE["font.size"]
+SCALED = (
+    *("font.size", "axes.titlesize", "lines.markersize", "lines.linewidth", "grid.linewidth", "axes.linewidth"),
+    *("figure.constrained_layout.w_pad", "figure.constrained_layout.h_pad"),
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How large a figure is: its width in inches, how many panels stand side by side, and its letters in points.
+
+    None: as wide as its panels need, all of them side by side.
+    """
+
+    width: float | None = None
+    across: int | None = None
+    font: float = FONT
+
+    @property
+    def scale(self) -> float:
+        """Of lengths that go with the letters."""
+        return self.font / FONT
+
+
+PAGE, TWO_COLUMNS, ONE_COLUMN = Layout(), Layout(7.0, 3, 8), Layout(3.35, 1, 8)
 
 
 class Look(NamedTuple):
@@ -80,14 +108,23 @@ def look(method: str) -> Look:
     return Look(_COLOURS[first % len(_COLOURS)], _OTHER_MARKERS[second % len(_OTHER_MARKERS)])
 
 
-def applied() -> AbstractContextManager[None]:
+def applied(layout: Layout = PAGE) -> AbstractContextManager[None]:
     """The style, while figures are drawn and saved."""
     settings: dict[Any, Any] = {**mpl.rcParamsDefault, **STYLE}  # a reader's own matplotlibrc changes nothing
-    return mpl.rc_context(settings)
+    return mpl.rc_context(settings | {name: layout.scale * settings[name] for name in SCALED})
 
 
-def save(figure: Figure, stem: Path) -> None:
-    """Write ``stem.png`` and ``stem.svg``; the same figure gives the same bytes."""
-    with applied():
-        figure.savefig(stem.with_suffix(".png"), metadata={"Software": None})
-        figure.savefig(stem.with_suffix(".svg"), metadata={"Date": None, "Creator": None})
+def save(draw: Callable[[Layout], Figure], stem: Path) -> None:
+    """Write ``stem.png`` and ``stem.svg`` for screens, ``stem.pdf`` as wide as two columns of a paper and
+    ``stem-column.pdf`` as wide as one; the same figure gives the same bytes.
+    """
+    for layout, names in ((PAGE, (".png", ".svg")), (TWO_COLUMNS, (".pdf",)), (ONE_COLUMN, ("-column.pdf",))):
+        with applied(layout):
+            figure = draw(layout)
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")  # it is laid out; every file would do it again
+            for name in names:
+                figure.savefig(stem.with_name(stem.name + name), metadata=_UNDATED[name[-3:]])
+
+
+_UNDATED = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}}

@@ -29,7 +29,8 @@ def numbers(*names: str) -> Schema:
     return dict.fromkeys(names, pl.Float64)
 
 
-def _with_interval(name: str) -> Schema:
+def with_interval(name: str) -> Schema:
+    """Columns of an estimate and both ends of its interval."""
     return numbers(name, f"{name}_low", f"{name}_high")
 
 
@@ -38,19 +39,19 @@ SCORES: Schema = {
     **_NAMES,
     "metric": pl.String,
     "seeds": pl.Int64,
-    **_with_interval("score"),
+    **with_interval("score"),
     **numbers("std", "valid_score", "floor", "teacher_score"),
-    **_with_interval("retention"),
-    **_with_interval("difference"),
+    **with_interval("retention"),
+    **with_interval("difference"),
     **numbers("p_value", "p_corrected"),
-    **numbers("seconds", "relative_seconds", "relative_seconds_per_example"),
+    **numbers("seconds", "relative_seconds", "relative_seconds_per_example", "examples_seen", "joules"),
     "parameters": pl.Int64,
     "share_of_teacher": pl.Float64,
 }
 METHODS: Schema = {
     **dict.fromkeys(("task", "teacher", "method"), pl.String),
     "students": pl.Int64,
-    **_with_interval("difference"),
+    **with_interval("difference"),
     **numbers("p_value", "p_corrected"),
     **dict.fromkeys(("above", "below"), pl.Int64),
 }
@@ -63,8 +64,8 @@ RANKS: Schema = {
 REFERENCES: Schema = {
     **dict.fromkeys(("task", "kind", "name", "metric"), pl.String),
     "parameters": pl.Int64,
-    **_with_interval("score"),
-    **_with_interval("above_floor"),
+    **with_interval("score"),
+    **with_interval("above_floor"),
 }
 TYPES: Schema = {**_NAMES, "type": pl.String, "examples": pl.Int64, **numbers("recall", "f1")}
 
@@ -73,7 +74,7 @@ def cells(tasks: Iterable[Task]) -> pl.DataFrame:
     """One row a trained student, with every score that it has on each split."""
     rows = [
         dict(zip(NAMES, (task.name, cell.teacher, cell.student, cell.method), strict=True))
-        | {"seed": cell.seed}
+        | {"seed": cell.seed, "test_score": task.score(cell.run), "valid_score": task.score(cell.run, "valid")}
         | {key: value for key, value in cell.run.metrics.items() if isinstance(value, int | float | str)}
         | _split_scores(cell.run)
         for task in tasks
@@ -93,7 +94,7 @@ def scores(tasks: Iterable[Resampled]) -> pl.DataFrame:
     rows: list[Row] = []
     for task in tasks:
         for teacher, groups in task.panels:
-            rows += _with_corrected([_scores_row(task, teacher, group) for group in groups])
+            rows += with_corrected([_scores_row(task, teacher, group) for group in groups])
     return pl.DataFrame(rows, SCORES)
 
 
@@ -108,11 +109,11 @@ def methods(tasks: Iterable[Resampled], scores: pl.DataFrame) -> pl.DataFrame:
         for teacher, groups in task.panels:
             of_teacher: list[Row] = []
             for method in dict.fromkeys(method for _, _, method in groups if method != REFERENCE):
-                compared = [group for group in groups if group[2] == method and plain(group) in task.groups]
-                if compared:
+                having = [group for group in groups if group[2] == method and plain(group) in task.groups]
+                if having:
                     own = scores.filter(task=task.task.name, teacher=teacher, method=method)
-                    of_teacher.append(_methods_row(task, teacher, method, compared, own))
-            rows += _with_corrected(of_teacher)
+                    of_teacher.append(_methods_row(task, teacher, method, having, own))
+            rows += with_corrected(of_teacher)
     return pl.DataFrame(rows, METHODS)
 
 
@@ -188,6 +189,19 @@ def plain(group: Group) -> Group:
     return NO_TEACHER, group[1], REFERENCE
 
 
+def compared(difference: float, drawn: Scores, name: str = "difference", p_name: str = "p_value") -> Row:
+    """A difference, its interval, and the p-value of its being zero."""
+    return _estimate(name, difference, drawn) | {p_name: p_value(difference, drawn)}
+
+
+def with_corrected(rows: list[Row], p_name: str = "p_value", name: str = "p_corrected") -> list[Row]:
+    """Rows with their p-values corrected for how many they are."""
+    given = [row for row in rows if p_name in row]
+    for row, value in zip(given, corrected([row[p_name] for row in given]), strict=True):
+        row[name] = value
+    return rows
+
+
 def _scores_row(resampled: Resampled, teacher: str, group: Group) -> Row:
     task, own, drawn = resampled.task, resampled.groups[group], resampled.students[group]
     values = [task.score(cell.run) for cell in own]
@@ -198,9 +212,11 @@ def _scores_row(resampled: Resampled, teacher: str, group: Group) -> Row:
         "seeds": len(values),
         **_estimate("score", score, drawn),
         "std": np.std(values, ddof=1) if len(values) > 1 else None,
-        "valid_score": np.mean([cell.run.metrics["scores"]["valid"][task.metric] for cell in own]),
+        "valid_score": np.mean([task.score(cell.run, "valid") for cell in own]),
         "floor": task.score(task.floor) if task.floor else None,
         "seconds": _seconds(own),
+        "examples_seen": _mean(own, "examples_seen"),
+        "joules": _mean(own, "joules"),
         "parameters": parameters,
     }
     if run := task.teachers.get(teacher):
@@ -214,7 +230,7 @@ def _scores_row(resampled: Resampled, teacher: str, group: Group) -> Row:
         row["relative_seconds"] = _seconds(own) / _seconds(plainly)
         row["relative_seconds_per_example"] = _seconds_per_example(own) / _seconds_per_example(plainly)
         if group != reference:
-            row |= _compared(score - resampled.score(reference), drawn - resampled.students[reference])
+            row |= compared(score - resampled.score(reference), drawn - resampled.students[reference])
     return row
 
 
@@ -227,23 +243,10 @@ def _methods_row(resampled: Resampled, teacher: str, method: str, groups: Sequen
         "teacher": teacher,
         "method": method,
         "students": len(groups),
-        **_compared(gain, np.mean(drawn, axis=0)),
+        **compared(gain, np.mean(drawn, axis=0)),
         "above": int((sure > 0).sum()),
         "below": int((sure < 0).sum()),
     }
-
-
-def _compared(difference: float, drawn: Scores) -> Row:
-    """A difference to plain fine-tuning."""
-    return _estimate("difference", difference, drawn) | {"p_value": p_value(difference, drawn)}
-
-
-def _with_corrected(rows: list[Row]) -> list[Row]:
-    """Rows with their p-values corrected for how many they are."""
-    compared = [row for row in rows if "p_value" in row]
-    for row, value in zip(compared, corrected([row["p_value"] for row in compared]), strict=True):
-        row["p_corrected"] = value
-    return rows
 
 
 def _per_type(task: Task, runs: Sequence[Run]) -> Iterable[Row]:
@@ -272,6 +275,12 @@ def _estimate(name: str, value: float, drawn: Scores | None) -> Row:
 
 def _seconds(group: Sequence[Cell]) -> float:
     return float(np.mean([cell.run.metrics["train_seconds"] for cell in group]))
+
+
+def _mean(group: Sequence[Cell], name: str) -> float | None:
+    """Of a metric that all have."""
+    values = [cell.run.metrics.get(name) for cell in group]
+    return None if None in values else float(np.mean(values))  # type: ignore[arg-type]
 
 
 def _seconds_per_example(group: Sequence[Cell]) -> float:

@@ -417,10 +417,13 @@ class Graph:
                             cell = self._cell(task, teacher, student, method, seed)
                             key = (task, cell.coordinates[1], student, method, seed)
                             parents[f"students/{'/'.join(map(str, key))}"] = cell
+                            if captured := cell.parents.get("signals/logits"):
+                                parents[f"signals/{task}/{teacher}/logits"] = captured
                             cells[key] = None
         spec = {
             "study": self._study.name,
-            "tasks": {task: self._task_spec(task) for task in grid.tasks},
+            "tasks": {task: {**self._task_spec(task), "kind": self._study.tasks[task].kind} for task in grid.tasks},
+            "students": {name: {"recurrent": self._study.students[name].component.recurrent} for name in grid.students},
             "teachers": [[task, teacher] for task in grid.tasks for teacher in grid.teachers],
             "cells": [list(cell) for cell in cells],
         }

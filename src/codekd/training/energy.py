@@ -58,16 +58,20 @@ def _cpus(powercap: Path) -> Iterator[Callable[[], float]]:
             continue
 
 
-def _gpus() -> Iterator[Callable[[], float]]:
+def _gpus() -> list[Callable[[], float]]:
     if not torch.cuda.is_available():
-        return
+        return []
     try:
         import pynvml
 
-        pynvml.nvmlInit()
-        for index in range(torch.cuda.device_count()):
+        def counter(index: int) -> Callable[[], float]:
             handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(index).uuid}")
-            pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-            yield lambda handle=handle: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3  # type: ignore[misc]
+            return lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3
+
+        pynvml.nvmlInit()
+        counters = [counter(index) for index in range(torch.cuda.device_count())]
+        for one in counters:
+            one()
+        return counters
     except Exception:  # no nvidia-ml-py, or a GPU that does not count
-        return
+        return []

@@ -1,0 +1,255 @@
+"""The report as one HTML page that needs nothing else: what its tables show, and how they are written."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from codekd.analysis import style
+from codekd.analysis.behaviour import MAX_CONFIDENCE_GAP, MAX_DIVERGENCE
+from codekd.analysis.findings import distinguishable, estimate
+from codekd.analysis.numbers import METRIC_NAMES, duration, p, percent, points, ratio, share, size
+from codekd.analysis.results import NO_TEACHER
+from codekd.analysis.tables import TEACHER
+
+Row = dict[str, Any]
+NOTHING = "–"
+TEMPLATE = Path(__file__).parent / "template"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column as the page has it; ``text`` is set left, and what is ``sure`` in bold."""
+
+    title: str
+    cell: Callable[[Row], str]
+    text: bool = False
+    sure: Callable[[Row], bool] = lambda _: False
+
+
+@dataclass(frozen=True)
+class Part:
+    """One table of the page."""
+
+    caption: str
+    columns: Sequence[Column]
+    rows: Sequence[Row]
+
+
+def name(title: str, key: str) -> Column:
+    """A column of names, with a dash where there is none."""
+    return Column(title, lambda row: str(row[key] or NOTHING), text=True)
+
+
+def number(title: str, key: str, write: Callable[[Any], str] = str) -> Column:
+    """A column of numbers, with a dash where there is none."""
+    return Column(title, lambda row: NOTHING if row[key] is None else write(row[key]))
+
+
+def estimated(title: str, key: str, write: Callable[[float], str], corrected: str | None = None) -> Column:
+    """A column of numbers with intervals, bold where the p-value ``corrected`` says that it is more than luck."""
+
+    def sure(row: Row) -> bool:
+        return corrected is not None and distinguishable({"p_corrected": row[corrected]})
+
+    return Column(title, lambda row: estimate(row, key, write), sure=sure)
+
+
+def decimals(places: int) -> Callable[[float], str]:
+    """Write a number with so many."""
+    return lambda value: f"{value:,.{places}f}"
+
+
+TASK, STUDENT, METHOD = name("Task", "task"), name("Student", "student"), name("Method", "method")
+METRIC = Column("Metric", lambda row: METRIC_NAMES.get(row["metric"], str(row["metric"])), text=True)
+P, CORRECTED = number("p", "p_value", p), number("corrected", "p_corrected", p)
+DIFFERENCE = estimated("Difference", "difference", points, "p_corrected")
+MEGABYTES = decimals(1)
+
+COLUMNS: dict[str, tuple[Column, ...]] = {
+    "methods": (
+        *(TASK, name("Teacher", "teacher"), METHOD, DIFFERENCE, P, CORRECTED),
+        *(number("Students", "students"), number("Above", "above"), number("Below", "below")),
+    ),
+    "references": (
+        TASK,
+        Column("Model", lambda row: f"{row['kind']} {row['name']}", text=True),
+        number("Parameters", "parameters", size),
+        METRIC,
+        estimated("Test score, %", "score", percent),
+        estimated("Points above floor", "above_floor", points),
+    ),
+    "teachers": (
+        *(TASK, METHOD, name("Students of", "teacher"), name("against those of", "other")),
+        *(number("Students", "students"), DIFFERENCE, P, CORRECTED),
+        *(number("First teacher, %", "teacher_score", percent), number("second, %", "other_score", percent)),
+    ),
+    "architectures": (
+        *(TASK, name("Teacher", "teacher"), METHOD, name("Transformer", "student"), name("Recurrent", "other")),
+        *(number("Parameters", "parameters", size), DIFFERENCE, CORRECTED),
+        *(estimated("Difference of gains", "gain", points, "gain_p_corrected"),),
+        number("corrected", "gain_p_corrected", p),
+    ),
+    "costs": (
+        *(STUDENT, METHOD, number("Time", "seconds", duration), number("of ft", "relative", ratio)),
+        *(number("per example", "per_example", ratio), number("Teacher online", "online_seconds", duration)),
+        *(number("of ft", "online_relative", ratio), number("kJ", "joules", lambda value: f"{value / 1e3:,.1f}")),
+        number("of ft", "relative_joules", ratio),
+    ),
+    "inference": (
+        name("Model", "name"),
+        Column("Device", lambda row: f"{row['device']}, {row['precision']}", text=True),
+        *(number("Threads", "threads"), number("ms", "milliseconds", decimals(1))),
+        *(number("95 %", "milliseconds_95", decimals(1)), number("Examples/s", "examples_per_second", decimals(0))),
+        *(number("Parameters", "parameters", size), number("MB", "bytes", lambda value: MEGABYTES(value / 1e6))),
+        number("MFLOPs", "flops", lambda value: f"{value / 1e6:,.0f}"),
+        number("Memory, MB", "peak_bytes", lambda value: f"{value / 1e6:,.0f}"),
+    ),
+    "behaviour": (
+        *(STUDENT, METHOD, number("Agreement, %", "agreement", share), number("KL, nats", "kl", decimals(3))),
+        *(number("Class", "other_class", share), number("Distribution", "other_distribution", share)),
+        *(number("Confidence", "other_confidence", share), number("Any", "discrepancy", share)),
+        *(number("ECE, %", "calibration_error", share), number("Brier", "brier", decimals(3))),
+        *(number("Disputed", "disputed", share), number("right", "disputed_score", share)),
+        *(number("fine-tuned", "disputed_plain", share), number("teacher", "disputed_teacher", share)),
+    ),
+    "published": (
+        *(TASK, STUDENT, METHOD, METRIC, estimated("Here, %", "score", percent)),
+        number("Published, %", "published", percent),
+        Column("Difference", lambda row: points(row["score"] - row["published"])),
+    ),
+    "scores": (
+        STUDENT,
+        number("Parameters", "parameters", size),
+        number("% of teacher", "share_of_teacher", percent),
+        *(METHOD, number("Seeds", "seeds"), estimated("Test score, %", "score", percent)),
+        *(number("SD", "std", percent), DIFFERENCE, CORRECTED, estimated("Retention, %", "retention", percent)),
+    ),
+}
+BY: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("costs", "behaviour", "scores"), ("task", "teacher")),
+    "inference": ("task",),
+}
+"""What a table is cut by; each part has these in its caption."""
+
+PIVOTED = {
+    "classes": ("Class", lambda row: row["class"], "f1", "F1 of every class, %"),
+    "lengths": (
+        "Characters",
+        lambda row: f"{row['from_characters']} to {row['to_characters']}",
+        "accuracy",
+        "accuracy by characters of code, %",
+    ),
+    "types": ("Type", lambda row: row["type"], "f1", "F1 of every type of pair, %"),
+}
+"""Tables with a column for every model: the title and the content of the first column, the number, and the caption."""
+
+
+def render(
+    made: Mapping[str, pl.DataFrame], figures: Mapping[str, Markup], best: Mapping[str, str], **content: Any
+) -> str:
+    """The page.
+
+    Args:
+        made: the study's tables.
+        figures: its figures as SVG.
+        best: of every task the student that tables of classes and lengths are shown for.
+        content: what else ``template/page.html.j2`` asks for.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {"MAX_DIVERGENCE": MAX_DIVERGENCE, "MAX_CONFIDENCE_GAP": MAX_CONFIDENCE_GAP}
+    environment.globals |= {"percent": percent}
+    tables = {name: list(_parts(name, made[name])) for name in COLUMNS}
+    tables |= {name: list(_pivoted(name, made[name], best)) for name in PIVOTED}
+    return environment.get_template("page.html.j2").render(
+        content,
+        figures=figures,
+        tables=tables,
+        cells=cells(made["cells"]),
+        files={name: len(table) for name, table in made.items()},
+        datatables_js=_library("js"),
+        datatables_css=_library("css"),
+    )
+
+
+def cells(table: pl.DataFrame) -> Part:
+    """Every training, for sorting and filtering; the rows have ``link`` and ``identity``."""
+    names = [name(key.capitalize(), key) for key in ("task", "teacher", "student", "method")]
+    chosen = [
+        Column("Seed", lambda row: str(row["seed"]), text=True),
+        *(number(f"{split.capitalize()}, %", f"{split}_score", percent) for split in ("test", "valid")),
+        number("Best epoch", "best_epoch"),
+        number("Seconds", "train_seconds", decimals(0)),
+        number("Parameters", "parameters", decimals(0)),
+    ]
+    return Part("", (*names, *chosen), list(table.iter_rows(named=True)))
+
+
+def inline_svg(svg: str, name: str) -> Markup:
+    """A figure's SVG for inclusion in a page: the page's colours, and ids that no other figure has."""
+    body = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    body = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", body)
+    for colour, variable in (
+        (style.INK, "ink"),
+        (style.MUTED, "muted"),
+        (style.GRID, "grid"),
+        (style.BAND, "band"),
+        (style.PAPER, "paper"),
+    ):
+        body = body.replace(colour, f"var(--{variable})")
+    return Markup(body)  # noqa: S704 - matplotlib escapes what it writes
+
+
+def _parts(table: str, frame: pl.DataFrame) -> Iterator[Part]:
+    if not (by := BY.get(table)):
+        if len(frame):
+            yield _part("", COLUMNS[table], frame)
+        return
+    for keys, rows in frame.group_by(*by, maintain_order=True):
+        yield _part(_caption(keys), COLUMNS[table], rows)
+
+
+def _part(caption: str, columns: Sequence[Column], frame: pl.DataFrame) -> Part:
+    """Without the columns that have nothing."""
+    rows = list(frame.iter_rows(named=True))
+    return Part(caption, [one for one in columns if any(one.cell(row) != NOTHING for row in rows)], rows)
+
+
+def _pivoted(table: str, frame: pl.DataFrame, best: Mapping[str, str]) -> Iterator[Part]:
+    """Of one student of every task, and its teacher."""
+    title, first, value, caption = PIVOTED[table]
+    for keys, rows in frame.group_by("task", "teacher", maintain_order=True):
+        lines: dict[str, Row] = {}
+        for row in rows.filter(pl.col("student").is_in(["", best[str(keys[0])]])).iter_rows(named=True):
+            line = lines.setdefault(first(row), {"name": first(row), "examples": row["examples"]})
+            line[row["method"]] = row[value]
+        methods = list(dict.fromkeys(key for line in lines.values() for key in line if key not in ("name", "examples")))
+        columns = [number(method, method, percent) for method in methods]
+        student = "" if methods in ([], [TEACHER]) else f", {best[str(keys[0])]}"
+        first_columns = name(title, "name"), number("Examples", "examples")
+        yield Part(f"{_caption(keys)}{student}: {caption}", (*first_columns, *columns), list(lines.values()))
+
+
+def _caption(keys: Sequence[object]) -> str:
+    task, *teachers = map(str, keys)
+    return ", ".join([task, *(f"teacher {teacher}" for teacher in teachers if teacher != NO_TEACHER)])
+
+
+def _library(suffix: str) -> Markup:
+    """DataTables, out of the bundle that itables carries."""
+    text = (resources.files("itables") / "html" / f"dt_bundle.{suffix}").read_text(encoding="utf-8")
+    if "</s" in text.lower():  # would end the element that it is put into
+        text = re.sub("</(?=s)", r"<\\/", text, flags=re.IGNORECASE)
+    return Markup(text)  # noqa: S704 - a library's own

@@ -1,0 +1,78 @@
+"""Sentences about what students cost, how fast they are and how they behave, as a report's tables have it."""
+
+from collections.abc import Iterable
+
+import polars as pl
+
+from codekd.analysis.numbers import duration, percent, ratio, share
+from codekd.analysis.tables import REFERENCE, TEACHER, best_students
+
+
+def training(costs: pl.DataFrame) -> list[str]:
+    """What a method costs per example against plain fine-tuning, from the cache and with the teacher in every step."""
+    compared = costs.filter(pl.col("method") != REFERENCE).drop_nulls("per_example")
+    if compared.is_empty():
+        return []
+    each = compared.group_by("method", maintain_order=True).agg(pl.col("per_example").median())
+    parts = [f"{method} {ratio(times)}" for method, times in each.sort("per_example").iter_rows()]
+    sentences = [f"Per example seen, training takes this many times as long as {REFERENCE}: {', '.join(parts)}."]
+    online = compared.drop_nulls("online_relative")
+    if len(online):
+        rises = online["online_seconds"] / online["seconds"]
+        between = _between((float(rises.min()), float(rises.max())))  # type: ignore[arg-type]
+        once = costs.unique(["task", "teacher"]).select(pl.sum("teacher_seconds", "capture_seconds")).row(0)
+        sentences.append(
+            f"With the teacher in every step it would take {between} as long as from the cache, by the speed at which "
+            f"the teachers were captured. Their own training, {duration(once[0])} in all, and capture, "
+            f"{duration(once[1])}, are paid once."
+        )
+    joules = compared.drop_nulls("relative_joules")
+    if len(joules):
+        sentences.append(f"In energy it is {ratio(float(joules['relative_joules'].median()))}, the median of all.")  # type: ignore[arg-type]
+    return sentences
+
+
+def inference(pareto: pl.DataFrame, scores: pl.DataFrame) -> list[str]:
+    """Of every task and teacher how much faster the student is that is best on the validation split."""
+    sentences = []
+    ranked = scores.sort("valid_score", descending=True, maintain_order=True)
+    best = ranked.unique(["task", "teacher"], keep="first", maintain_order=True)
+    for (task, teacher), rows in pareto.group_by("task", "teacher", maintain_order=True):
+        alone = rows.filter(method=TEACHER)
+        chosen = best.filter(task=task, teacher=teacher).join(rows, ["task", "teacher", "student", "method"])
+        if alone.is_empty() or chosen.is_empty():
+            continue
+        slow, fast = alone.row(0, named=True), chosen.row(0, named=True)
+        sentences.append(
+            f"{task}: {fast['student']} answers in {fast['milliseconds']:.1f} ms on one CPU thread, "
+            f"{ratio(slow['milliseconds'] / fast['milliseconds'])} as fast as {teacher} "
+            f"({slow['milliseconds']:.1f} ms), and keeps {percent(fast['retention'])} % of its score, trained with "
+            f"{fast['method']}."
+        )
+    return sentences
+
+
+def behaviour(table: pl.DataFrame, scores: pl.DataFrame) -> list[str]:
+    """Of every task whether distilled students agree more with their teacher, and whether rightly."""
+    best = best_students(scores)
+    sentences = []
+    known = table.drop_nulls("agreement")
+    for (task, teacher), rows in known.group_by("task", "teacher", maintain_order=True):
+        own = rows.filter(student=best[str(task)])
+        distilled = own.filter(pl.col("method") != REFERENCE)
+        plainly = own.filter(method=REFERENCE)
+        if distilled.is_empty() or plainly.is_empty():
+            continue
+        means = distilled.select(pl.mean("agreement", "disputed_score", "disputed_plain")).row(0, named=True)
+        sentences.append(
+            f"{task}: distilled {best[str(task)]} agrees with {teacher} on {percent(means['agreement'])} % of the test "
+            f"examples, the mean over methods, and fine-tuned on {percent(plainly['agreement'][0])} %. Where {teacher} "
+            f"and the fine-tuned one differ, it is right on {share(means['disputed_score'])} % and the fine-tuned one "
+            f"on {share(means['disputed_plain'])} %."
+        )
+    return sentences
+
+
+def _between(ends: Iterable[float]) -> str:
+    low, high = ends
+    return ratio(low) if ratio(low) == ratio(high) else f"{ratio(low)} to {ratio(high)}"

@@ -1,0 +1,172 @@
+"""The study's questions that compare teachers, architectures and costs, as tables; effectiveness is in ``tables``."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations, product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from codekd.analysis.intervals import Scores
+from codekd.analysis.resampled import Group, Resampled
+from codekd.analysis.tables import (
+    NAMES,
+    REFERENCE,
+    Row,
+    Schema,
+    compared,
+    numbers,
+    plain,
+    with_corrected,
+    with_interval,
+)
+
+if TYPE_CHECKING:
+    from codekd.study.job import Job
+
+ALL = "all"
+"""In the place of a method: the mean over all that distil."""
+
+SAME_SIZE = 1.25
+"""Up to this ratio of their parameters, students count as equally large."""
+
+TEACHERS: Schema = {
+    **dict.fromkeys(("task", "method", "teacher", "other"), pl.String),
+    "students": pl.Int64,
+    **numbers("teacher_score", "other_score"),
+    **with_interval("difference"),
+    **numbers("p_value", "p_corrected"),
+}
+ARCHITECTURES: Schema = {
+    **dict.fromkeys(("task", "teacher", "method", "student", "other"), pl.String),
+    "parameters": pl.Int64,
+    **with_interval("difference"),
+    **numbers("p_value", "p_corrected"),
+    **with_interval("gain"),
+    **numbers("gain_p_value", "gain_p_corrected"),
+}
+
+
+def teachers(tasks: Iterable[Resampled]) -> pl.DataFrame:
+    """One row per task, method and pair of teachers: how much better the students of the first are, on average.
+
+    The method ``all`` is the mean over the methods. P-values are corrected for their number within a task.
+    """
+    rows: list[Row] = []
+    for task in tasks:
+        of_task: list[Row] = []
+        names = [name for name, _ in task.panels if name in task.task.teachers]
+        for first, second in combinations(names, 2):
+            pairs = [(one, (second, *one[1:])) for one in task.groups if one[0] == first]
+            pairs = [pair for pair in pairs if pair[1] in task.groups]
+            for method in (ALL, *dict.fromkeys(pair[0][2] for pair in pairs)):
+                chosen = [pair for pair in pairs if _counts(pair[0][2], method)]
+                if chosen:
+                    of_task.append(
+                        {"task": task.task.name, "method": method, "teacher": first, "other": second}
+                        | {"students": len({one[1] for one, _ in chosen})}
+                        | {"teacher_score": task.task.score(task.task.teachers[first])}
+                        | {"other_score": task.task.score(task.task.teachers[second])}
+                        | compared(*_mean_difference(task, chosen))
+                    )
+        rows += with_corrected(of_task)
+    return pl.DataFrame(rows, TEACHERS)
+
+
+def architectures(tasks: Iterable[Resampled], recurrent: Mapping[str, bool]) -> pl.DataFrame:
+    """One row per task, teacher, method and pair of equally large students, of which the first is a transformer.
+
+    Teachers are transformers: the first is built like its teacher, and the other, a recurrent network, is not.
+    ``difference`` is how much better the first is, and ``gain`` how much more it gains from the method over plain
+    fine-tuning. P-values are corrected for their number within a task and teacher.
+    """
+    rows: list[Row] = []
+    for task in tasks:
+        for teacher, groups in task.panels:
+            own: list[Row] = []
+            for (student, other), pairs in _equally_large(task, groups, recurrent).items():
+                for method in (ALL, *dict.fromkeys(first[2] for first, _ in pairs)):
+                    chosen = [pair for pair in pairs if _counts(pair[0][2], method)]
+                    if not chosen:
+                        continue
+                    score, drawn = _mean_difference(task, chosen)
+                    row: Row = {"task": task.task.name, "teacher": teacher, "method": method, "student": student}
+                    row |= {"other": other, "parameters": _parameters(task, chosen[0][0])}
+                    own.append(row | compared(score, drawn))
+                    plainly = [(plain(first), plain(second)) for first, second in chosen]
+                    if method != REFERENCE and all(one in task.groups for pair in plainly for one in pair):
+                        plain_score, plain_drawn = _mean_difference(task, plainly)
+                        own[-1] |= compared(score - plain_score, drawn - plain_drawn, "gain", "gain_p_value")
+            rows += with_corrected(with_corrected(own), "gain_p_value", "gain_p_corrected")
+    return pl.DataFrame(rows, ARCHITECTURES)
+
+
+def costs(scores: pl.DataFrame, tasks: Iterable[Resampled], job: "Job") -> pl.DataFrame:
+    """What it took to train every student, beside what it would take with the teacher in every step.
+
+    ``relative`` and ``per_example`` are multiples of plain fine-tuning's seconds, in total and per example seen;
+    ``online_seconds`` adds to the seconds of training those in which the capture's teacher reads as many examples, an
+    estimate. ``joules`` are all that the machine used meanwhile. The teacher's own training and capture are paid once.
+    """
+    paid = []
+    for task in tasks:
+        for teacher, run in task.task.teachers.items():
+            seconds, per_example = _captured(job.parents.get(f"signals/{task.task.name}/{teacher}/logits"))
+            paid.append((task.task.name, teacher, run.metrics.get("train_seconds"), seconds, per_example))
+    names: Schema = dict.fromkeys(("task", "teacher"), pl.String)
+    once = pl.DataFrame(paid, names | numbers("teacher_seconds", "capture_seconds", "read"), orient="row")
+    plainly = scores.filter(method=REFERENCE).select("task", "teacher", "student", plain_joules="joules")
+    distils = pl.col("method") != REFERENCE
+    found = scores.join(once, ["task", "teacher"], "left", maintain_order="left").join(
+        plainly, ["task", "teacher", "student"], "left", maintain_order="left"
+    )
+    return found.select(
+        *NAMES,
+        "seconds",
+        relative="relative_seconds",
+        per_example="relative_seconds_per_example",
+        online_seconds=pl.when(distils).then(pl.col("seconds") + pl.col("examples_seen") * pl.col("read")),
+        joules="joules",
+        relative_joules=pl.col("joules") / pl.col("plain_joules"),
+        teacher_seconds="teacher_seconds",
+        capture_seconds="capture_seconds",
+    ).with_columns(online_relative=pl.col("online_seconds") * pl.col("relative") / pl.col("seconds"))
+
+
+def _mean_difference(task: Resampled, pairs: Sequence[tuple[Group, Group]]) -> tuple[float, Scores]:
+    """How much better the first of the pairs are on average, as observed and in every resample."""
+    observed = np.mean([task.score(first) - task.score(second) for first, second in pairs])
+    drawn = np.mean([task.students[first] - task.students[second] for first, second in pairs], axis=0)
+    return float(observed), drawn
+
+
+def _counts(method: str, asked: str) -> bool:
+    return method == asked or (asked == ALL and method != REFERENCE)
+
+
+def _equally_large(
+    task: Resampled, groups: Sequence[Group], recurrent: Mapping[str, bool]
+) -> dict[tuple[str, str], list[tuple[Group, Group]]]:
+    """Transformers beside recurrent networks of their size that were trained with the same methods."""
+    found: dict[tuple[str, str], list[tuple[Group, Group]]] = {}
+    for first, second in product(groups, groups):
+        sizes = _parameters(task, first), _parameters(task, second)
+        if recurrent[first[1]] or not recurrent[second[1]] or max(sizes) > SAME_SIZE * min(sizes):
+            continue
+        if first[2] == second[2]:
+            found.setdefault((first[1], second[1]), []).append((first, second))
+    return found
+
+
+def _parameters(task: Resampled, group: Group) -> int:
+    return task.groups[group][0].run.metrics["parameters"]
+
+
+def _captured(folder: Path | None) -> tuple[float, float] | tuple[None, None]:
+    """Seconds of a capture, in all and per example."""
+    if folder is None:
+        return None, None
+    seconds = json.loads((folder / "manifest.json").read_text())["seconds"]
+    return seconds, seconds / pl.scan_parquet(folder / "*.parquet").select(pl.len()).collect().item()

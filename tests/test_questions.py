@@ -1,0 +1,105 @@
+"""The tables that answer the paper's questions, against the same numbers taken from the cells by hand."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from synthetic_study import TASKS, write_study
+from test_report import EXCEPTION, make, table, text_of
+
+from codekd.study.job import Job
+
+STUDENTS = {"roberta-1.5m": 1_410_000, "bigru-1.5m": 1_530_000, "bigru-7m": 7_060_000}
+
+
+@pytest.fixture(scope="module")
+def two_teachers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, Path]:
+    root = tmp_path_factory.mktemp("results")
+    job = write_study(root, EXCEPTION, teachers=("minilm", "coder"), students=STUDENTS)
+    return job, make(job, root)
+
+
+def mean(folder: Path, **cell: str) -> float:
+    return float(table(folder, "cells").filter(**cell)["test_accuracy"].mean())  # type: ignore[arg-type]
+
+
+def test_a_teacher_is_compared_by_its_students(two_teachers: tuple[Job, Path]) -> None:
+    _, folder = two_teachers
+    rows = table(folder, "teachers")
+    assert rows["method"].to_list() == ["all", "kd", "ckd"]
+    for method, counted in (("kd", ["kd"]), ("all", ["kd", "ckd"])):
+        row = rows.filter(method=method).row(0, named=True)
+        each = [
+            mean(folder, teacher="minilm", student=student, method=one)
+            - mean(folder, teacher="coder", student=student, method=one)
+            for student in STUDENTS
+            for one in counted
+        ]
+        assert row["difference"] == pytest.approx(np.mean(each))
+        assert row["difference_low"] < row["difference"] < row["difference_high"]
+        assert row["p_corrected"] >= row["p_value"]
+    teachers = table(folder, "references").filter(kind="teacher")["score"].to_list()
+    assert list(rows.select("teacher_score", "other_score").row(0)) == teachers
+    assert "exception: students of minilm are" in text_of(folder)
+
+
+def test_architectures_of_one_size_are_compared_in_score_and_in_gain(two_teachers: tuple[Job, Path]) -> None:
+    _, folder = two_teachers
+    rows = table(folder, "architectures").filter(teacher="coder")
+    assert set(rows.select("student", "other").rows()) == {("roberta-1.5m", "bigru-1.5m")}
+
+    def difference(method: str) -> float:
+        teacher = "none" if method == "ft" else "coder"
+        first, second = (mean(folder, teacher=teacher, student=one, method=method) for one in list(STUDENTS)[:2])
+        return first - second
+
+    plain, kd, ckd = map(difference, ("ft", "kd", "ckd"))
+    found = {row["method"]: row for row in rows.iter_rows(named=True)}
+    assert found["ft"]["difference"] == pytest.approx(plain)
+    assert found["ft"]["gain"] is None
+    assert found["kd"]["gain"] == pytest.approx(kd - plain)
+    assert found["all"]["difference"] == pytest.approx((kd + ckd) / 2)
+    assert found["all"]["gain"] == pytest.approx((kd + ckd) / 2 - plain)
+    assert found["all"]["gain_p_corrected"] >= found["all"]["gain_p_value"]
+
+
+def test_the_teacher_online_costs_what_its_capture_took_an_example(tmp_path: Path) -> None:
+    job = write_study(tmp_path, EXCEPTION)
+    for role, folder in job.parents.items():
+        if role.startswith("students/"):
+            metrics = json.loads((folder / "metrics.json").read_text())
+            joules = 5e3 if "/ft/" in role else 7e3
+            (folder / "metrics.json").write_text(json.dumps(metrics | {"joules": joules}))
+    captured = tmp_path / "signals" / "exception" / "minilm" / "logits-0123456789ab"
+    captured.mkdir(parents=True)
+    for split, count in (("train", 60), ("test", 20)):
+        pl.DataFrame({"id": range(count)}).write_parquet(captured / f"{split}-00000.parquet")
+    (captured / "manifest.json").write_text(json.dumps({"identity": "0123456789ab", "seconds": 4.0}))
+    job.parents["signals/exception/minilm/logits"] = captured  # type: ignore[index]
+    folder = make(job, tmp_path)
+    row = table(folder, "costs").filter(student="bigru-1.5m", method="kd").row(0, named=True)
+    score = table(folder, "scores").filter(student="bigru-1.5m", method="kd").row(0, named=True)
+    assert row["online_seconds"] == pytest.approx(score["seconds"] + 54_000 * 4.0 / 80)
+    assert row["online_relative"] == pytest.approx(row["online_seconds"] * row["relative"] / row["seconds"])
+    assert row["relative_joules"] == pytest.approx(1.4)
+    assert row["capture_seconds"] == 4.0
+    assert "In energy it is 1.40×" in text_of(folder)
+    assert table(folder, "costs").filter(method="ft")["online_seconds"].null_count() == 2
+
+
+def test_published_scores_stand_beside_those_on_the_same_data(tmp_path: Path) -> None:
+    tasks = {"defects": TASKS["defect"] | {"kind": "devign"}, "exception": TASKS["exception"]}
+    students = {"roberta-7m": 7_060_000, "mine": 7_000_000}
+    folder = make(write_study(tmp_path, tasks, teachers=("unixcoder", "other"), students=students), tmp_path)
+    rows = table(folder, "published")
+    found = {(row["task"], row["student"], row["method"]): row["published"] for row in rows.iter_rows(named=True)}
+    assert found == {
+        ("defects", "roberta-7m", "ft"): pytest.approx(0.6065),
+        ("defects", "roberta-7m", "kd"): pytest.approx(0.6326),
+        ("defects", "roberta-7m", "ckd"): pytest.approx(0.6344),
+        ("defects", "", "teacher"): pytest.approx(0.6523),
+    }
+    assert set(rows["teacher"]) == {"unixcoder"}
+    assert "read off a figure" in text_of(folder)
