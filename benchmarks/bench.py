@@ -6,6 +6,7 @@ Needs neither Snakemake nor downloads. Results are kept by device in ``results.j
 import importlib
 import json
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -64,6 +65,7 @@ def main(
         "capture": capture_memory,
         "loading": loading,
         "pairs": pairs,
+        "report": report_of_a_large_study,
     }
     torch.set_num_threads(1)
     kept = json.loads(results.read_text()) if results.exists() else {}
@@ -280,6 +282,47 @@ def _stage(entry: str, folder: Path, spec: Row, parents: dict[str, Path]) -> Row
     seconds = _seconds(importlib.import_module(entry).run, job, folder)
     size = sum(path.stat().st_size for path in folder.rglob("*.parquet"))
     return {"seconds": round(seconds), "peak_megabytes": _peak_megabytes(), "megabytes": round(size / 1e6)}
+
+
+def report_of_a_large_study(folder: Path) -> list[Row]:
+    """Seconds that the report of the paper's grid takes, with made-up predictions, its size, and those until it is open."""
+    sys.path.append(str(Path(__file__).parents[1] / "tests"))
+    return [_in_new_process(_report, folder)]
+
+
+def _report(folder: Path) -> Row:
+    from synthetic_study import write_study
+    from test_browser import BROWSER, DRIVER, new_browser, open_page
+
+    from codekd.analysis import report
+
+    sizes = {"124m": 124e6, "30m": 30e6, "7m": 7e6, "1.5m": 1.5e6, "0.6m": 0.6e6}
+    students = {f"roberta-{name}": int(size) for name, size in sizes.items()}
+    students |= {f"bigru-{name}": int(sizes[name]) for name in ("30m", "7m", "1.5m")}
+    teachers = ("unixcoder", "modernbert")
+    results = folder / "large"
+    shutil.rmtree(results, ignore_errors=True)
+    results.mkdir()
+    job = write_study(
+        results,
+        teachers=teachers,
+        students=students,
+        methods={"ft": 0.0, "kd": 0.02, "dist": 0.025, "pkd": 0.03, "ckd": 0.04},
+        seeds=(1, 2, 3, 4, 5),
+        examples=2_732,
+        milliseconds={name: 2 + size**0.5 / 200 for name, size in students.items()} | dict.fromkeys(teachers, 100.0),
+    )
+    out = results / "report" / "large-0123456789ab"
+    out.mkdir(parents=True)
+    seconds = _seconds(report.run, job, out)
+    page = out / "index.html"
+    row = {"trainings": len(job.spec["cells"]), "seconds": round(seconds, 1)}
+    row["megabytes"] = round(page.stat().st_size / 1e6, 2)
+    if BROWSER and DRIVER:
+        browser = new_browser()
+        row["seconds_to_open"] = round(_seconds(open_page, browser, page), 2)
+        browser.quit()
+    return row
 
 
 def _in_new_process(function: Callable[..., Row], *arguments: Any) -> Row:

@@ -27,8 +27,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make(write_study(root, EXCEPTION, milliseconds=milliseconds), root) / "index.html"
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Chrome]:
+def new_browser() -> Chrome:
     options = ChromeOptions()
     options.binary_location = BROWSER
     for switch in (
@@ -40,7 +39,18 @@ def browser() -> Iterator[Chrome]:
     ):
         options.add_argument(f"--{switch}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = Chrome(options, ChromeService(DRIVER))
+    return Chrome(options, ChromeService(DRIVER))
+
+
+def open_page(browser: Chrome, page: Path) -> None:
+    """Until its table is there."""
+    browser.get(page.as_uri())
+    WebDriverWait(browser, 20, 0.05).until(lambda driver: driver.find_elements(By.ID, "cells_wrapper"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Chrome]:
+    driver = new_browser()
     yield driver
     driver.quit()
 
@@ -48,8 +58,7 @@ def browser() -> Iterator[Chrome]:
 @pytest.fixture
 def opened(browser: Chrome, page: Path) -> Chrome:
     browser.set_window_size(1300, 1000)
-    browser.get(page.as_uri())
-    WebDriverWait(browser, 20).until(lambda driver: driver.find_elements(By.ID, "cells_wrapper"))
+    open_page(browser, page)
     return browser
 
 

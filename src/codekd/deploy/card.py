@@ -58,7 +58,7 @@ def describe(job: "Job", folder: Path, summary: dict[str, Any]) -> None:
         template_path=str(TEMPLATE),
         task=task,
         teacher=teacher,
-        student=dict(zip(("name", "method", "seed"), of_student, strict=True)),
+        student=dict(zip(("name", "method", "seed"), of_student, strict=False)),  # a teacher has none
         classes=classes,
         spec=job.spec,
         summary=summary,
