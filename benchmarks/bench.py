@@ -285,7 +285,7 @@ def _stage(entry: str, folder: Path, spec: Row, parents: dict[str, Path]) -> Row
 
 
 def report_of_a_large_study(folder: Path) -> list[Row]:
-    """Seconds that the report of the paper's grid takes, with made-up predictions, its size, and those until it is open."""
+    """Seconds that the report of the paper's grid takes, on made-up predictions, its size, and seconds to open it."""
     sys.path.append(str(Path(__file__).parents[1] / "tests"))
     return [_in_new_process(_report, folder)]
 

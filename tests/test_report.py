@@ -215,8 +215,8 @@ def test_the_page_states_the_findings_with_intervals(study):
         text,
     )
     assert re.search(
-        r"exception: better than ft ckd \+5\.0 \[\+[\d.]+, \+[\d.]+\]; "
-        r"not distinguishable from ft kd \+2\.8 \[−[\d.]+, \+[\d.]+\]",
+        r"exception: better than ft ckd \(\+5\.0 \[\+[\d.]+, \+[\d.]+\] points\); "
+        r"not distinguishable from ft at this size: kd\.",
         text,
     )
     assert "What is missing" not in text

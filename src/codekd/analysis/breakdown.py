@@ -11,20 +11,19 @@ from codekd.analysis.behaviour import Likeness, brier, calibration_error, likene
 from codekd.analysis.intervals import f1
 from codekd.analysis.resampled import Group, Resampled
 from codekd.analysis.results import Run, Task
-from codekd.analysis.tables import NAMES, TEACHER, Row, Schema, numbers, plain
+from codekd.analysis.tables import NAMED, NAMES, TEACHER, Row, Schema, numbers, plain
 
 LENGTHS = 4
 
-_NAMES: Schema = dict.fromkeys(NAMES, pl.String)
 BEHAVIOUR: Schema = {
-    **_NAMES,
+    **NAMED,
     **numbers(*(field.name for field in fields(Likeness)), "calibration_error", "brier"),
     **numbers("disputed", "disputed_score", "disputed_plain", "disputed_teacher"),
 }
-RELIABILITY: Schema = {**_NAMES, **numbers("edge", "confidence", "accuracy", "share")}
-CLASSES: Schema = {**_NAMES, "class": pl.String, "examples": pl.Int64, **numbers("recall", "f1")}
+RELIABILITY: Schema = {**NAMED, **numbers("edge", "confidence", "accuracy", "share")}
+CLASSES: Schema = {**NAMED, "class": pl.String, "examples": pl.Int64, **numbers("recall", "f1")}
 LENGTHS_OF_CODE: Schema = {
-    **_NAMES,
+    **NAMED,
     **dict.fromkeys(("from_characters", "to_characters", "examples"), pl.Int64),
     **numbers("accuracy"),
 }

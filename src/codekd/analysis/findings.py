@@ -41,21 +41,21 @@ def above_floors(references: pl.DataFrame) -> list[str]:
 
 
 def headlines(methods: pl.DataFrame) -> list[str]:
-    """Of every task and teacher one sentence: which methods are better or worse than plain fine-tuning."""
+    """Of every task and teacher which methods are better or worse than plain fine-tuning, on average over students."""
     several = methods["teacher"].n_unique() > 1
-    better, worse, unsure = (
-        f"better than {REFERENCE}",
-        f"worse than {REFERENCE}",
-        f"not distinguishable from {REFERENCE}",
-    )
+    better, worse = f"better than {REFERENCE}", f"worse than {REFERENCE}"
+    unsure = f"not distinguishable from {REFERENCE} at this size:"
     sentences = []
     for (task, teacher), rows in methods.group_by("task", "teacher", maintain_order=True):
         sides: dict[str, list[str]] = {better: [], worse: [], unsure: []}
         for row in rows.sort("difference", descending=True).iter_rows(named=True):
-            side = unsure if not distinguishable(row) else better if row["difference"] > 0 else worse
-            sides[side].append(f"{row['method']} {estimate(row, 'difference', points)}")
+            if distinguishable(row):
+                side = better if row["difference"] > 0 else worse
+                sides[side].append(f"{row['method']} ({estimate(row, 'difference', points)} points)")
+            else:
+                sides[unsure].append(row["method"])
         told = "; ".join(f"{side} {', '.join(names)}" for side, names in sides.items() if names)
-        sentences.append(f"{task}{f', teacher {teacher}' if several else ''}: {told} (points, mean over students).")
+        sentences.append(f"{task}{f', teacher {teacher}' if several else ''}: {told}.")
     return sentences
 
 

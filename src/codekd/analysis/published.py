@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from codekd.analysis.tables import NAMES, TEACHER, Schema, numbers, with_interval
+from codekd.analysis.tables import NAMED, NAMES, TEACHER, Schema, numbers, with_interval
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
@@ -14,7 +14,7 @@ TEACHER_OF_PAPER = "unixcoder"
 """With the other teacher, ModernBERT, single numbers were not published in a form that can be read."""
 
 PUBLISHED: Schema = {
-    **dict.fromkeys(NAMES, pl.String),
+    **NAMED,
     "metric": pl.String,
     **with_interval("score"),
     **numbers("published"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from codekd.analysis.tables import NAMES, TEACHER, Row, Schema, numbers
+from codekd.analysis.tables import NAMED, NAMES, TEACHER, Row, Schema, numbers
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
@@ -19,7 +19,7 @@ INFERENCE: Schema = {
     **numbers("flops", "tokens"),
 }
 PARETO: Schema = {
-    **dict.fromkeys(NAMES, pl.String),
+    **NAMED,
     "metric": pl.String,
     **numbers("score", "milliseconds", "megabytes"),
     **dict.fromkeys(("on_front", "on_front_of_size"), pl.Boolean),

@@ -34,9 +34,9 @@ def with_interval(name: str) -> Schema:
     return numbers(name, f"{name}_low", f"{name}_high")
 
 
-_NAMES: Schema = dict.fromkeys(NAMES, pl.String)
+NAMED: Schema = dict.fromkeys(NAMES, pl.String)
 SCORES: Schema = {
-    **_NAMES,
+    **NAMED,
     "metric": pl.String,
     "seeds": pl.Int64,
     **with_interval("score"),
@@ -67,7 +67,7 @@ REFERENCES: Schema = {
     **with_interval("score"),
     **with_interval("above_floor"),
 }
-TYPES: Schema = {**_NAMES, "type": pl.String, "examples": pl.Int64, **numbers("recall", "f1")}
+TYPES: Schema = {**NAMED, "type": pl.String, "examples": pl.Int64, **numbers("recall", "f1")}
 
 
 def cells(tasks: Iterable[Task]) -> pl.DataFrame:
