@@ -26,6 +26,7 @@ import typer
 from workspace import BASE, MINILM, Workspace, pair_stages, write_pairs
 
 from codekd.data.batches import Encoded, load_encoded, load_units, shards, training_batches
+from codekd.deploy.export import convert
 from codekd.methods import ckd
 from codekd.models.device import Device, choose_device
 from codekd.models.encoder import EncoderForSequenceClassification
@@ -47,6 +48,7 @@ EXAMPLES, FEW, FEWEST = 10_000, 1_000, 200
 SIGNALS = (logits.Config(), pooled.Config(), relations.Config(layers=2), structure.Config(layers=2))
 """All that a student of two layers may read."""
 
+SERVED = ("roberta-0.6m", "roberta-1.5m", "roberta-7m", "roberta-30m", "bigru-1.5m", "bigru-7m", "bigru-30m")
 TEACHER_EVERY = 4
 RESULTS = Path(__file__).with_name("results.json")
 Row = dict[str, Any]
@@ -64,6 +66,7 @@ def main(
         "relations": relations_against_states,
         "capture": capture_memory,
         "loading": loading,
+        "serving": serving,
         "pairs": pairs,
         "report": report_of_a_large_study,
     }
@@ -256,6 +259,25 @@ def _load(folder: Path, method: str) -> Row:
     return {"student": "bigru-1.5m", "method": method, "examples": EXAMPLES, "seconds": round(seconds, 2)} | {
         "megabytes": added
     }
+
+
+def serving(folder: Path) -> list[Row]:
+    """Milliseconds for one example on one thread in PyTorch, ONNX and eight bits, and how far the logits are off."""
+    space = Workspace(folder, FEWEST)
+    teacher = space.teacher(MINILM)
+    models = {"minilm": (EncoderForSequenceClassification.from_pretrained(teacher["teacher"]), teacher["encoded"])}
+    for student in SERVED:
+        job, _ = space.student(student, "ft")
+        models[student] = prepare(job)[0], job.parents["encoded"]
+    found: list[Row] = []
+    for name, (model, encoded) in models.items():
+        with tempfile.TemporaryDirectory() as out:
+            measured = convert(model.eval(), load_encoded(encoded, ["valid"]), Path(out))
+        times = measured.pop("milliseconds")
+        row = {"model": name, **times} | {f"{key}_ratio": round(times[key] / times["pytorch"], 3) for key in times}
+        found.append(row | {key: measured[key] for key in ("largest_difference", "int8_agreement")})
+        print(f"  serving: {name}", flush=True)
+    return found
 
 
 def pairs(folder: Path) -> list[Row]:

@@ -88,19 +88,11 @@ def export(cell: Cell, out: Path) -> dict[str, Any]:
     Raises:
         CodekdError: ONNX is not installed, or gives other logits than PyTorch.
     """
-    try:
-        import onnxruntime  # noqa: F401
-    except ImportError:
-        raise CodekdError("export needs onnx, onnxscript and onnxruntime: pip install 'codekd[deploy]'") from None
-    model = cell.model()
-    data = load_encoded(cell.encoded, ["valid"])
-    rows = spread(data, EXAMPLES)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out) as temporary:
         work = Path(temporary)
         copy_tokenizer(cell.encoded, work)
-        _write_onnx(model, data.batch(rows[-4:], torch.device("cpu")), work / MODEL)
-        measured = _measured(model, data, rows, work)
+        measured = convert(cell.model(), load_encoded(cell.encoded, ["valid"]), work)
         reads = {key: cell.spec[key] for key in ("classes", "columns", "has_hole", "max_length", "prefix")}
         about = {"cell": cell.name, "identity": cell.manifest["identity"], "kind": cell.kind, **reads}
         about |= {"measured": measured}
@@ -109,6 +101,20 @@ def export(cell: Cell, out: Path) -> dict[str, Any]:
         for path in work.iterdir():
             path.replace(out / path.name)
     return measured
+
+
+def convert(model: PreTrainedModel, data: Encoded, out: Path) -> dict[str, Any]:
+    """Write a model into a folder as ``model.onnx``, and as ``model.int8.onnx`` where that is faster here.
+
+    Returns and raises what :func:`export` does.
+    """
+    try:
+        import onnxruntime  # noqa: F401
+    except ImportError:
+        raise CodekdError("export needs onnx, onnxscript and onnxruntime: pip install 'codekd[deploy]'") from None
+    rows = spread(data, EXAMPLES)
+    _write_onnx(model, data.batch(rows[-4:], torch.device("cpu")), out / MODEL)
+    return _measured(model, data, rows, out)
 
 
 def torch_run(model: PreTrainedModel) -> Run:
