@@ -36,3 +36,30 @@ def test_the_readme_has_the_ratios_that_were_measured():
                 if (row["student"], row["teacher"]) == (student, teacher) and row["method"] in methods
             ]
             assert ratio == " to ".join(dict.fromkeys(f"{end(found):.2f}" for end in (min, max))), (name, student)
+
+
+def test_relations_are_small_and_lose_nothing():
+    for row in RESULTS["relations"]:
+        if row["signal"].startswith("relations"):
+            assert row["times_smaller"] >= {384: 10, 768: 20}[row["width"]]
+            assert row["loss_difference"] < 1e-3
+
+
+def test_the_readme_has_what_else_was_measured():
+    told = " ".join((ROOT / "README.md").read_text().split())
+    relations = {(row["width"], row["signal"].split("-")[1]): row for row in RESULTS["relations"]}
+    [_, capture] = (row for row in RESULTS["capture"] if row["device"] == "cpu")
+    loading = {row["method"]: row for row in RESULTS["loading"] if row["device"] == "cpu"}
+    pairs = [row for row in RESULTS["pairs"] if row["device"] == "cpu"]
+    large, small = relations[768, "lexeme"], relations[384, "lexeme"]
+    for sentence in (
+        f"{large['bytes_per_example'] / 1e3:.1f} kB an example with a teacher of width 768, "
+        f"{large['times_smaller']:.0f} times less than the states of the same four layers in half precision "
+        f"({relations[768, 'token']['times_smaller']:.0f} times between tokens)",
+        f"{small['bytes_per_example'] / 1e3:.1f} kB and {small['times_smaller']:.0f} times less at width 384",
+        f"by {large['loss_difference']:.0e} and {small['loss_difference']:.0e} of itself".replace("e-0", "e-"),
+        f"{capture['examples_per_second']:.0f} functions a second, {100 * capture['forward_share']:.0f} % of the time",
+        *(f"{loading[m]['seconds']:.1f} s and {loading[m]['megabytes']} MB for `{m}`" for m in ("ft", "ast")),
+        f"take {sum(row['seconds'] for row in pairs)} s and {max(row['peak_megabytes'] for row in pairs) / 1e3:.1f} GB",
+    ):
+        assert sentence in told, sentence
