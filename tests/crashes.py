@@ -53,7 +53,7 @@ students:
   bigru-1.5m: {vocabulary_size: 500}
 training: {epochs: 3}
 """
-TIMES = re.compile("seconds|joules|time")
+TIMES = re.compile("seconds|per_second|joules|time")
 STAGE = re.compile(r"-P\s\S*workflow/scripts/|snakemake/scripts/|\.snakemake/scripts/")
 
 

@@ -180,7 +180,7 @@ EDITS = {
     ),
     "the measure of speed": (appended("src/codekd/deploy/speed.py", "\nSMALL = 1e-3\n"), ["inference/*", REPORT]),
     "the report's style": (appended("src/codekd/analysis/style.py", "\nSMALL = 1e-3\n"), [REPORT]),
-    "the report's page": (appended("src/codekd/analysis/report.html.j2", "<p>"), [REPORT]),
+    "the report's page": (appended("src/codekd/analysis/page.html.j2", "<p>"), [REPORT]),
     "the check of signals": (appended("src/codekd/signals/verify.py", "\nSMALL = 1e-3\n"), []),
     "the command line": (appended("src/codekd/cli.py", "\nSMALL = 1e-3\n"), []),
 }

@@ -232,7 +232,7 @@ def test_a_parquet_file_that_is_none_is_named(tmp_path: Path) -> None:
 def test_markup_in_names_and_code_is_text_in_the_report(tmp_path: Path) -> None:
     evil = "<img src=x onerror=alert(1)>{{ 7*7 }}"
     classes = ["<script>alert(1)</script>", "$\\frac{"]
-    tasks = {"defect": {"metric": "accuracy", "classes": classes}}
+    tasks = {"defect": {"kind": "defect", "metric": "accuracy", "classes": classes}}
     job = write_study(tmp_path, tasks, students={evil: 1_500_000}, seeds=(1,), examples=60)
     folder = tmp_path / "report" / "made-up-0123456789ab"
     folder.mkdir(parents=True)

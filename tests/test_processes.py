@@ -12,13 +12,15 @@ from codekd.models.device import Device
 from codekd.models.inference import predict
 from codekd.study.training import Training
 from codekd.training import checkpoint, loop
+from codekd.training.processes import Processes
 
 SETTINGS = Training(epochs=2, learning_rate=5e-3, batch_size=15)
 CPU = Device(torch.device("cpu"), torch.float32)
 
 
-def fit(scratch: Path) -> None:
+def fit(scratch: Path, processes: int = 1) -> None:
     """Train without dropout: processes draw at random each for itself."""
+    assert Processes.current().count == processes
     torch.manual_seed(0)
     architecture = STUDENTS["roberta"].model_copy(update={"dropout": 0.0})
     model = architecture.build(VOCABULARY, 2, "first")
@@ -41,7 +43,7 @@ def test_the_parts_of_a_batch_are_divided_and_their_gradients_added(processes: i
     for name in ("alone", "together"):
         (tmp_path / name).mkdir()
     fit(tmp_path / "alone")
-    debug_launcher(fit, (tmp_path / "together",), num_processes=processes)
+    debug_launcher(fit, (tmp_path / "together", processes), num_processes=processes)
     found = [checkpoint.load(tmp_path / name) for name in ("alone", "together")]
     (alone, history), (together, shared) = (pair for pair in found if pair is not None)
     assert [row["loss"] for row in shared] == pytest.approx([row["loss"] for row in history], rel=1e-4)

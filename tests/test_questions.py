@@ -85,7 +85,7 @@ def test_the_teacher_online_costs_what_its_capture_took_an_example(tmp_path: Pat
     assert row["online_relative"] == pytest.approx(row["online_seconds"] * row["relative"] / row["seconds"])
     assert row["relative_joules"] == pytest.approx(1.4)
     assert row["capture_seconds"] == 4.0
-    assert "In energy it is 1.40×" in text_of(folder)
+    assert "In energy, a whole training takes 1.40× what ft does" in text_of(folder)
     assert table(folder, "costs").filter(method="ft")["online_seconds"].null_count() == 2
 
 

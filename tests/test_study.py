@@ -32,7 +32,7 @@ def study(tmp_path_factory):
 
 
 def test_the_start_says_what_it_will_do_and_the_end_where_the_report_is(study):
-    assert re.search(r"smoke: 75 nodes to make \(.*24 students.*\): about \d+ min", study.log)
+    assert re.search(r"smoke: 66 nodes to make \(.*24 students.*\): about \d+ min", study.log)
     [report] = study.folders("report/*")
     assert f"The report: {report.relative_to(study.folder)}/index.html" in study.log
 
@@ -109,7 +109,7 @@ def test_no_package_and_no_example_is_in_two_splits(study):
 def test_the_report_is_one_page_that_holds_tables_and_figures(study):
     [report] = study.folders("report/*")
     page = (report / "index.html").read_text()
-    assert page.split('id="datatables"')[0].count("<svg") == len(FIGURES)
+    assert page.split('id="datatables"')[0].count("<svg") == len(FIGURES) - 1, "no times of inference were measured"
     assert "roberta-1.5m" in page
     assert not re.search(r'(src|href)="https?://', page)
     assert len(pl.read_csv(report / "tables/cells.csv")) == 24

@@ -20,7 +20,6 @@ from codekd.analysis.tables import TEACHER
 
 Row = dict[str, Any]
 NOTHING = "–"
-TEMPLATE = Path(__file__).parent / "template"
 
 
 @dataclass(frozen=True)
@@ -160,10 +159,10 @@ def render(
         made: the study's tables.
         figures: its figures as SVG.
         best: of every task the student that tables of classes and lengths are shown for.
-        content: what else ``template/page.html.j2`` asks for.
+        content: what else ``page.html.j2`` asks for.
     """
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATE),
+        loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

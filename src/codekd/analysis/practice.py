@@ -28,7 +28,8 @@ def training(costs: pl.DataFrame) -> list[str]:
         )
     joules = compared.drop_nulls("relative_joules")
     if len(joules):
-        sentences.append(f"In energy it is {ratio(float(joules['relative_joules'].median()))}, the median of all.")  # type: ignore[arg-type]
+        middle = float(joules["relative_joules"].median())  # type: ignore[arg-type]
+        sentences.append(f"In energy, a whole training takes {ratio(middle)} what {REFERENCE} does, the median of all.")
     return sentences
 
 

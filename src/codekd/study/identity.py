@@ -112,7 +112,7 @@ def _walk_runtime(node: ast.AST) -> Iterator[ast.AST]:
 
 @cache
 def _source_digest(module: str) -> str:
-    """Digest of a module's syntax tree and of the files that carry its name (``report.html.j2`` of ``report.py``)."""
+    """Digest of a module's syntax tree and of the files that carry its name (``page.html.j2`` of ``page.py``)."""
     path = _path(module)
     assert path is not None
     beside = sorted(other for other in path.parent.glob(f"{path.stem}.*") if other != path)

@@ -4,9 +4,13 @@ import os
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
 
 
 @dataclass(frozen=True)
@@ -21,9 +25,7 @@ class Processes:
         """As the launcher set it; a process that was not launched is alone."""
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls(0, 1)
-        from accelerate import PartialState
-
-        state = PartialState()
+        state = _state()
         return cls(state.process_index, state.num_processes)
 
     @property
@@ -50,9 +52,14 @@ class Processes:
     def wait(self) -> None:
         """Until all processes are here."""
         if self.count > 1:
-            from accelerate import PartialState
+            _state().wait_for_everyone()
 
-            PartialState().wait_for_everyone()
+
+def _state() -> "PartialState":
+    from accelerate import PartialState
+
+    # Where there is no GPU it takes every process for the only one, unless it is told.
+    return PartialState(cpu=not torch.cuda.is_available())
 
 
 def launch(function: Callable[[], object], count: int) -> None:
