@@ -34,7 +34,9 @@ STARTED = time.time()
 ENVIRONMENT = "../../envs/environment.yaml"
 
 # What jobs inherit: the interpreter that runs Snakemake (an environment made by --sdm comes before it), the source of this
-# checkout, and no threads or bars that libraries start on their own.
+# checkout, no threads or bars that libraries start on their own, and no kernels kept for every length of a batch, which
+# take more memory than time to make.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
 os.environ |= {
     "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
     "PYTHONPATH": str(Path(workflow.basedir) / "src"),

@@ -1,15 +1,14 @@
 """Stage ``signals``: run a teacher once over every split and keep what methods read of it."""
 
-import ctypes
 import importlib
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codekd.data.batches import shards
 from codekd.data.rows import Captured
 from codekd.data.splits import SPLITS
+from codekd.memory import return_memory
 from codekd.progress import track
 from codekd.signals.base import parse
 from codekd.signals.format import shard_name, write_shard
@@ -48,16 +47,10 @@ def run(jobs: "Sequence[Job]", folders: Sequence[Path]) -> list[dict[str, Any]]:
         for capture, rows in zip(missing, signals, strict=True):
             capture.write(split, shard, data.ids, rows)
         del data, signals
-        _return_memory()
+        return_memory()
     for capture in captures:
         capture.finish()
     return [teacher.device.describe() for _ in captures]
-
-
-def _return_memory() -> None:
-    """Hand back what the C library keeps of a shard in pieces of all sizes: memory would grow with the data."""
-    with suppress(AttributeError, OSError, TypeError):  # there is no such function but in glibc
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 class _Capture:

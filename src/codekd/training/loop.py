@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from codekd.data.batches import Batch, Encoded, Rows, training_batches
 from codekd.errors import CodekdError
+from codekd.memory import return_memory
 from codekd.models.device import Device, set_training_attention
 from codekd.models.head import ClassifierOutput
 from codekd.models.vocabulary import Vocabulary
@@ -24,6 +25,7 @@ from codekd.training.energy import Meter
 from codekd.training.processes import Processes
 
 log = logging.getLogger("codekd")
+RETURN_EVERY = 100
 
 VALID = "valid_"
 """Begins the names of validation scores in a history."""
@@ -113,6 +115,8 @@ def fit(
                 )
             total += value * len(rows)
             joules = meter.joules()
+            if index % RETURN_EVERY == 0:
+                return_memory()
         seconds = time.perf_counter() - started
 
         row = {"epoch": epoch + 1, "loss": total / len(train), "seconds": seconds, "joules": joules}
