@@ -27,6 +27,7 @@ from workspace import BASE, MINILM, Workspace, pair_stages, write_pairs
 
 from codekd.data.batches import Encoded, load_encoded, load_units, shards, training_batches
 from codekd.deploy.export import convert
+from codekd.deploy.speed import memory
 from codekd.methods import ckd
 from codekd.models.device import Device, choose_device
 from codekd.models.encoder import EncoderForSequenceClassification
@@ -354,8 +355,7 @@ def _in_new_process(function: Callable[..., Row], *arguments: Any) -> Row:
 
 def _peak_megabytes() -> int:
     # Not ru_maxrss, which a process has from the one that started it.
-    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return round(int(peak.split()[1]) / 1024)
+    return round(memory("VmHWM") / 1024**2)
 
 
 def _seconds(work: Callable[..., Any], *arguments: Any) -> float:

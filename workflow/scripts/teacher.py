@@ -7,8 +7,7 @@ from codekd.training import asked, teacher
 
 def run(job, folder):
     """Run what the kind of teacher asks for."""
-    trained = "pretrained" in job.parents and "signals/logits" not in job.parents
-    return (with_card(teacher.run) if trained else asked.run)(job, folder)
+    return (asked.run if "signals/logits" in job.parents else with_card(teacher.run))(job, folder)
 
 
 if __name__ == "__main__":

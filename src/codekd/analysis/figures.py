@@ -1,6 +1,6 @@
-"""The figures of a report, drawn from its table of scores (``codekd.analysis.tables.scores``).
+"""The figures of a report, drawn from its tables.
 
-Every figure has one panel a task, and one row of panels a teacher, that of the methods one a teacher and student.
+Every figure has one panel a task, and one row of panels a teacher, that of what serving costs two.
 """
 
 import math
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sklearn.isotonic import IsotonicRegression
 
 from codekd.analysis import style
-from codekd.analysis.numbers import METRIC_NAMES, percent, size
+from codekd.analysis.numbers import metric_name, percent, size
 from codekd.analysis.style import PAGE, Layout
 from codekd.analysis.tables import REFERENCE, TEACHER
 
@@ -43,10 +43,10 @@ def scores(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
     for axes, rows in panels:
         students = _student_axis(axes, rows)
         for method, own in _by_method(rows):
-            _estimates(axes, own, "score", _lanes(own, students) + _dodge(method, methods))
+            _estimates(axes, own, "score", _lanes(own["student"], students) + _dodge(method, methods))
         axes.margins(x=0.08)
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-        axes.set_xlabel(f"test {METRIC_NAMES.get(rows['metric'][0], rows['metric'][0])}, %")
+        axes.set_xlabel(f"test {metric_name(rows['metric'][0])}, %")
         _marked_line(axes, layout, "teacher", rows["teacher_score"][0], "-", line=1)
         _marked_line(axes, layout, "n-gram floor", rows["floor"][0], (0, (4, 2)), line=0)
     _legend(figure, layout, methods)
@@ -63,7 +63,9 @@ def retention(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
     for axes, rows in panels:
         lanes, width = _parameter_axis(axes, rows)
         for method, own in _by_method(rows):
-            _estimates(axes, own, "retention", _lanes(own, lanes) + width * _dodge(method, methods), upright=True)
+            _estimates(
+                axes, own, "retention", _lanes(own["student"], lanes) + width * _dodge(method, methods), upright=True
+            )
         axes.axhline(100, color=style.INK, linewidth=1)
         axes.set_ylabel("share of teacher's score, %")
         axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
@@ -103,7 +105,7 @@ def time(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
     for axes, rows in panels:
         students = _student_axis(axes, rows)
         for method, own in _by_method(rows):
-            y = _lanes(own, students) + _dodge(method, methods)
+            y = _lanes(own["student"], students) + _dodge(method, methods)
             total, per_example = own["relative_seconds"], own["relative_seconds_per_example"]
             axes.hlines(y, per_example, total, color=style.look(method).colour, linewidth=1)
             _points(axes, total, y, method)
@@ -151,7 +153,7 @@ def agreement(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
     for axes, rows in panels:
         students = _student_axis(axes, rows)
         for method, own in _by_method(rows):
-            _points(axes, 100 * own["agreement"], _lanes(own, students) + _dodge(method, methods), method)
+            _points(axes, 100 * own["agreement"], _lanes(own["student"], students) + _dodge(method, methods), method)
         axes.margins(x=0.08)
         axes.set_xlabel("agreement with the teacher, %")
     _legend(figure, layout, methods)
@@ -166,11 +168,11 @@ def reliability(table: pl.DataFrame, student: Mapping[str, str], layout: Layout 
         (pl.col("student") == "") | (pl.col("student") == pl.col("task").replace_strict(student, default=""))
     )
     methods = [name for name in _in_order(shown, "method") if name != TEACHER]
-    figure, panels = _panels(layout, shown.with_columns(parameters=0), PANEL_HEIGHT + 0.6)
+    figure, panels = _panels(layout, shown, PANEL_HEIGHT + 0.6)
     for axes, rows in panels:
         axes.plot([0, 100], [0, 100], color=style.GRID, linewidth=1, zorder=0)
-        for (method,), line in rows.group_by("method", maintain_order=True):
-            look = style.Look(style.INK, "") if method == TEACHER else style.look(str(method))
+        for method, line in _by_method(rows):
+            look = style.Look(style.INK, "") if method == TEACHER else style.look(method)
             axes.plot(100 * line["confidence"], 100 * line["accuracy"], color=look.colour, marker=look.marker)
         low = 100 * rows["confidence"].to_numpy().min() - 3
         axes.set(xlim=(low, 102), ylim=(min(low, 100 * rows["accuracy"].to_numpy().min() - 3), 102))
@@ -197,13 +199,12 @@ def pareto(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
         told = [f"{value:.3g} {unit}" for value in costs["value"]]
         lanes, _ = _cost_axis(axes, costs["name"], costs["value"], told)
         front = rows.filter("front").sort("value")
-        heights = [100 * score for score in front["score"]]
-        axes.plot([lanes[name] for name in front["name"]], heights, color=style.GRID, linewidth=2.2, zorder=1)
+        axes.plot(_lanes(front["name"], lanes), 100 * front["score"], color=style.GRID, linewidth=2.2, zorder=1)
         for method, own in _by_method(rows):
-            places = [lanes[name] for name in own["name"]]
-            _points(axes, places, 100 * own["score"], method, **(star if method == TEACHER else {}))
+            how = star if method == TEACHER else {}
+            _points(axes, _lanes(own["name"], lanes), 100 * own["score"], method, **how)
         axes.set_xlabel(label)
-        axes.set_ylabel(f"test {METRIC_NAMES.get(rows['metric'][0], rows['metric'][0])}, %")
+        axes.set_ylabel(f"test {metric_name(rows['metric'][0])}, %")
         axes.grid(axis="y")
     _legend(figure, layout, methods, _key("teacher", style.Look(style.INK, "*")))
     return figure
@@ -218,11 +219,12 @@ def _panels(
 ) -> tuple[Figure, Iterator[tuple[Axes, pl.DataFrame]]]:
     """A figure with a panel a task for every combination of ``by``, each of which begins a row, and what is in each.
 
+    A panel is named by its task, and by its teacher where there are several.
     ``letters`` is the length of the longest name on the y axis, by default that of a student.
     """
     tasks, groups = _in_order(table, "task"), list(table.select(by).unique(maintain_order=True).iter_rows(named=True))
-    told = [name for name in by if table[name].n_unique() > 1]
-    titles = [", ".join(group[name] for name in told if name != "against") for group in groups]
+    several = table["teacher"].n_unique() > 1
+    titles = [group["teacher"] if several else "" for group in groups]
     width = max(PANEL_WIDTH + LETTER * (letters or _longest_name(table)), 0.6 + 1.3 * LETTER * max(map(len, titles)))
     across = min(layout.across or len(tasks), len(tasks))
     deep = math.ceil(len(tasks) / across)
@@ -275,8 +277,8 @@ def _by_method(rows: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
         yield str(method), own
 
 
-def _lanes(rows: pl.DataFrame, positions: Mapping[str, float]) -> NDArray[np.float64]:
-    return np.array([positions[student] for student in rows["student"]], dtype=float)
+def _lanes(names: pl.Series, positions: Mapping[str, float]) -> NDArray[np.float64]:
+    return np.array([positions[name] for name in names], dtype=float)
 
 
 def _estimates(axes: Axes, rows: pl.DataFrame, name: str, places: NDArray[np.float64], upright: bool = False) -> None:

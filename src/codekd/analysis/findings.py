@@ -5,12 +5,12 @@ from typing import Any
 
 import polars as pl
 
-from codekd.analysis.numbers import METRIC_NAMES, p, percent, points, size
+from codekd.analysis.numbers import metric_name, p, percent, points, size
 from codekd.analysis.questions import ALL
 from codekd.analysis.resampled import Resampled
 from codekd.analysis.results import Task
 from codekd.analysis.significance import LEVEL
-from codekd.analysis.tables import REFERENCE
+from codekd.analysis.tables import REFERENCE, best_on_validation
 
 Row = dict[str, Any]
 NOT_DISTINGUISHABLE = ", which is not distinguishable at this size"
@@ -61,16 +61,9 @@ def headlines(methods: pl.DataFrame) -> list[str]:
 
 def best_students(scores: pl.DataFrame) -> list[str]:
     """Of every task and teacher the student that is best on the validation split: chosen on test, it would flatter."""
-    ranked = scores.sort("valid_score", descending=True, maintain_order=True)
-    best = ranked.unique(["task", "teacher"], keep="first", maintain_order=True)
     several = scores["task"].n_unique() > 1
     sentences = []
-    for row in (
-        scores.select("task", "teacher")
-        .unique(maintain_order=True)
-        .join(best, ["task", "teacher"], maintain_order="left")
-        .iter_rows(named=True)
-    ):
+    for row in best_on_validation(scores, "task", "teacher").iter_rows(named=True):
         text = _best(row) if row["retention"] is None else _retention(row)
         sentences.append(f"{row['task']}: {text[0].lower()}{text[1:]}" if several else text)
     return sentences
@@ -95,7 +88,7 @@ def architectures(table: pl.DataFrame) -> list[str]:
             f"{estimate(row, 'difference', points)} points against {row['other']} (recurrent){_doubt(row)}"
         )
         if row["gain"] is not None:
-            doubt = _doubt({"p_corrected": row["gain_p_corrected"]})
+            doubt = _doubt(row, "gain_p_corrected")
             text += (
                 f"; from distillation it gains {estimate(row, 'gain', points)} points against that one's gain{doubt}"
             )
@@ -154,7 +147,7 @@ def limits(tasks: Iterable[Resampled]) -> list[str]:
 
 
 def _teacher(row: Row, floor: float | None) -> str:
-    metric = METRIC_NAMES.get(row["metric"], row["metric"])
+    metric = metric_name(row["metric"])
     text = f"{row['task']}: the teacher {row['name']} reaches {estimate(row, 'score', percent)} % {metric}"
     if floor is None:
         return f"{text}."
@@ -174,7 +167,7 @@ def _retention(row: Row) -> str:
 
 
 def _best(row: Row) -> str:
-    metric = METRIC_NAMES.get(row["metric"], row["metric"])
+    metric = metric_name(row["metric"])
     reached = f"{estimate(row, 'score', percent)} % {metric}"
     return (
         f"The best student on the validation split, {row['student']} trained with {row['method']}, reaches {reached}."
@@ -189,13 +182,13 @@ def estimate(row: Row, name: str, write: Callable[[float], str]) -> str:
     return write(value) if low is None else f"{write(value)} [{write(low)}, {write(high)}]"
 
 
-def distinguishable(row: Row) -> bool:
-    """Whether a difference to plain fine-tuning is more than luck, corrected for the number of differences."""
-    return row["p_corrected"] is not None and row["p_corrected"] < LEVEL
+def distinguishable(row: Row, p_name: str = "p_corrected") -> bool:
+    """Whether a difference is more than luck, by its p-value, corrected for the number of differences."""
+    return row[p_name] is not None and row[p_name] < LEVEL
 
 
-def _doubt(row: Row) -> str:
-    return "" if distinguishable(row) else NOT_DISTINGUISHABLE
+def _doubt(row: Row, p_name: str = "p_corrected") -> str:
+    return "" if distinguishable(row, p_name) else NOT_DISTINGUISHABLE
 
 
 def _listed(noun: str, names: Iterable[str]) -> str:

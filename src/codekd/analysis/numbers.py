@@ -1,6 +1,11 @@
 """How numbers and metrics are written in tables, figures and sentences."""
 
-METRIC_NAMES = {"accuracy": "accuracy", "f1": "F1", "macro_f1": "macro-F1"}
+_METRICS = {"f1": "F1", "macro_f1": "macro-F1"}
+
+
+def metric_name(metric: str) -> str:
+    """A metric as people write it: ``macro-F1``."""
+    return _METRICS.get(metric, metric)
 
 
 def percent(share: float) -> str:

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from codekd.analysis import style
 from codekd.analysis.behaviour import MAX_CONFIDENCE_GAP, MAX_DIVERGENCE
 from codekd.analysis.findings import distinguishable, estimate
-from codekd.analysis.numbers import METRIC_NAMES, duration, p, percent, points, ratio, share, size
+from codekd.analysis.numbers import duration, metric_name, p, percent, points, ratio, share, size
 from codekd.analysis.results import NO_TEACHER
 from codekd.analysis.tables import TEACHER
 
@@ -55,21 +55,20 @@ def estimated(title: str, key: str, write: Callable[[float], str], corrected: st
     """A column of numbers with intervals, bold where the p-value ``corrected`` says that it is more than luck."""
 
     def sure(row: Row) -> bool:
-        return corrected is not None and distinguishable({"p_corrected": row[corrected]})
+        return corrected is not None and distinguishable(row, corrected)
 
     return Column(title, lambda row: estimate(row, key, write), sure=sure)
 
 
-def decimals(places: int) -> Callable[[float], str]:
-    """Write a number with so many."""
-    return lambda value: f"{value:,.{places}f}"
+def decimals(places: int, unit: float = 1) -> Callable[[float], str]:
+    """Write a number with so many, in some unit."""
+    return lambda value: f"{value / unit:,.{places}f}"
 
 
 TASK, STUDENT, METHOD = name("Task", "task"), name("Student", "student"), name("Method", "method")
-METRIC = Column("Metric", lambda row: METRIC_NAMES.get(row["metric"], str(row["metric"])), text=True)
+METRIC = Column("Metric", lambda row: metric_name(row["metric"]), text=True)
 P, CORRECTED = number("p", "p_value", p), number("corrected", "p_corrected", p)
 DIFFERENCE = estimated("Difference", "difference", points, "p_corrected")
-MEGABYTES = decimals(1)
 
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "methods": (
@@ -92,13 +91,13 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "architectures": (
         *(TASK, name("Teacher", "teacher"), METHOD, name("Transformer", "student"), name("Recurrent", "other")),
         *(number("Parameters", "parameters", size), DIFFERENCE, CORRECTED),
-        *(estimated("Difference of gains", "gain", points, "gain_p_corrected"),),
+        estimated("Difference of gains", "gain", points, "gain_p_corrected"),
         number("corrected", "gain_p_corrected", p),
     ),
     "costs": (
         *(STUDENT, METHOD, number("Time", "seconds", duration), number("of ft", "relative", ratio)),
         *(number("per example", "per_example", ratio), number("Teacher online", "online_seconds", duration)),
-        *(number("of ft", "online_relative", ratio), number("kJ", "joules", lambda value: f"{value / 1e3:,.1f}")),
+        *(number("of ft", "online_relative", ratio), number("kJ", "joules", decimals(1, 1e3))),
         number("of ft", "relative_joules", ratio),
     ),
     "inference": (
@@ -106,9 +105,9 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("Device", lambda row: f"{row['device']}, {row['precision']}", text=True),
         *(number("Threads", "threads"), number("ms", "milliseconds", decimals(1))),
         *(number("95 %", "milliseconds_95", decimals(1)), number("Examples/s", "examples_per_second", decimals(0))),
-        *(number("Parameters", "parameters", size), number("MB", "bytes", lambda value: MEGABYTES(value / 1e6))),
-        number("MFLOPs", "flops", lambda value: f"{value / 1e6:,.0f}"),
-        number("Memory, MB", "peak_bytes", lambda value: f"{value / 1e6:,.0f}"),
+        *(number("Parameters", "parameters", size), number("MB", "bytes", decimals(1, 1e6))),
+        number("MFLOPs", "flops", decimals(0, 1e6)),
+        number("Memory, MB", "peak_bytes", decimals(0, 1e6)),
     ),
     "behaviour": (
         *(STUDENT, METHOD, number("Agreement, %", "agreement", share), number("KL, nats", "kl", decimals(3))),
@@ -176,14 +175,14 @@ def render(
         content,
         figures=figures,
         tables=tables,
-        cells=cells(made["cells"]),
+        cells=_cells(made["cells"]),
         files={name: len(table) for name, table in made.items()},
         datatables_js=_library("js"),
         datatables_css=_library("css"),
     )
 
 
-def cells(table: pl.DataFrame) -> Part:
+def _cells(table: pl.DataFrame) -> Part:
     """Every training, for sorting and filtering; the rows have ``link`` and ``identity``."""
     names = [name(key.capitalize(), key) for key in ("task", "teacher", "student", "method")]
     chosen = [

@@ -1,11 +1,9 @@
 """Sentences about what students cost, how fast they are and how they behave, as a report's tables have it."""
 
-from collections.abc import Iterable
-
 import polars as pl
 
 from codekd.analysis.numbers import duration, percent, ratio, share
-from codekd.analysis.tables import REFERENCE, TEACHER, best_students
+from codekd.analysis.tables import REFERENCE, TEACHER, best_on_validation, best_students
 
 
 def training(costs: pl.DataFrame) -> list[str]:
@@ -19,8 +17,13 @@ def training(costs: pl.DataFrame) -> list[str]:
     online = compared.drop_nulls("online_relative")
     if len(online):
         rises = online["online_seconds"] / online["seconds"]
-        between = _between((float(rises.min()), float(rises.max())))  # type: ignore[arg-type]
-        once = costs.unique(["task", "teacher"]).select(pl.sum("teacher_seconds", "capture_seconds")).row(0)
+        low, high = (ratio(float(end)) for end in (rises.min(), rises.max()))  # type: ignore[arg-type]
+        between = low if low == high else f"{low} to {high}"
+        once = (
+            costs.unique(["task", "teacher"], maintain_order=True)
+            .select(pl.sum("teacher_seconds", "capture_seconds"))
+            .row(0)
+        )
         sentences.append(
             f"With the teacher in every step it would take {between} as long as from the cache, by the speed at which "
             f"the teachers were captured. Their own training, {duration(once[0])} in all, and capture, "
@@ -36,8 +39,7 @@ def training(costs: pl.DataFrame) -> list[str]:
 def inference(pareto: pl.DataFrame, scores: pl.DataFrame) -> list[str]:
     """Of every task and teacher how much faster the student is that is best on the validation split."""
     sentences = []
-    ranked = scores.sort("valid_score", descending=True, maintain_order=True)
-    best = ranked.unique(["task", "teacher"], keep="first", maintain_order=True)
+    best = best_on_validation(scores, "task", "teacher")
     for (task, teacher), rows in pareto.group_by("task", "teacher", maintain_order=True):
         alone = rows.filter(method=TEACHER)
         chosen = best.filter(task=task, teacher=teacher).join(rows, ["task", "teacher", "student", "method"])
@@ -72,8 +74,3 @@ def behaviour(table: pl.DataFrame, scores: pl.DataFrame) -> list[str]:
             f"on {share(means['disputed_plain'])} %."
         )
     return sentences
-
-
-def _between(ends: Iterable[float]) -> str:
-    low, high = ends
-    return ratio(low) if ratio(low) == ratio(high) else f"{ratio(low)} to {ratio(high)}"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from codekd.analysis.tables import NAMED, NAMES, TEACHER, Schema, numbers, with_interval
+from codekd.analysis.tables import NAMED, NAMES, Schema, as_students, numbers, with_interval
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
@@ -29,10 +29,8 @@ def published(scores: pl.DataFrame, references: pl.DataFrame, job: "Job") -> pl.
     sources = {name: spec["kind"] for name, spec in job.spec["tasks"].items()}
     read = pl.read_csv(Path(__file__).with_suffix(".csv"), schema_overrides={"student": pl.String})
     read = read.with_columns(pl.col("student").fill_null(""), published=pl.col("score") / 100).drop("score")
-    teachers = references.filter(kind="teacher").select(
-        "task", "metric", "^score.*$", teacher="name", student=pl.lit(""), method=pl.lit(TEACHER)
-    )
-    ours = pl.concat([scores.select(*NAMES, "metric", "^score.*$"), teachers], how="diagonal")
+    columns = "metric", *with_interval("score")
+    ours = pl.concat([scores.select(*NAMES, *columns), as_students(references, *columns)], how="diagonal")
     ours = ours.filter(teacher=TEACHER_OF_PAPER).with_columns(source=pl.col("task").replace_strict(sources))
     found = ours.join(read, ["source", "student", "method"], maintain_order="left")
     return found.select(PUBLISHED.keys()).cast(PUBLISHED)  # type: ignore[arg-type]

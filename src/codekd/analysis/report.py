@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from codekd.study.job import Job
 
 Row = dict[str, Any]
-HEADLINES = ("Retention", "Teacher", "Architecture", "Training", "Serving", "Behaviour")
 
 FIGURES: dict[str, Callable[[Mapping[str, pl.DataFrame], Layout], Figure]] = {
     "scores": lambda made, layout: figures.scores(made["scores"], layout),
@@ -50,18 +49,22 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
         raise CodekdError(f"{job.name}: the study has no cells; give its grid at least one student and method.")
     tasks = read_tasks(job)
     resampled = [resample(task) for task in tasks]
-    made = _tables(job, tasks, resampled)
+    places = _places(job)
+    made = _tables(job, places, tasks, resampled)
     _write_tables(made, folder / "tables")
     _write_figures(made, folder / "figures")
-    (folder / "index.html").write_text(_page(job, folder, tasks, resampled, made), encoding="utf-8")
+    text = _page(job.spec["study"], folder, tasks, resampled, made, _by_stage(places))
+    (folder / "index.html").write_text(text, encoding="utf-8")
     return {"cells": len(made["cells"]), "tasks": len(tasks)}
 
 
-def _tables(job: Job, tasks: Sequence[Task], resampled: Sequence[Resampled]) -> dict[str, pl.DataFrame]:
+def _tables(
+    job: Job, places: Mapping[str, Row], tasks: Sequence[Task], resampled: Sequence[Resampled]
+) -> dict[str, pl.DataFrame]:
     scores, references, served = tables.scores(resampled), tables.references(resampled), serving.inference(job)
     recurrent = {name: student["recurrent"] for name, student in job.spec["students"].items()}
     return {
-        "cells": _with_links(tables.cells(tasks), job),
+        "cells": _with_links(tables.cells(tasks), places),
         "scores": scores,
         "methods": tables.methods(resampled, scores),
         "ranks": tables.ranks(scores),
@@ -82,35 +85,34 @@ def _tables(job: Job, tasks: Sequence[Task], resampled: Sequence[Resampled]) -> 
 
 
 def _page(
-    job: Job,
+    study: str,
     folder: Path,
     tasks: Sequence[Task],
     resampled: Sequence[Resampled],
     made: Mapping[str, pl.DataFrame],
+    sources: Mapping[str, Sequence[Row]],
 ) -> str:
-    scores, methods = made["scores"], made["methods"]
-    effectiveness = [*findings.above_floors(made["references"]), *findings.headlines(methods)]
+    scores = made["scores"]
     answers = {
-        "best_students": findings.best_students(scores),
-        "teachers": findings.teachers(made["teachers"]),
-        "architectures": findings.architectures(made["architectures"]),
-        "training": practice.training(made["costs"]),
-        "inference": practice.inference(made["pareto"], scores),
-        "behaviour": practice.behaviour(made["behaviour"], scores),
+        "Effect": [*findings.above_floors(made["references"]), *findings.headlines(made["methods"])],
+        "Retention": findings.best_students(scores),
+        "Teacher": findings.teachers(made["teachers"]),
+        "Architecture": findings.architectures(made["architectures"]),
+        "Training": practice.training(made["costs"]),
+        "Serving": practice.inference(made["pareto"], scores),
+        "Behaviour": practice.behaviour(made["behaviour"], scores),
     }
     return page.render(
         made,
         {name: page.inline_svg((folder / "figures" / f"{name}.svg").read_text(), name) for name in FIGURES},
         tables.best_students(scores),
-        study=job.spec["study"],
+        study=study,
         summary=findings.summary(tasks),
-        effectiveness=effectiveness,
-        headlines={"Effect": effectiveness, **dict(zip(HEADLINES, answers.values(), strict=True))},
+        answers=answers,
         friedman=findings.friedman(made["ranks"]),
         limits=findings.limits(resampled),
         unlearned=findings.unlearned(made["unlearned"], {task.name: len(task.labels) for task in tasks}),
-        sources=_sources(job),
-        **answers,
+        sources=sources,
     )
 
 
@@ -132,18 +134,17 @@ def _with_sizes(table: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
     return table.join(scores.select(*tables.NAMES, "parameters"), on=tables.NAMES, maintain_order="left")
 
 
-def _with_links(cells: pl.DataFrame, job: Job) -> pl.DataFrame:
+def _with_links(cells: pl.DataFrame, places: Mapping[str, Row]) -> pl.DataFrame:
     """The rows of trainings, with their identities and where their folders lie as seen from the report's."""
-    places = _places(job)
     columns = [cells[name].cast(pl.String) for name in ("task", "teacher", "student", "method", "seed")]
     own = [places["/".join(("students", *key))] for key in zip(*columns, strict=True)]
     return cells.with_columns(**{name: pl.Series([one[name] for one in own]) for name in ("identity", "link")})
 
 
-def _sources(job: Job) -> dict[str, list[Row]]:
+def _by_stage(places: Mapping[str, Row]) -> dict[str, list[Row]]:
     """The folders read but for the students', by stage."""
     stages: dict[str, list[Row]] = {}
-    for role, place in sorted(_places(job).items()):
+    for role, place in sorted(places.items()):
         if (stage := role.split("/")[0]) != "students":
             stages.setdefault(stage, []).append(place)
     return stages

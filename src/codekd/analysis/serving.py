@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from codekd.analysis.tables import NAMED, NAMES, TEACHER, Row, Schema, numbers
+from codekd.analysis.tables import NAMED, NAMES, Row, Schema, as_students, numbers
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
@@ -40,13 +40,16 @@ def pareto(scores: pl.DataFrame, references: pl.DataFrame, served: pl.DataFrame)
     alone = served.filter(device="cpu", threads=1).sort("milliseconds").unique(["task", "kind", "name"], keep="first")
     fast = alone.select("task", "kind", "name", "milliseconds", megabytes=pl.col("bytes") / 1e6)
     students = scores.select(*NAMES, "metric", "score").join(
-        fast.filter(kind="students").drop("kind"), left_on=["task", "student"], right_on=["task", "name"]
+        fast.filter(kind="students").drop("kind"),
+        left_on=["task", "student"],
+        right_on=["task", "name"],
+        maintain_order="left",
     )
-    teachers = references.filter(kind="teacher").select(
-        "task", "metric", "score", teacher="name", student=pl.lit(""), method=pl.lit(TEACHER)
-    )
-    teachers = teachers.join(
-        fast.filter(kind="teachers").drop("kind"), left_on=["task", "teacher"], right_on=["task", "name"]
+    teachers = as_students(references, "metric", "score").join(
+        fast.filter(kind="teachers").drop("kind"),
+        left_on=["task", "teacher"],
+        right_on=["task", "name"],
+        maintain_order="left",
     )
     both = pl.concat([students, teachers], how="diagonal")
     both = _with_front(_with_front(both, "milliseconds", "on_front"), "megabytes", "on_front_of_size")

@@ -51,6 +51,7 @@ STYLE: dict[str, Any] = {
     "svg.fonttype": "path",
     "pdf.fonttype": 42,  # embedded as TrueType: publishers refuse Type 3
 }
+_UNDATED = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}}
 FONT = STYLE["font.size"]
 SCALED = (
     *("font.size", "axes.titlesize", "lines.markersize", "lines.linewidth", "grid.linewidth", "axes.linewidth"),
@@ -125,6 +126,3 @@ def save(draw: Callable[[Layout], Figure], stem: Path) -> None:
             figure.set_layout_engine("none")  # it is laid out; every file would do it again
             for name in names:
                 figure.savefig(stem.with_name(stem.name + name), metadata=_UNDATED[name[-3:]])
-
-
-_UNDATED = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}}

@@ -135,10 +135,16 @@ def ranks(scores: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(rows, RANKS)
 
 
+def best_on_validation(scores: pl.DataFrame, *by: str) -> pl.DataFrame:
+    """For every combination of ``by``, in the table's order, the row with the best score on the validation split."""
+    ranked = scores.sort("valid_score", descending=True, maintain_order=True)
+    best = ranked.unique(by, keep="first", maintain_order=True)
+    return scores.select(by).unique(maintain_order=True).join(best, by, maintain_order="left")
+
+
 def best_students(scores: pl.DataFrame) -> dict[str, str]:
     """Of every task the student with the best score on the validation split."""
-    best = scores.sort("valid_score", descending=True, maintain_order=True).unique("task", keep="first")
-    return dict(best.select("task", "student").iter_rows())
+    return dict(best_on_validation(scores, "task").select("task", "student").iter_rows())
 
 
 def references(tasks: Iterable[Resampled]) -> pl.DataFrame:
@@ -159,6 +165,12 @@ def references(tasks: Iterable[Resampled]) -> pl.DataFrame:
                 row |= _estimate("above_floor", task.score(run) - task.score(floor), above)
             rows.append(row)
     return pl.DataFrame(rows, REFERENCES)
+
+
+def as_students(references: pl.DataFrame, *columns: str) -> pl.DataFrame:
+    """The teachers in the form of students' scores: without a student, :data:`TEACHER` in the place of a method."""
+    fixed = [pl.lit("").alias("student"), pl.lit(TEACHER).alias("method")]
+    return references.filter(kind="teacher").select("task", *columns, pl.col("name").alias("teacher"), *fixed)
 
 
 def types(tasks: Iterable[Resampled]) -> pl.DataFrame:
@@ -214,7 +226,7 @@ def _scores_row(resampled: Resampled, teacher: str, group: Group) -> Row:
         "std": np.std(values, ddof=1) if len(values) > 1 else None,
         "valid_score": np.mean([task.score(cell.run, "valid") for cell in own]),
         "floor": task.score(task.floor) if task.floor else None,
-        "seconds": _seconds(own),
+        "seconds": _mean(own, "train_seconds"),
         "examples_seen": _mean(own, "examples_seen"),
         "joules": _mean(own, "joules"),
         "parameters": parameters,
@@ -227,7 +239,7 @@ def _scores_row(resampled: Resampled, teacher: str, group: Group) -> Row:
                 row |= _estimate("retention", score / best, drawn / resampled.teachers.get(teacher, best))
     reference = plain(group)
     if plainly := resampled.groups.get(reference):
-        row["relative_seconds"] = _seconds(own) / _seconds(plainly)
+        row["relative_seconds"] = row["seconds"] / _mean(plainly, "train_seconds")
         row["relative_seconds_per_example"] = _seconds_per_example(own) / _seconds_per_example(plainly)
         if group != reference:
             row |= compared(score - resampled.score(reference), drawn - resampled.students[reference])
@@ -273,14 +285,10 @@ def _estimate(name: str, value: float, drawn: Scores | None) -> Row:
     return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
-def _seconds(group: Sequence[Cell]) -> float:
-    return float(np.mean([cell.run.metrics["train_seconds"] for cell in group]))
-
-
-def _mean(group: Sequence[Cell], name: str) -> float | None:
-    """Of a metric that all have."""
-    values = [cell.run.metrics.get(name) for cell in group]
-    return None if None in values else float(np.mean(values))  # type: ignore[arg-type]
+def _mean(group: Sequence[Cell], name: str) -> Any:
+    """Of a metric, None where not all have it."""
+    values: list[Any] = [cell.run.metrics.get(name) for cell in group]
+    return None if None in values else float(np.mean(values))
 
 
 def _seconds_per_example(group: Sequence[Cell]) -> float:

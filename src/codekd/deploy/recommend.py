@@ -9,9 +9,9 @@ import polars as pl
 
 from codekd.analysis.findings import estimate
 from codekd.analysis.numbers import percent
+from codekd.analysis.results import NO_TEACHER
+from codekd.analysis.tables import NAMES
 from codekd.errors import CodekdError
-
-KEYS = ["task", "teacher", "student", "method"]
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ def recommend(report: Path, limits: Limits) -> Iterator[Recommendation]:
         raise CodekdError(
             f"{report}: the study has not measured inference; set `inference: true` in its config and run it again."
         )
-    served = pareto.select(*KEYS, "milliseconds", "megabytes")
-    students = scores.join(served, KEYS, maintain_order="left").sort(-pl.col("valid_score"), "milliseconds")
+    served = pareto.select(*NAMES, "milliseconds", "megabytes")
+    students = scores.join(served, NAMES, maintain_order="left").sort(-pl.col("valid_score"), "milliseconds")
     for task in scores["task"].unique(maintain_order=True):
         rows = list(students.filter(task=task).iter_rows(named=True))
         within = [row for row in rows if not limits.broken(row)]
@@ -77,7 +77,7 @@ def recommend(report: Path, limits: Limits) -> Iterator[Recommendation]:
             yield Recommendation(task, None, _nobody(rows, limits))
             continue
         best = within[0]
-        seeds = cells.filter(pl.col("teacher").is_in([best["teacher"], "none"]), task=task, student=best["student"])
+        seeds = cells.filter(pl.col("teacher").is_in([best["teacher"], NO_TEACHER]), task=task, student=best["student"])
         seed = seeds.filter(method=best["method"]).sort("valid_score", descending=True).row(0, named=True)
         yield Recommendation(task, (report / seed["link"]).resolve(), _because(within, rows))
 

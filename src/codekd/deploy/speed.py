@@ -100,16 +100,17 @@ def threads_of_torch(count: int) -> Iterator[None]:
 def peak_memory() -> Iterator[list[int]]:
     """What the process needed at most inside, above what it had, in bytes; 0 where the system does not tell."""
     found = [0]
-    before = _memory("VmRSS")
+    before = memory("VmRSS")
     # Writing 5 there starts the count of the peak anew.
     reset = Path("/proc/self/clear_refs")
     if os.access(reset, os.W_OK):
         reset.write_text("5")
     yield found
-    found[0] = max(_memory("VmHWM") - before, 0)
+    found[0] = max(memory("VmHWM") - before, 0)
 
 
-def _memory(name: str) -> int:
+def memory(name: str) -> int:
+    """A number of this process's in bytes, such as ``VmHWM``, the peak of its memory; 0 where there is none."""
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith(name)), 0)

@@ -119,8 +119,13 @@ def fit(
                 return_memory()
         seconds = time.perf_counter() - started
 
-        row = {"epoch": epoch + 1, "loss": total / len(train), "seconds": seconds, "joules": joules}
-        row["examples"] = len(train)
+        row = {
+            "epoch": epoch + 1,
+            "loss": total / len(train),
+            "seconds": seconds,
+            "joules": joules,
+            "examples": len(train),
+        }
         if not processes.first:
             processes.wait()
             continue
