@@ -9,8 +9,8 @@ from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
-from synthetic_study import write_study
-from test_report import EXCEPTION, make
+from synthetic_study import make, write_study
+from test_report import EXCEPTION
 
 from codekd.analysis.report import FIGURES
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("results")
     milliseconds = {"minilm": 40.0, "bigru-1.5m": 8.0, "roberta-1.5m": 9.0}
-    return make(write_study(root, EXCEPTION, milliseconds=milliseconds), root) / "index.html"
+    return make(write_study(root, EXCEPTION, milliseconds=milliseconds), root, drawn=True) / "index.html"
 
 
 def new_browser() -> Chrome:

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from synthetic_study import TASKS, write_study
-from test_report import EXCEPTION, make, table, text_of
+from synthetic_study import TASKS, make, write_study
+from test_report import EXCEPTION, table, text_of
 
 from codekd.study.job import Job
 

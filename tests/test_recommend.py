@@ -5,8 +5,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from synthetic_study import write_study
-from test_report import EXCEPTION, make
+from synthetic_study import make, write_study
+from test_report import EXCEPTION
 from typer.testing import CliRunner
 
 from codekd.cli import app

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from sklearn.metrics import f1_score
-from synthetic_study import STUDENTS, TASKS, write_study
+from synthetic_study import STUDENTS, TASKS, make, write_study
 
 from codekd.analysis import report, style
 from codekd.errors import CodekdError
@@ -30,13 +30,6 @@ TABLES = (
 TABLES += ("inference", "pareto", "behaviour", "reliability", "classes", "lengths", "unlearned")
 
 
-def make(job: Job, root: Path) -> Path:
-    folder = root / "report" / "made-up-0123456789ab"
-    folder.mkdir(parents=True)
-    report.run(job, folder)
-    return folder
-
-
 def table(folder: Path, name: str) -> pl.DataFrame:
     return pl.read_parquet(folder / "tables" / f"{name}.parquet")
 
@@ -57,7 +50,7 @@ def own_part(page: str) -> str:
 def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, Path]:
     root = tmp_path_factory.mktemp("results")
     job = write_study(root)
-    return job, make(job, root)
+    return job, make(job, root, drawn=True)
 
 
 def test_every_table_is_written_twice_and_every_figure_twice(study):
@@ -263,7 +256,7 @@ def test_names_are_text_and_never_markup(tmp_path):
         students={"<i>$gru_{$": 10**6},
         methods={"ft": 0.0, "<u>kd$": 0.1},
     )
-    page = own_part((make(job, tmp_path) / "index.html").read_text())
+    page = own_part((make(job, tmp_path, drawn=True) / "index.html").read_text())
     assert "&lt;b&gt;&amp;amp;$x" in page
     assert "&lt;i&gt;$gru_{$" in page
     assert not re.search(r"<(b|i|u)>", page)
@@ -344,7 +337,7 @@ def test_a_method_looks_the_same_in_every_study():
 
 def test_a_retention_without_an_interval_is_drawn_as_a_point(tmp_path):
     """With three examples some resamples leave the teacher a score of zero."""
-    folder = make(write_study(tmp_path, examples=3), tmp_path)
+    folder = make(write_study(tmp_path, examples=3), tmp_path, drawn=True)
     table = pl.read_parquet(folder / "tables/scores.parquet")
     assert table["retention"].is_not_null().any()
     assert table.filter(pl.col("retention").is_not_null())["retention_low"].is_null().any()
