@@ -135,6 +135,15 @@ def test_touching_everything_and_losing_snakemakes_memory_changes_nothing(study)
     assert NOTHING in study.snakemake("all")
 
 
+def test_a_job_on_a_cluster_whose_nodes_were_made_meanwhile_ends_well(study):
+    before = {folder: (folder / "manifest.json").read_bytes() for folder in study.folders("signals/defect/minilm/*")}
+    rule = "capture_defect_minilm"
+    study.snakemake(
+        *("--mode", "remote", "--target-jobs", f"{rule}:", "--allowed-rules", rule, "--force", "--no-hooks", "--nolock")
+    )
+    assert before == {folder: (folder / "manifest.json").read_bytes() for folder in before}
+
+
 def test_a_clone_with_the_results_copied_has_nothing_to_do(study, tmp_path):
     clone = Checkout(tmp_path)
     shutil.copytree(study.folder / "results", tmp_path / "results")

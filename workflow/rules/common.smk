@@ -101,13 +101,21 @@ def parents(stage):
 
 
 def unfinished(stage):
-    """The missing nodes of a stage that are made in one go: ``(what their coordinates begin with, nodes)``."""
-    shared = TOGETHER[stage]
-    nodes = estimate.missing(GRAPH.stage(stage), RESULTS)
-    groups = dict.fromkeys(node.coordinates[:shared] for node in nodes)
+    """The missing nodes of a stage that are made in one go: ``(what their coordinates begin with, nodes)``.
+
+    A job on a cluster reads this again, when another run may have made its nodes: its rule must be there all the same.
+    """
+    groups = {}
+    for node in GRAPH.stage(stage):
+        groups.setdefault(node.coordinates[: TOGETHER[stage]], []).append(node)
+    missing = {
+        group: estimate.missing(nodes, RESULTS) for group, nodes in groups.items()
+    }
+    is_job = not workflow.is_main_process
     return [
-        (group, [node for node in nodes if node.coordinates[:shared] == group])
-        for group in groups
+        (group, missing[group] or nodes)
+        for group, nodes in groups.items()
+        if missing[group] or is_job
     ]
 
 
