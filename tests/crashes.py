@@ -40,7 +40,7 @@ training: {epochs: 3}
 """
 SMALL = """\
 name: small
-grid: {tasks: [defect], teachers: [minilm], students: [bigru-1.5m], methods: [ft, kd], seeds: [1]}
+grid: {tasks: [defect], teachers: [minilm], students: [roberta-1.5m], methods: [ft, kd], seeds: [1]}
 corpora:
   current: {pins: corpus/current.txt, packages: [celery, gunicorn, nbconvert, astroid]}
 split: corpus/split.json
@@ -50,7 +50,7 @@ tasks:
 teachers:
   minilm: {training: {epochs: 2}}
 students:
-  bigru-1.5m: {vocabulary_size: 500}
+  roberta-1.5m: {vocabulary_size: 500}
 training: {epochs: 3}
 """
 TIMES = re.compile("seconds|per_second|joules|time")

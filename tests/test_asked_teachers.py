@@ -220,7 +220,7 @@ def test_a_study_with_a_language_model_runs_to_its_end(lm: Path, tmp_path: Path)
     checkout = Checkout(tmp_path / "project", "config/study.yaml")
     shutil.copytree(lm, checkout.folder / "config" / "tiny")
     definition = {"kind": "lm", "source": {"folder": "tiny"}, "prompt": PROMPT, "layers": 2, "width": 32}
-    grid = {"tasks": ["defect"], "teachers": ["tiny"], "students": ["bigru-1.5m"], "methods": ["kd"], "seeds": [1]}
+    grid = {"tasks": ["defect"], "teachers": ["tiny"], "students": ["roberta-1.5m"], "methods": ["kd"], "seeds": [1]}
     config = yaml.safe_load(SMALL) | {"grid": grid, "teachers": {"tiny": definition}, "inference": True}
     (checkout.folder / "config" / "study.yaml").write_text(yaml.safe_dump(config))
     checkout.snakemake("all")

@@ -55,6 +55,7 @@ EDIT = st.one_of(
     listed("grid", "methods", values=["ft", "kd", "dist", "pkd", "ckd", "simkd", "ast"]),
     listed("grid", "seeds", values=[1, 2, 3]),
     place("name", values=["embedded", "other"]),
+    place("inference", values=[True, False]),
     place("training", "epochs", values=[1, 2, 3]),
     place("training", "learning_rate", values=[1e-3, "0.001", 5e-4]),
     place("students", "bigru-1.5m", values=[{}, {"layers": 3}, {"max_length": 64}, {"vocabulary_size": 1000}]),
@@ -163,16 +164,20 @@ class Oracle:
             found = [(t, type(m).model_validate(m.model_dump() | {name: v})) for t, m in found for v in values]
         return list(dict.fromkeys(found))
 
-    def cell(self, task: str, teacher: str, student: str, training: Any, loss: Any, seed: int) -> Record:
-        config, one = self.study.tasks[task], self.study.students[student].component
+    def untrained(self, task: str, student: str) -> Record:
+        one = self.study.students[student].component
         architecture = one.model_dump(mode="json")
         del architecture["pooling"]
-        length = self.window(task, one.max_length)
-        signals = loss.requests(one.layers)
         return {
-            "encoded": self.encoded(task, f"bpe{one.vocabulary_size}-{length}"),
-            "choice": [config.metric, one.pooling_for(config.shape)],
+            "encoded": self.encoded(task, f"bpe{one.vocabulary_size}-{self.window(task, one.max_length)}"),
+            "pooling": one.pooling_for(self.study.tasks[task].shape),
             "architecture": architecture,
+        }
+
+    def cell(self, task: str, teacher: str, student: str, training: Any, loss: Any, seed: int) -> Record:
+        signals = loss.requests(self.study.students[student].component.layers)
+        return self.untrained(task, student) | {
+            "metric": self.study.tasks[task].metric,
             "training": training.model_dump(),
             "method": loss.model_dump(mode="json"),
             "seed": seed,
@@ -199,6 +204,10 @@ class Oracle:
         record = self.cell(task, teacher, student, *first, int(seed.removeprefix("seed")))
         return record | {"selected": self.selected(task, teacher, student, method) if others else None}
 
+    def inference(self, task: str, kind: str, name: str) -> Record:
+        """Of a student weights do not matter."""
+        return self.teachers(task, name) if kind == "teachers" else self.untrained(task, name)
+
     def report(self, name: str) -> Record:
         grid = self.study.grid
         cells = [
@@ -211,12 +220,15 @@ class Oracle:
         ]
         taught = [cell if self.study.methods[cell[3]].signals else [cell[0], "none", *cell[2:]] for cell in cells]
         once = [list(cell) for cell in dict.fromkeys(map(tuple, taught))]
+        models = [("teachers", one) for one in grid.teachers] + [("students", one) for one in grid.students]
         return {
             "name": name,
             "tasks": {task: [self.floors(task), self.study.tasks[task].classes] for task in grid.tasks},
             "order": grid.tasks,
             "teachers": [[task, one, self.teachers(task, one)] for task in grid.tasks for one in grid.teachers],
             "cells": [[*cell, self.students(*cell[:4], f"seed{cell[4]}")] for cell in once],
+            "inference": self.study.inference
+            and [[task, *one, self.inference(task, *one)] for task in grid.tasks for one in models],
         }
 
 
