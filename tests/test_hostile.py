@@ -14,11 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from data_stages import run_stage
-from synthetic_study import write_study
+from synthetic_study import make, write_study
 from test_checkpoints import modernbert, pretrained
 from test_corpus import read, wheel
 
-from codekd.analysis import report
 from codekd.data.pins import read_pins
 from codekd.errors import CodekdError
 
@@ -234,10 +233,7 @@ def test_markup_in_names_and_code_is_text_in_the_report(tmp_path: Path) -> None:
     classes = ["<script>alert(1)</script>", "$\\frac{"]
     tasks = {"defect": {"kind": "defect", "metric": "accuracy", "classes": classes}}
     job = write_study(tmp_path, tasks, students={evil: 1_500_000}, seeds=(1,), examples=60)
-    folder = tmp_path / "report" / "made-up-0123456789ab"
-    folder.mkdir(parents=True)
-    report.run(job, folder)
-    page = (folder / "index.html").read_text()
+    page = (make(job, tmp_path, drawn=True) / "index.html").read_text()
     assert "<script>alert" not in page and "<img src=x" not in page
     assert evil in html.unescape(page)
 

@@ -138,12 +138,15 @@ def test_touching_everything_and_losing_snakemakes_memory_changes_nothing(study)
 
 
 def test_a_job_on_a_cluster_whose_nodes_were_made_meanwhile_ends_well(study):
-    before = {folder: (folder / "manifest.json").read_bytes() for folder in study.folders("signals/defect/minilm/*")}
+    def written():
+        return {path: (path / "manifest.json").read_bytes() for path in study.folders("signals/defect/minilm/*")}
+
+    before = written()
     rule = "capture_defect_minilm"
     study.snakemake(
         *("--mode", "remote", "--target-jobs", f"{rule}:", "--allowed-rules", rule, "--force", "--no-hooks", "--nolock")
     )
-    assert before == {folder: (folder / "manifest.json").read_bytes() for folder in before}
+    assert written() == before
 
 
 def test_a_clone_with_the_results_copied_has_nothing_to_do(study, tmp_path):
@@ -228,3 +231,4 @@ def test_a_shard_with_one_bit_flipped_stops_the_student_that_reads_it_and_no_oth
     shutil.rmtree(signal)
     study.snakemake("all")
     assert shard.read_bytes() == content
+    assert NOTHING in study.snakemake("all")

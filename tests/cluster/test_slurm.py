@@ -65,9 +65,9 @@ def checkouts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkout, Check
 def on_slurm(checkout: Checkout) -> subprocess.Popen[str]:
     """Run the study."""
     no_gpu = [f"{rule}:gpu=0" for rule in CPU_RULES]
-    command = checkout.command("all", "--profile", "profiles/slurm", *HERE, "--set-resources", *no_gpu)
+    options = ("--profile", "profiles/slurm", *HERE, "--set-resources", *no_gpu)
     with checkout.folder.joinpath("snakemake.log").open("a") as log:
-        return checkout.run(command, stdout=log, stderr=log, start_new_session=True)
+        return checkout.start("all", *options, stdout=log, stderr=log, start_new_session=True)
 
 
 def running() -> list[str]:
