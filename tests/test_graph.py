@@ -13,6 +13,8 @@ from codekd.study.resolve import load_study
 
 ROOT = Path(__file__).parents[1]
 PATH = ROOT / "config" / "config.yaml"
+TASKS = ("exception", "clone", "defect")
+MODELS = ("teachers/minilm", "students/roberta-1.5m", "students/bigru-1.5m")
 
 
 def edited(**changes):
@@ -45,7 +47,7 @@ def cells(task="*", teacher="*", student="*", method="*", seed="seed1"):
     wanted = (task, teacher, student, method)
     return {
         f"students/{t}/{'none' if m == 'ft' else 'minilm'}/{s}/{m}/{seed}"
-        for t in ("exception", "clone", "defect")
+        for t in TASKS
         for s in ("roberta-1.5m", "bigru-1.5m")
         for m in ("ft", "kd", "dist")
         if all(w in ("*", value) for w, value in zip(wanted, (t, "none" if m == "ft" else "minilm", s, m), strict=True))
@@ -71,10 +73,15 @@ LOGITS_OF_CLONE = ("signals/clone/minilm/logits", "verified/clone/minilm/logits"
         ({"grid__methods": ["ft", "kd"]}, REPORT),
         ({"grid__tasks": ["exception"]}, REPORT),
         ({"students__ONE__training": {"learning_rate": 1e-3}}, cells(student="roberta-1.5m") | REPORT),
-        ({"students__ONE__heads": 2}, cells(student="roberta-1.5m") | REPORT),
+        (
+            {"students__ONE__heads": 2},
+            cells(student="roberta-1.5m") | {f"inference/{task}/students/roberta-1.5m" for task in TASKS} | REPORT,
+        ),
         (
             {"tasks__clone__metric": "accuracy"},
-            cells("clone") | REPORT | {"teachers/clone/minilm", *LOGITS_OF_CLONE, "floors/clone"},
+            cells("clone")
+            | {"teachers/clone/minilm", *LOGITS_OF_CLONE, "floors/clone", "inference/clone/teachers/minilm"}
+            | REPORT,
         ),
         ({"name": "other"}, {"report/other"}),
         ({"vocabularies": {"exceptions": ["exception"], "functions": ["clone", "defect"]}}, set()),
@@ -97,7 +104,7 @@ def test_a_new_student_adds_its_cells_and_renames_nothing():
 def test_a_method_on_relations_adds_one_capture_for_students_of_the_same_depth():
     students = ("roberta-1.5m", "bigru-1.5m")
     expected = REPORT.copy()
-    for task in ("exception", "clone", "defect"):
+    for task in TASKS:
         expected |= {f"students/{task}/minilm/{student}/ckd/seed1" for student in students}
         relations = f"{task}/minilm/relations-lexeme-w10-l2"
         expected |= {f"syntax/{task}", f"signals/{relations}", f"verified/{relations}"}
@@ -137,9 +144,7 @@ def test_a_new_teacher_adds_its_nodes_and_ft_stays_as_it_is():
     )
     new = {folder.rpartition("-")[0] for folder in folders(config) - BEFORE}
     assert not [name for name in new if "/ft/" in name]
-    assert {name for name in new if name.startswith("teachers/")} == {
-        f"teachers/{task}/other" for task in ("exception", "clone", "defect")
-    }
+    assert {name for name in new if name.startswith("teachers/")} == {f"teachers/{task}/other" for task in TASKS}
 
 
 def test_a_smaller_train_split_changes_everything_after_it():
@@ -161,6 +166,7 @@ def test_a_shorter_window_encodes_anew_what_stays_the_same_examples():
         "teachers/exception/minilm",
         "signals/exception/minilm/logits",
         "verified/exception/minilm/logits",
+        *(f"inference/exception/{model}" for model in MODELS),
     }
     assert not {
         name for name in made(tasks__exception__max_length=10_000) if name.startswith("encoded/") and "10000" in name
@@ -216,11 +222,12 @@ def test_every_config_that_is_shipped_is_a_study(name):
     assert Graph(load_study(yaml.safe_load(path.read_text()), [path])).stage("students")
 
 
-def test_the_comparison_of_methods_leaves_none_out_and_shares_teachers_with_the_default_study():
+def test_the_comparison_of_methods_leaves_none_out_and_shares_its_teacher_with_that_of_teachers():
     path = PATH.with_name("methods.yaml")
     graph = Graph(load_study(yaml.safe_load(path.read_text()), [path]))
     assert {node.spec["method"]["kind"] for node in graph.stage("students")} == set(components.kinds("methods"))
-    assert {str(node.folder) for node in graph.stage("teachers")} <= folders(yaml.safe_load(PATH.read_text()))
+    of_teachers = folders(yaml.safe_load(PATH.with_name("two-teachers.yaml").read_text()))
+    assert {str(node.folder) for node in graph.stage("teachers")} <= of_teachers
 
 
 def test_how_fast_a_model_answers_depends_on_the_model_and_not_on_how_it_was_taught():
@@ -229,14 +236,10 @@ def test_how_fast_a_model_answers_depends_on_the_model_and_not_on_how_it_was_tau
         return {"/".join(node.coordinates): node.identity for node in graph.stage("inference")}
 
     before = measured()
-    assert set(before) == {
-        f"{task}/{model}"
-        for task in ("exception", "clone", "defect")
-        for model in ("teachers/minilm", "students/roberta-1.5m", "students/bigru-1.5m")
-    }
+    assert set(before) == {f"{task}/{model}" for task in TASKS for model in MODELS}
     assert measured(methods={"kd": {"temperature": 9.0}}, grid__seeds=[4], training={"epochs": 1}) == before
     wider = measured(students={"bigru-1.5m": {"hidden": 200}})
-    assert {name for name in before if wider[name] != before[name]} == {
-        f"{task}/students/bigru-1.5m" for task in ("exception", "clone", "defect")
-    }
-    assert not Graph(load_study(edited(), [PATH])).stage("inference"), "nothing is measured that nobody asked for"
+    assert {name for name in before if wider[name] != before[name]} == {f"{task}/students/bigru-1.5m" for task in TASKS}
+    assert not Graph(load_study(edited(inference=False), [PATH])).stage("inference"), (
+        "nothing is measured that nobody asked for"
+    )
