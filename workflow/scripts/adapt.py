@@ -1,7 +1,9 @@
 """Train a pretrained encoder on code."""
 
-from codekd.study.stage import main
-from codekd.training.adapt import run
+from codekd.study.stage import main, quick_imports
+
+with quick_imports():
+    from codekd.training.adapt import run
 
 if __name__ == "__main__":
     main(run)

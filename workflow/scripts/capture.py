@@ -1,7 +1,9 @@
 """Capture what methods read of a teacher, all signals in one pass."""
 
-from codekd.signals.capture import run
-from codekd.study.stage import main_together
+from codekd.study.stage import main_together, quick_imports
+
+with quick_imports():
+    from codekd.signals.capture import run
 
 if __name__ == "__main__":
     main_together(run)

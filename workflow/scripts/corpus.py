@@ -1,7 +1,9 @@
 """Extract every function of a pinned list of wheels."""
 
-from codekd.data.corpus import run
-from codekd.study.stage import main
+from codekd.study.stage import main, quick_imports
+
+with quick_imports():
+    from codekd.data.corpus import run
 
 if __name__ == "__main__":
     main(run)

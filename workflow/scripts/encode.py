@@ -1,7 +1,9 @@
 """Turn a task's examples into token sequences."""
 
-from codekd.data.encode import run
-from codekd.study.stage import main
+from codekd.study.stage import main, quick_imports
+
+with quick_imports():
+    from codekd.data.encode import run
 
 if __name__ == "__main__":
     main(run)

@@ -1,7 +1,9 @@
 """Measure how fast models answer, one after another."""
 
-from codekd.deploy.speed import run
-from codekd.study.stage import main_together
+from codekd.study.stage import main_together, quick_imports
+
+with quick_imports():
+    from codekd.deploy.speed import run
 
 if __name__ == "__main__":
     main_together(run)

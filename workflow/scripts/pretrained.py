@@ -1,7 +1,9 @@
 """Obtain a pretrained encoder."""
 
-from codekd.models.pretrained import run
-from codekd.study.stage import main
+from codekd.study.stage import main, quick_imports
+
+with quick_imports():
+    from codekd.models.pretrained import run
 
 if __name__ == "__main__":
     main(run)

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from codekd.analysis.report import run
-from codekd.study.stage import execute
+from codekd.study.stage import execute, quick_imports
+
+with quick_imports():
+    from codekd.analysis.report import run
 
 execute(run, snakemake.params.job, Path(snakemake.output.manifest), Path(snakemake.log[0]), ".safetensors")  # noqa: F821

@@ -1,7 +1,9 @@
 """Choose among trials."""
 
-from codekd.study.stage import main
-from codekd.training.selected import run
+from codekd.study.stage import main, quick_imports
+
+with quick_imports():
+    from codekd.training.selected import run
 
 if __name__ == "__main__":
     main(run)

@@ -1,8 +1,10 @@
 """Train one student."""
 
-from codekd.deploy.card import with_card
-from codekd.study.stage import main
-from codekd.training.student import run
+from codekd.study.stage import main, quick_imports
+
+with quick_imports():
+    from codekd.deploy.card import with_card
+    from codekd.training.student import run
 
 if __name__ == "__main__":
     main(with_card(run))

@@ -1,7 +1,9 @@
 """Find the lexemes and trees of a task's examples."""
 
-from codekd.data.lexemes import run
-from codekd.study.stage import main
+from codekd.study.stage import main, quick_imports
+
+with quick_imports():
+    from codekd.data.lexemes import run
 
 if __name__ == "__main__":
     main(run)

@@ -1,8 +1,10 @@
 """Fine-tune a teacher on a task, or see what the answers of one that is not trained are worth."""
 
-from codekd.deploy.card import with_card
-from codekd.study.stage import main
-from codekd.training import asked, teacher
+from codekd.study.stage import main, quick_imports
+
+with quick_imports():
+    from codekd.deploy.card import with_card
+    from codekd.training import asked, teacher
 
 
 def run(job, folder):

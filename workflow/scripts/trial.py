@@ -1,7 +1,9 @@
 """Try settings on one student."""
 
-from codekd.study.stage import main
-from codekd.training.trial import run
+from codekd.study.stage import main, quick_imports
+
+with quick_imports():
+    from codekd.training.trial import run
 
 if __name__ == "__main__":
     main(run)

@@ -1,7 +1,9 @@
 """Compare what was captured with the live teacher."""
 
-from codekd.signals.verify import run
-from codekd.study.stage import main_together
+from codekd.study.stage import main_together, quick_imports
+
+with quick_imports():
+    from codekd.signals.verify import run
 
 if __name__ == "__main__":
     main_together(run)

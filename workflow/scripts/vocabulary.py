@@ -1,7 +1,9 @@
 """Learn a student vocabulary."""
 
-from codekd.data.bpe import run
-from codekd.study.stage import main
+from codekd.study.stage import main, quick_imports
+
+with quick_imports():
+    from codekd.data.bpe import run
 
 if __name__ == "__main__":
     main(run)
