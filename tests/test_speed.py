@@ -1,6 +1,7 @@
 """What it takes to serve a model is that of the model that the study trains."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -46,6 +47,17 @@ def test_operations_are_those_of_the_matrix_products(cell, tmp_path):
     gates = 2 * 3 * (24 * 24 + 24 * 24) + 2 * 3 * (48 * 24 + 24 * 24)
     head = 48 * 48 + 48 * 3
     assert found["flops"] == pytest.approx(2 * (gates * found["tokens"] + head), rel=0.01)
+
+
+def test_the_peak_of_memory_has_what_was_used_before_too():
+    last = []
+    for _ in range(3):
+        with speed.peak_memory() as peak:
+            pieces = [bytearray(10_000) for _ in range(5_000)]
+            last.append(pieces[-1])  # above all that is given back
+            del pieces
+        assert peak[0] == 0 or 45e6 < peak[0] < 60e6
+    assert (peak[0] > 0) == os.access("/proc/self/clear_refs", os.W_OK)
 
 
 def test_examples_are_of_all_lengths(cell):

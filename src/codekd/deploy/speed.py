@@ -21,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from codekd.data.batches import Batch, Encoded, Rows, load_encoded
+from codekd.memory import return_memory
 from codekd.models import bigru, encoder  # noqa: F401  (registers the classes)
 from codekd.models.device import Device, choose_device
 from codekd.progress import track
@@ -100,6 +101,7 @@ def threads_of_torch(count: int) -> Iterator[None]:
 def peak_memory() -> Iterator[list[int]]:
     """What the process needed at most inside, above what it had, in bytes; 0 where the system does not tell."""
     found = [0]
+    return_memory()
     before = memory("VmRSS")
     # Writing 5 there starts the count of the peak anew.
     reset = Path("/proc/self/clear_refs")
