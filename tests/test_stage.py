@@ -2,6 +2,9 @@
 
 import errno
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -154,3 +157,19 @@ def test_errors_become_one_message_and_exit_code_1(parent, tmp_path, caplog):
         assert exit_.value.code == 1
         assert message in (tmp_path / "log.txt").read_text()
         assert "Traceback" not in (tmp_path / "log.txt").read_text()
+
+
+def test_a_job_that_is_interrupted_while_it_imports_says_how_to_go_on():
+    lines = (
+        "from codekd.study.stage import quick_imports",
+        "with quick_imports():",
+        "    print(flush=True)",
+        "    while 1: 0",
+    )
+    job = subprocess.Popen(
+        [sys.executable, "-c", "\n".join(lines)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    job.stdout.readline()
+    job.send_signal(signal.SIGINT)
+    _, said = job.communicate(timeout=60)
+    assert job.returncode == 1 and "was stopped. The same command goes on" in said and "Traceback" not in said

@@ -41,6 +41,7 @@ from codekd.study.manifest import (
 
 ON_GPU = (*RUN_A_MODEL, "verified", "inference")
 FORCE, TIME_LIMIT = "CODEKD_FORCE", "CODEKD_TIME_LIMIT"
+GO_ON = "The same command goes on where it last saved something."
 LESS_MEMORY = "run fewer jobs at a time (--cores), or lower `batch_tokens` and `max_length`."
 LIBRARIES = ("codekd", "torch", "transformers", "tokenizers", "numpy", "pyarrow", "polars", "scikit-learn")
 Run = Callable[[Job, Path], dict[str, Any]]
@@ -51,10 +52,13 @@ log = logging.getLogger("codekd")
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
-    """Look for no garbage among what is imported, nor when the process ends, which would take 2 s of a short job's 6."""
+    """Look for no garbage among what is imported, nor when the process ends: 2 s of the 6 of a short job."""
     gc.disable()
     atexit.register(gc.freeze)
-    yield
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit(f"{sys.argv[0]} was stopped. {GO_ON}")
     gc.freeze()
     gc.enable()
 
@@ -140,7 +144,7 @@ def _fail(assignments: Sequence[Assignment], error: BaseException) -> None:
     if isinstance(error, CodekdError):
         message = str(error)
     elif isinstance(error, KeyboardInterrupt):
-        message = f"{folder} was stopped. The same command goes on where it last saved something."
+        message = f"{folder} was stopped. {GO_ON}"
     elif isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         message = f"{folder} needs more memory than there is; {LESS_MEMORY}"
     elif os.strerror(errno.ENOSPC) in str(error):
