@@ -122,7 +122,8 @@ def save(draw: Callable[[Layout], Figure], stem: Path) -> None:
     for layout, names in ((PAGE, (".png", ".svg")), (TWO_COLUMNS, (".pdf",)), (ONE_COLUMN, ("-column.pdf",))):
         with applied(layout):
             figure = draw(layout)
-            figure.draw_without_rendering()
-            figure.set_layout_engine("none")  # it is laid out; every file would do it again
+            if engine := figure.get_layout_engine():
+                engine.execute(figure)
+            figure.set_layout_engine(None)  # it is laid out; every file would do it again
             for name in names:
                 figure.savefig(stem.with_name(stem.name + name), metadata=_UNDATED[name[-3:]])
