@@ -50,7 +50,9 @@ def test_the_readme_has_what_else_was_measured():
     relations = {(row["width"], row["signal"].split("-")[1]): row for row in RESULTS["relations"]}
     [_, capture] = (row for row in RESULTS["capture"] if row["device"] == "cpu")
     loading = {row["method"]: row for row in RESULTS["loading"] if row["device"] == "cpu"}
-    pairs = [row for row in RESULTS["pairs"] if row["device"] == "cpu"]
+    pairs, [report], serving = (
+        [row for row in RESULTS[name] if row["device"] == "cpu"] for name in ("pairs", "report", "serving")
+    )
     large, small = relations[768, "lexeme"], relations[384, "lexeme"]
     for sentence in (
         f"{large['bytes_per_example'] / 1e3:.1f} kB an example with a teacher of width 768, "
@@ -61,5 +63,16 @@ def test_the_readme_has_what_else_was_measured():
         f"{capture['examples_per_second']:.0f} functions a second, {100 * capture['forward_share']:.0f} % of the time",
         *(f"{loading[m]['seconds']:.1f} s and {loading[m]['megabytes']} MB for `{m}`" for m in ("ft", "ast")),
         f"take {sum(row['seconds'] for row in pairs)} s and {max(row['peak_megabytes'] for row in pairs) / 1e3:.1f} GB",
+        f"({report['trainings']:,} trainings, 2,732 test examples) takes {report['seconds']} s, "
+        f"is a page of {report['megabytes']:.1f} MB and opens in {report['seconds_to_open']:.1f} s",
+        f"differ from PyTorch's by {max(row['largest_difference'] for row in serving):.0e} at most".replace(
+            "e-0", "e-"
+        ),
+        "| one example takes | " + " | ".join(f"`{row['model']}`" for row in serving),
+        "| in PyTorch, ms | " + " | ".join(f"{row['pytorch']:.1f}" for row in serving),
+        *(
+            f"| {name} | " + " | ".join(f"{row[key]:.2f}" for row in serving)
+            for name, key in (("in ONNX, of that", "onnx_ratio"), ("in ONNX with eight bits", "int8_ratio"))
+        ),
     ):
         assert sentence in told, sentence
