@@ -318,7 +318,7 @@ def _report(folder: Path) -> Row:
     from synthetic_study import write_study
     from test_browser import BROWSER, DRIVER, new_browser, open_page
 
-    with quick_imports():
+    with quick_imports():  # as the stage does: statsmodels looks for garbage in every correction
         from codekd.analysis import report
 
     sizes = {"124m": 124e6, "30m": 30e6, "7m": 7e6, "1.5m": 1.5e6, "0.6m": 0.6e6}

@@ -8,7 +8,13 @@ from codekd.study.resolve import presets
 
 ROOT = Path(__file__).parents[1]
 RESULTS = json.loads((ROOT / "benchmarks" / "results.json").read_text())
-STEPS = [row for row in RESULTS["step_ratio"] if row["device"] == "cpu"]
+
+
+def on_cpu(section):
+    return [row for row in RESULTS[section] if row["device"] == "cpu"]
+
+
+STEPS = on_cpu("step_ratio")
 STUDENTS = list(dict.fromkeys(row["student"] for row in STEPS))
 
 
@@ -48,11 +54,9 @@ def test_relations_are_small_and_lose_nothing():
 def test_the_readme_has_what_else_was_measured():
     told = " ".join((ROOT / "README.md").read_text().split())
     relations = {(row["width"], row["signal"].split("-")[1]): row for row in RESULTS["relations"]}
-    [_, capture] = (row for row in RESULTS["capture"] if row["device"] == "cpu")
-    loading = {row["method"]: row for row in RESULTS["loading"] if row["device"] == "cpu"}
-    pairs, [report], serving = (
-        [row for row in RESULTS[name] if row["device"] == "cpu"] for name in ("pairs", "report", "serving")
-    )
+    [_, capture], [report] = on_cpu("capture"), on_cpu("report")
+    loading = {row["method"]: row for row in on_cpu("loading")}
+    pairs, serving = on_cpu("pairs"), on_cpu("serving")
     large, small = relations[768, "lexeme"], relations[384, "lexeme"]
     for sentence in (
         f"{large['bytes_per_example'] / 1e3:.1f} kB an example with a teacher of width 768, "
