@@ -40,7 +40,7 @@ test-cluster: setup ## The smoke study through a real Slurm on this machine; nee
 	$(VENV)/bin/pytest -rs tests/cluster
 
 torture: export HF_HUB_OFFLINE = 1
-torture: setup ## Hundreds of kills, thousands of random edits, flipped bits: about an hour and a half.
+torture: setup ## Hundreds of kills, thousands of random edits, an hour of damaged inputs: two and a half hours.
 	$(VENV)/bin/python tests/torture.py
 
 bench: setup ## Measure speed, size and memory; prints ratios and writes benchmarks/results.json.
