@@ -145,8 +145,10 @@ BAD = [
         "students: {tiny: {preset: bigru}}\n",
         "there is no 'bigru'; did you mean 'bigru-7m'?",
     ),
+    ("no name of a preset", [], "methods: {kd: {preset: {a: 1}}}\n", "methods.kd.preset: there is no"),
     ("a name that escapes", [], "methods: {../kd: {preset: kd}}\n", "string should match pattern"),
     ("not a mapping", [], "methods: {kd: 3}\n", "methods.kd: input should be a valid dictionary"),
+    ("no corpus", [(f"{ROOT}/config/corpus/current.txt", "''")], "", "cannot be read as a list of pinned wheels"),
     ("corpus missing", [("current.txt", "currant.txt")], "", "currant.txt: no such list of pinned wheels"),
 ]
 

@@ -64,6 +64,14 @@ def test_a_line_that_is_no_pin_is_named(tmp_path: Path, line: str) -> None:
         read_pins(path)
 
 
+@pytest.mark.parametrize("content", [None, b"\xff"], ids=["folder", "no text"])
+def test_a_list_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "list.txt"
+    path.write_bytes(content) if content else path.mkdir()
+    with pytest.raises(CodekdError, match=r"list\.txt cannot be read as a list of pinned wheels: "):
+        read_pins(path)
+
+
 def test_a_name_is_pinned_once(tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
     path.write_text("\n".join(f"a=={version} --hash=sha256:{'0' * 64}  # note" for version in (1, 2)))
@@ -83,9 +91,23 @@ def test_functions_are_found_with_their_source_at_the_margin() -> None:
     assert found["g"] == "async def g(): pass  # é"
 
 
-def test_a_function_that_ends_in_a_continued_line_parses_on_its_own() -> None:
-    (function,) = functions_of("class A:\n    def f(self):\n        return 1 \\\n\n")
-    assert ast.parse(function.code)
+@pytest.mark.parametrize(
+    "source",
+    [
+        "class A:\n    def f(self):\n        return 1 \\\n\n",
+        "class A:\n  @(  # why\n    a\n    @ b)\n  @c\n  def f(self): pass\n",
+        "@\\\na\ndef f(): pass\n",
+        "class A:\n\tdef f(self):\n\f\t\ta = 1\n\t\treturn a\n",
+        "class A:\n\t@a\n \f\tdef f(self):\n\t\treturn 1\n",
+    ],
+    ids=["continued last line", "decorator in brackets", "continued decorator", "form feed", "form feed before def"],
+)
+def test_a_function_parses_on_its_own(source: str) -> None:
+    (function,) = functions_of(source)
+    (alone,) = ast.parse(function.code).body
+    whole = ast.parse(source).body[0]
+    (expected,) = whole.body if isinstance(whole, ast.ClassDef) else [whole]
+    assert ast.dump(alone) == ast.dump(expected)
 
 
 def test_vendored_unsafe_oversized_and_unparsable_modules_are_counted_and_left_out(tmp_path: Path) -> None:

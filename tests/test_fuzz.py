@@ -7,6 +7,7 @@ import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ def edited(draw: Callable[..., Any], texts: Sequence[str]) -> str:
             if not isinstance(owner[key], dict | list) or not owner[key] or draw(st.booleans()):
                 break
             owner = owner[key]
-        value = draw(st.sampled_from(VALUES))
+        value = deepcopy(draw(st.sampled_from(VALUES)))
         if isinstance(owner, dict) and draw(st.booleans()):
             owner[draw(st.sampled_from(["", "x", "kind", "preset", "training", "minilm", 1, None]))] = owner.pop(key)
         else:

@@ -140,6 +140,11 @@ def test_every_form_of_an_except_clause() -> None:
     ]
 
 
+def test_a_hole_is_a_name_of_its_own() -> None:
+    (clause,) = clauses_of("def f():\n    try: pass\n    except(OSError, IOError)as e: pass\n")
+    assert (clause.before + HOLE + clause.after).endswith("\n    except __HOLE__ as e: pass\n")
+
+
 def test_an_earlier_release_adds_only_what_the_current_one_has_lost(tmp_path: Path) -> None:
     clause = "def {name}():\n    try: {body}\n    except {type}: pass\n"
     both = {"b/m.py": clause.format(name="v", body="b", type="KeyError")}

@@ -1,12 +1,14 @@
 """The functions of a Python source file, as text."""
 
 import ast
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 SCOPE = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+UP_TO_FORM_FEED = re.compile(r"^[ \t\f]*\f")  # where Python begins to count an indentation anew
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,9 @@ def own_statements(function: ast.AST) -> Iterator[ast.AST]:
 
 def _text(function: FUNCTION, lines: list[str]) -> str:
     first = min([function.lineno, *(decorator.lineno for decorator in function.decorator_list)])
-    indentation = lines[function.lineno - 1][: function.col_offset]
-    text = "\n".join(line.removeprefix(indentation) for line in lines[first - 1 : function.end_lineno])
+    while function.decorator_list and not lines[first - 1].lstrip().startswith("@"):
+        first -= 1  # the expression begins on a later line than its decorator
+    indentation = UP_TO_FORM_FEED.sub("", lines[function.lineno - 1][: function.col_offset])
+    whole = (UP_TO_FORM_FEED.sub("", line) for line in lines[first - 1 : function.end_lineno])
+    text = "\n".join(line.removeprefix(indentation) for line in whole)
     return text.rstrip("\\ ")  # a continued last line is an error where nothing follows

@@ -43,6 +43,8 @@ def read_pins(path: Path) -> list[Pin]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         raise CodekdError(f"{path}: no such list of pinned wheels") from None
+    except (OSError, ValueError) as error:
+        raise CodekdError(f"{path} cannot be read as a list of pinned wheels: {error}") from None
     pins: dict[str, Pin] = {}
     for number, line in enumerate(lines, start=1):
         text = line.split("#")[0].strip()

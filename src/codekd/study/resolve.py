@@ -70,8 +70,8 @@ def load_study(config: Mapping[str, Any], files: Sequence[Path], lock: Mapping[s
             if name not in known[section]:
                 problems.add_unknown(("grid", section, index), name, known[section])
         for name, definition in getattr(file, section).items():
-            if "preset" in definition and definition["preset"] not in presets()[section]:
-                problems.add_unknown((section, name, "preset"), definition["preset"], presets()[section])
+            if "preset" in definition and (preset := str(definition["preset"])) not in presets()[section]:
+                problems.add_unknown((section, name, "preset"), preset, presets()[section])
     for section in ("students", "methods"):
         for name in getattr(file.search, section):
             if name not in known[section]:

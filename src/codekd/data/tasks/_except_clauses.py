@@ -49,7 +49,9 @@ def clauses_of(code: str) -> Iterator[Clause]:
         else:
             start = position(node.type.lineno, node.type.col_offset)
             end = position(node.type.end_lineno or 0, node.type.end_col_offset or 0)
-            yield Clause(code[:start], code[end:], _type_name(node.type))
+            # A hole is a name, and needs the spaces that `except(A, B)as error` lacks.
+            before, after = " " * code[start - 1].isalpha(), " " * code[end].isalpha()
+            yield Clause(code[:start] + before, after + code[end:], _type_name(node.type))
 
 
 def frames(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]) -> dict[str, pl.DataFrame]:
