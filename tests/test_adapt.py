@@ -19,7 +19,7 @@ from codekd.study.graph import Graph
 from codekd.study.resolve import load_study
 
 PACKAGES = {"docker": "train", "psutil": "transfer", "traitlets": "valid"}
-ADAPTATION = {"max_length": 48, "training": {"epochs": 6, "learning_rate": 1e-2, "word_dropout": 0.3}}
+ADAPTATION = {"max_length": 48, "training": {"epochs": 20, "learning_rate": 1e-2, "word_dropout": 0.3}}
 
 
 @pytest.fixture(scope="module")
