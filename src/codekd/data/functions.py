@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 SCOPE = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-UP_TO_FORM_FEED = re.compile(r"^[ \t\f]*\f")  # where Python begins to count an indentation anew
+UP_TO_FORM_FEED = re.compile(r"^[ \t\f]*\f", re.MULTILINE)  # where Python begins to count an indentation anew
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ def functions_of(source: str) -> Iterator[Function]:
         SyntaxError, ValueError, RecursionError, MemoryError: what ``ast.parse`` raises for text that this
             Python cannot parse (Python 2, null bytes, absurd nesting).
     """
+    source = UP_TO_FORM_FEED.sub("", source)
     lines = source.split("\n")
     pending: list[tuple[ast.AST, str]] = [(parse(source), "")]
     while pending:
@@ -73,7 +74,6 @@ def _text(function: FUNCTION, lines: list[str]) -> str:
     first = min([function.lineno, *(decorator.lineno for decorator in function.decorator_list)])
     while function.decorator_list and not lines[first - 1].lstrip().startswith("@"):
         first -= 1  # the expression begins on a later line than its decorator
-    indentation = UP_TO_FORM_FEED.sub("", lines[function.lineno - 1][: function.col_offset])
-    whole = (UP_TO_FORM_FEED.sub("", line) for line in lines[first - 1 : function.end_lineno])
-    text = "\n".join(line.removeprefix(indentation) for line in whole)
+    indentation = lines[function.lineno - 1][: function.col_offset]
+    text = "\n".join(line.removeprefix(indentation) for line in lines[first - 1 : function.end_lineno])
     return text.rstrip("\\ ")  # a continued last line is an error where nothing follows
