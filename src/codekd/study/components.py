@@ -1,6 +1,7 @@
 """Find the module behind a definition's ``kind``: by file name, so that no registry lists them all."""
 
 import importlib
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,11 +16,12 @@ PACKAGES = {
 }
 
 
-def kinds(section: str) -> list[str]:
-    """The kinds that a section of the config knows, e.g. ``["dist", "ft", "kd", "pseudo"]`` for methods."""
+@cache
+def kinds(section: str) -> tuple[str, ...]:
+    """The kinds that a section of the config knows, e.g. ``("dist", "ft", "kd", "pseudo")`` for methods."""
     package = importlib.import_module(PACKAGES[section])
     files = (path.stem for folder in package.__path__ for path in Path(folder).glob("*.py"))
-    return sorted(stem for stem in files if stem != "base" and not stem.startswith("_"))
+    return tuple(sorted(stem for stem in files if stem != "base" and not stem.startswith("_")))
 
 
 def module_name(section: str, kind: str) -> str:
