@@ -9,6 +9,8 @@ import pytest
 from synthetic_study import TASKS, make, write_study
 from test_report import EXCEPTION, table, text_of
 
+from codekd.analysis.findings import best_methods
+from codekd.analysis.questions import PAIRS
 from codekd.study.job import Job
 
 STUDENTS = {"roberta-1.5m": 1_410_000, "bigru-1.5m": 1_530_000, "bigru-7m": 7_060_000}
@@ -23,6 +25,53 @@ def two_teachers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, Path]:
 
 def mean(folder: Path, **cell: str) -> float:
     return float(table(folder, "cells").filter(**cell)["test_accuracy"].mean())  # type: ignore[arg-type]
+
+
+def test_methods_are_compared_with_each_other_on_the_students_that_have_both(tmp_path: Path) -> None:
+    job = write_study(tmp_path, EXCEPTION, methods={"ft": 0.0, "kd": 0.03, "dist": 0.03, "ckd": 0.15})
+    left_out = ["exception", "minilm", "bigru-1.5m", "dist"]
+    job.spec["cells"][:] = [cell for cell in job.spec["cells"] if cell[:-1] != left_out]  # type: ignore[index]
+    folder = make(job, tmp_path)
+    rows = table(folder, "pairs")
+    assert rows.select("method", "other", "students").rows() == [
+        ("kd", "dist", 1),
+        ("kd", "ckd", 2),
+        ("dist", "ckd", 1),
+    ]
+    for row in rows.iter_rows(named=True):
+        both = ("roberta-1.5m", "bigru-1.5m")[: row["students"]]
+        each = [
+            mean(folder, student=one, method=row["method"]) - mean(folder, student=one, method=row["other"])
+            for one in both
+        ]
+        assert row["difference"] == pytest.approx(np.mean(each))
+        assert row["difference_low"] < row["difference"] < row["difference_high"]
+        assert row["p_value"] <= row["p_corrected"] <= 3 * row["p_value"]
+    assert rows["p_corrected"].to_list() != rows["p_value"].to_list()
+    assert "exception: ckd, of these methods the best on the validation split, is better than" in text_of(folder)
+
+
+def test_the_best_method_is_seen_from_its_own_side() -> None:
+    sure, unsure = {"p_value": 0.001, "p_corrected": 0.01}, {"p_value": 0.2, "p_corrected": 0.4}
+    shared = {"task": "clone", "teacher": "minilm", "students": 1}
+
+    def pair(method: str, other: str, difference: float, p: dict[str, float]) -> dict[str, object]:
+        ends = {"difference_low": difference - 0.01, "difference_high": difference + 0.02}
+        return shared | {"method": method, "other": other, "difference": difference} | ends | p
+
+    pairs = [
+        pair("a", "b", -0.05, sure),
+        pair("b", "c", -0.03, sure),
+        pair("b", "d", 0.01, unsure),
+        pair("a", "c", 9, sure),
+    ]
+    valid = {"a": 1, "b": 3, "c": 2, "d": 2, "ft": 4}
+    scores = [{"task": "clone", "teacher": "minilm", "method": one, "valid_score": valid[one]} for one in valid]
+    scores.append({"task": "other", "teacher": "minilm", "method": "a", "valid_score": 9})
+    assert best_methods(pl.DataFrame(pairs, PAIRS), pl.DataFrame(scores)) == [
+        "clone: b, of these methods the best on the validation split, is better than a (+5.0 [+3.0, +6.0] points); "
+        "worse than c (\u22123.0 [\u22124.0, \u22121.0] points); not distinguishable at this size from d."
+    ]
 
 
 def test_a_teacher_is_compared_by_its_students(two_teachers: tuple[Job, Path]) -> None:

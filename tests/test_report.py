@@ -19,6 +19,7 @@ TABLES = (
     "cells",
     "scores",
     "methods",
+    "pairs",
     "ranks",
     "references",
     "types",
@@ -208,7 +209,7 @@ def test_the_page_states_the_findings_with_intervals(study):
         text,
     )
     assert re.search(
-        r"exception: better than ft ckd \(\+5\.0 \[\+[\d.]+, \+[\d.]+\] points\); "
+        r"exception: better than ft: ckd \(\+5\.0 \[\+[\d.]+, \+[\d.]+\] points\); "
         r"not distinguishable from ft at this size: kd\.",
         text,
     )

@@ -42,20 +42,33 @@ def above_floors(references: pl.DataFrame) -> list[str]:
 
 def headlines(methods: pl.DataFrame) -> list[str]:
     """Of every task and teacher which methods are better or worse than plain fine-tuning, on average over students."""
+    titles = (
+        f"better than {REFERENCE}:",
+        f"worse than {REFERENCE}:",
+        f"not distinguishable from {REFERENCE} at this size:",
+    )
     several = methods["teacher"].n_unique() > 1
-    better, worse = f"better than {REFERENCE}", f"worse than {REFERENCE}"
-    unsure = f"not distinguishable from {REFERENCE} at this size:"
+    return [
+        f"{_place(*key, several=several)}: {_sides(rows.iter_rows(named=True), titles)}."
+        for key, rows in methods.group_by("task", "teacher", maintain_order=True)
+    ]
+
+
+def best_methods(pairs: pl.DataFrame, scores: pl.DataFrame) -> list[str]:
+    """Of every task and teacher how the method that is best on the validation split compares with the other ones."""
+    titles = "better than", "worse than", "not distinguishable at this size from"
+    several = pairs["teacher"].n_unique() > 1
     sentences = []
-    for (task, teacher), rows in methods.group_by("task", "teacher", maintain_order=True):
-        sides: dict[str, list[str]] = {better: [], worse: [], unsure: []}
-        for row in rows.sort("difference", descending=True).iter_rows(named=True):
-            if distinguishable(row):
-                side = better if row["difference"] > 0 else worse
-                sides[side].append(f"{row['method']} ({estimate(row, 'difference', points)} points)")
-            else:
-                sides[unsure].append(row["method"])
-        told = "; ".join(f"{side} {', '.join(names)}" for side, names in sides.items() if names)
-        sentences.append(f"{task}{f', teacher {teacher}' if several else ''}: {told}.")
+    for (task, teacher), rows in pairs.group_by("task", "teacher", maintain_order=True):
+        names = {*rows["method"], *rows["other"]}
+        own = scores.filter(pl.col("method").is_in(names), task=task, teacher=teacher)
+        means = own.group_by("method", maintain_order=True).agg(pl.col("valid_score").mean())
+        best = means.sort("valid_score", descending=True, maintain_order=True)["method"][0]
+        others = (_as_seen_by(best, row) for row in rows.iter_rows(named=True) if best in (row["method"], row["other"]))
+        sentences.append(
+            f"{_place(task, teacher, several=several)}: {best}, of these methods the best on the validation split, is "
+            f"{_sides(others, titles)}."
+        )
     return sentences
 
 
@@ -144,6 +157,30 @@ def limits(tasks: Iterable[Resampled]) -> list[str]:
                 "and not the luck of training."
             )
     return sentences
+
+
+def _place(task: object, teacher: object, *, several: bool) -> str:
+    return f"{task}, teacher {teacher}" if several else str(task)
+
+
+def _sides(rows: Iterable[Row], titles: tuple[str, str, str]) -> str:
+    """Methods by their difference: those above zero, those below, and those where it may be luck."""
+    sides: dict[str, list[str]] = {title: [] for title in titles}
+    for row in sorted(rows, key=lambda row: -row["difference"]):
+        if distinguishable(row):
+            told = f"{row['method']} ({estimate(row, 'difference', points)} points)"
+            sides[titles[row["difference"] < 0]].append(told)
+        else:
+            sides[titles[2]].append(row["method"])
+    return "; ".join(f"{title} {', '.join(names)}" for title, names in sides.items() if names)
+
+
+def _as_seen_by(best: str, pair: Row) -> Row:
+    """A pair as the row of the method that is compared with the best one, by how much that one is better."""
+    if pair["method"] == best:
+        return pair | {"method": pair["other"]}
+    turned = {"difference": "difference", "difference_low": "difference_high", "difference_high": "difference_low"}
+    return pair | {name: -pair[source] for name, source in turned.items()}
 
 
 def _teacher(row: Row, floor: float | None) -> str:

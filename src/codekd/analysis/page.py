@@ -75,6 +75,10 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         *(TASK, name("Teacher", "teacher"), METHOD, DIFFERENCE, P, CORRECTED),
         *(number("Students", "students"), number("Above", "above"), number("Below", "below")),
     ),
+    "pairs": (
+        *(TASK, name("Teacher", "teacher"), METHOD, name("against", "other"), number("Students", "students")),
+        *(DIFFERENCE, P, CORRECTED),
+    ),
     "references": (
         TASK,
         Column("Model", lambda row: f"{row['kind']} {row['name']}", text=True),

@@ -1,4 +1,7 @@
-"""The study's questions that compare teachers, architectures and costs, as tables; effectiveness is in ``tables``."""
+"""The study's questions that compare methods with each other, teachers, architectures and costs, as tables.
+
+What methods are worth against plain fine-tuning is in ``tables``.
+"""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,6 +35,12 @@ ALL = "all"
 SAME_SIZE = 1.25
 """Up to this ratio of their parameters, students count as equally large."""
 
+PAIRS: Schema = {
+    **dict.fromkeys(("task", "teacher", "method", "other"), pl.String),
+    "students": pl.Int64,
+    **with_interval("difference"),
+    **numbers("p_value", "p_corrected"),
+}
 TEACHERS: Schema = {
     **dict.fromkeys(("task", "method", "teacher", "other"), pl.String),
     "students": pl.Int64,
@@ -47,6 +56,30 @@ ARCHITECTURES: Schema = {
     **with_interval("gain"),
     **numbers("gain_p_value", "gain_p_corrected"),
 }
+
+
+def pairs(tasks: Iterable[Resampled]) -> pl.DataFrame:
+    """One row per task, teacher and pair of methods beside plain fine-tuning: how much better the first one is.
+
+    It is the mean over the students that have both. P-values are corrected for their number within a task and teacher.
+    """
+    rows: list[Row] = []
+    for task in tasks:
+        for teacher, groups in task.panels:
+            own: list[Row] = []
+            by_method: dict[str, dict[str, Group]] = {}
+            for group in groups:
+                if group[2] != REFERENCE:
+                    by_method.setdefault(group[2], {})[group[1]] = group
+            for (method, first), (other, second) in combinations(by_method.items(), 2):
+                if both := [(first[student], second[student]) for student in first if student in second]:
+                    own.append(
+                        {"task": task.task.name, "teacher": teacher, "method": method, "other": other}
+                        | {"students": len(both)}
+                        | compared(*_mean_difference(task, both))
+                    )
+            rows += with_corrected(own)
+    return pl.DataFrame(rows, PAIRS)
 
 
 def teachers(tasks: Iterable[Resampled]) -> pl.DataFrame:

@@ -67,6 +67,7 @@ def _tables(
         "cells": _with_links(tables.cells(tasks), places),
         "scores": scores,
         "methods": tables.methods(resampled, scores),
+        "pairs": questions.pairs(resampled),
         "ranks": tables.ranks(scores),
         "references": references,
         "teachers": questions.teachers(resampled),
@@ -93,8 +94,9 @@ def _page(
     sources: Mapping[str, Sequence[Row]],
 ) -> str:
     scores = made["scores"]
+    effect = findings.above_floors(made["references"]) + findings.headlines(made["methods"])
     answers = {
-        "Effect": [*findings.above_floors(made["references"]), *findings.headlines(made["methods"])],
+        "Effect": [*effect, *findings.best_methods(made["pairs"], scores)],
         "Retention": findings.best_students(scores),
         "Teacher": findings.teachers(made["teachers"]),
         "Architecture": findings.architectures(made["architectures"]),
