@@ -62,8 +62,8 @@ def best_methods(pairs: pl.DataFrame, scores: pl.DataFrame) -> list[str]:
     for (task, teacher), rows in pairs.group_by("task", "teacher", maintain_order=True):
         names = {*rows["method"], *rows["other"]}
         own = scores.filter(pl.col("method").is_in(names), task=task, teacher=teacher)
-        means = own.group_by("method", maintain_order=True).agg(pl.col("valid_score").mean())
-        best = means.sort("valid_score", descending=True, maintain_order=True)["method"][0]
+        means = own.group_by("task", "method", maintain_order=True).agg(pl.col("valid_score").mean())
+        best = best_on_validation(means, "task")["method"][0]
         others = (_as_seen_by(best, row) for row in rows.iter_rows(named=True) if best in (row["method"], row["other"]))
         sentences.append(
             f"{_place(task, teacher, several=several)}: {best}, of these methods the best on the validation split, is "
