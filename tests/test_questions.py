@@ -66,8 +66,10 @@ def test_the_best_method_is_seen_from_its_own_side() -> None:
         pair("a", "c", 9, sure),
     ]
     valid = {"a": 1, "b": 3, "c": 2, "d": 2, "ft": 4}
-    scores = [{"task": "clone", "teacher": "minilm", "method": one, "valid_score": valid[one]} for one in valid]
-    scores.append({"task": "other", "teacher": "minilm", "method": "a", "valid_score": 9})
+    cell = {"task": "clone", "teacher": "minilm", "student": "bigru"}
+    scores = [cell | {"method": one, "valid_score": valid[one]} for one in valid]
+    scores.append(cell | {"task": "other", "method": "a", "valid_score": 9})
+    scores.append(cell | {"student": "roberta", "method": "a", "valid_score": 9})
     assert best_methods(pl.DataFrame(pairs, PAIRS), pl.DataFrame(scores)) == [
         "clone: b, of these methods the best on the validation split, is better than a (+5.0 [+3.0, +6.0] points); "
         "worse than c (\u22123.0 [\u22124.0, \u22121.0] points); not distinguishable at this size from d."

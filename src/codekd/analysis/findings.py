@@ -55,14 +55,19 @@ def headlines(methods: pl.DataFrame) -> list[str]:
 
 
 def best_methods(pairs: pl.DataFrame, scores: pl.DataFrame) -> list[str]:
-    """Of every task and teacher how the method that is best on the validation split compares with the other ones."""
+    """Of every task and teacher how the method that is best on the validation split compares with the other ones.
+
+    The best one has the highest mean over the students that have most of the methods, so that all are seen on the same.
+    """
     titles = "better than", "worse than", "not distinguishable at this size from"
     several = pairs["teacher"].n_unique() > 1
     sentences = []
     for (task, teacher), rows in pairs.group_by("task", "teacher", maintain_order=True):
         names = {*rows["method"], *rows["other"]}
         own = scores.filter(pl.col("method").is_in(names), task=task, teacher=teacher)
-        means = own.group_by("task", "method", maintain_order=True).agg(pl.col("valid_score").mean())
+        methods = own.select(pl.col("method").n_unique().over("student")).to_series()
+        shared = own.filter(methods == methods.max())
+        means = shared.group_by("task", "method", maintain_order=True).agg(pl.col("valid_score").mean())
         best = best_on_validation(means, "task")["method"][0]
         others = (_as_seen_by(best, row) for row in rows.iter_rows(named=True) if best in (row["method"], row["other"]))
         sentences.append(
