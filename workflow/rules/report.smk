@@ -14,6 +14,7 @@ FIGURES = {
 TABLES = {
     "scores": "scores",
     "methods": "methods against ft",
+    "pairs": "methods against each other",
     "ranks": "average ranks",
     "references": "teachers and floors",
     "teachers": "choice of teacher",
