@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.special import log_softmax
 
 from codekd.analysis.behaviour import (
     MAX_CONFIDENCE_GAP,
@@ -15,7 +16,7 @@ from codekd.analysis.behaviour import (
 )
 
 DRAW = np.random.default_rng(3)
-STUDENT, TEACHER = (DRAW.normal(0, scale, size=(60, 3)) for scale in (1.0, 2.0))
+STUDENT, TEACHER = (log_softmax(DRAW.normal(0, scale, size=(60, 3)), axis=1) for scale in (1.0, 2.0))
 LABELS = DRAW.integers(3, size=60)
 
 
@@ -47,7 +48,7 @@ def test_likeness_is_that_of_the_formulas():
 
 
 def test_a_model_is_like_itself_however_sure_it_is():
-    sure = 1e4 * STUDENT
+    sure = log_softmax(1e4 * STUDENT, axis=1)
     found = likeness(sure, sure)
     assert (found.agreement, found.kl, found.discrepancy) == (1, 0, 0)
 
@@ -73,5 +74,6 @@ def test_calibration_error_and_brier_score_are_those_of_the_formulas():
 def test_a_model_that_is_always_right_and_sure_is_calibrated():
     logits = np.full((4, 2), -50.0)
     logits[np.arange(4), [0, 1, 1, 0]] = 50
-    assert calibration_error(logits, np.array([0, 1, 1, 0])) == pytest.approx(0)
-    assert calibration_error(logits, np.array([1, 0, 0, 1])) == pytest.approx(1)
+    sure = log_softmax(logits, axis=1)
+    assert calibration_error(sure, np.array([0, 1, 1, 0])) == pytest.approx(0)
+    assert calibration_error(sure, np.array([1, 0, 0, 1])) == pytest.approx(1)

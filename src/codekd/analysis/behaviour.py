@@ -1,14 +1,13 @@
 """Whether a student behaves like its teacher, beyond being right as often.
 
-Of the logits of both on the test split. What MetaCompress (arXiv 2511.05476) asks of a student is asked here of every
-example: the same class, nearly the same distribution, nearly the same confidence.
+Of the log-probabilities of both on the test split. What MetaCompress (arXiv 2511.05476) asks of a student is asked here
+of every example: the same class, nearly the same distribution, nearly the same confidence.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 
 Floats = NDArray[np.float64]
 Classes = NDArray[np.integer]
@@ -38,9 +37,8 @@ class Likeness:
 
 
 def likeness(student: Floats, teacher: Floats) -> Likeness:
-    """Compare the logits of two models, ``(examples, classes)`` each."""
-    of_student, of_teacher = log_softmax(student, axis=1), log_softmax(teacher, axis=1)
-    p_student, p_teacher = np.exp(of_student), np.exp(of_teacher)
+    """Compare the log-probabilities of two models, ``(examples, classes)`` each."""
+    p_student, p_teacher = np.exp(student), np.exp(teacher)
     gap = np.abs(p_student.max(axis=1) - p_teacher.max(axis=1))
     relations = np.stack(
         [
@@ -52,7 +50,7 @@ def likeness(student: Floats, teacher: Floats) -> Likeness:
     other_class, other_distribution, other_confidence = relations.mean(axis=1).tolist()
     return Likeness(
         agreement=1 - other_class,
-        kl=float((p_teacher * (of_teacher - of_student)).sum(axis=1).mean()),
+        kl=float((p_teacher * (teacher - student)).sum(axis=1).mean()),
         confidence_gap=float(gap.mean()),
         other_class=other_class,
         other_distribution=other_distribution,
@@ -61,19 +59,19 @@ def likeness(student: Floats, teacher: Floats) -> Likeness:
     )
 
 
-def calibration_error(logits: Floats, labels: Classes, bins: int = BINS) -> float:
+def calibration_error(log_probabilities: Floats, labels: Classes, bins: int = BINS) -> float:
     """Expected calibration error of the predicted class over bins of equal width (Guo et al. 2017)."""
-    _, confidence, accuracy, share = reliability(logits, labels, bins)
+    _, confidence, accuracy, share = reliability(log_probabilities, labels, bins)
     return float((share * np.abs(confidence - accuracy)).sum())
 
 
-def reliability(logits: Floats, labels: Classes, bins: int = BINS) -> tuple[Floats, Floats, Floats, Floats]:
+def reliability(log_probabilities: Floats, labels: Classes, bins: int = BINS) -> tuple[Floats, Floats, Floats, Floats]:
     """What a reliability diagram shows, of the bins that have examples.
 
     Returns:
         The bins' upper edges, mean confidences, accuracies, and shares of the examples, ``(bins,)`` each.
     """
-    probabilities = np.exp(log_softmax(logits, axis=1))
+    probabilities = np.exp(log_probabilities)
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     edges = np.linspace(0, 1, bins + 1)[1:]
     found, place, counts = np.unique(
@@ -83,9 +81,9 @@ def reliability(logits: Floats, labels: Classes, bins: int = BINS) -> tuple[Floa
     return edges[found], means[0], means[1], counts / len(labels)
 
 
-def brier(logits: Floats, labels: Classes) -> float:
+def brier(log_probabilities: Floats, labels: Classes) -> float:
     """Mean squared distance of the probabilities from the label, summed over classes (Brier 1950)."""
-    distances = np.exp(log_softmax(logits, axis=1))
+    distances = np.exp(log_probabilities)
     distances[np.arange(len(labels)), labels] -= 1
     return float((distances**2).sum(axis=1).mean())
 

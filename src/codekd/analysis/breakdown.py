@@ -43,14 +43,14 @@ def behaviour(tasks: Iterable[Resampled]) -> pl.DataFrame:
     for task in tasks:
         for teacher, groups in task.panels:
             run = task.task.teachers.get(teacher)
-            of_teacher = run.logits if run else None
+            of_teacher = run.log_probabilities if run else None
             if run and of_teacher is not None:
                 rows.append(_named(task, teacher, ("", TEACHER)) | _calibration(task.task, [run]))
             for group in groups:
                 runs = [cell.run for cell in task.groups[group]]
                 row = _named(task, teacher, group[1:]) | _calibration(task.task, runs)
                 if run and of_teacher is not None:
-                    row |= _mean(asdict(likeness(one.logits, of_teacher)) for one in runs if one.logits is not None)
+                    row |= _mean(asdict(likeness(one, of_teacher)) for one in _log_probabilities(runs))
                     row |= _mean(_disputed(task, group, run))
                 rows.append(row)
     return pl.DataFrame(rows, BEHAVIOUR)
@@ -61,11 +61,11 @@ def reliabilities(tasks: Iterable[Resampled]) -> pl.DataFrame:
     rows = []
     for task in tasks:
         for teacher, names, runs in _runs(task):
-            logits = [run.logits for run in runs if run.logits is not None]
-            if not logits:
+            of_seeds = _log_probabilities(runs)
+            if not of_seeds:
                 continue
-            labels = np.tile(task.task.labels, len(logits))
-            for values in zip(*reliability(np.concatenate(logits), labels), strict=True):
+            labels = np.tile(task.task.labels, len(of_seeds))
+            for values in zip(*reliability(np.concatenate(of_seeds), labels), strict=True):
                 bin_ = dict(zip(("edge", "confidence", "accuracy", "share"), values, strict=True))
                 rows.append(_named(task, teacher, names) | bin_)
     return pl.DataFrame(rows, RELIABILITY)
@@ -144,10 +144,14 @@ def _predictions(runs: Sequence[Run]) -> Any:
     return np.stack([run.predictions for run in runs if run.predictions is not None])
 
 
+def _log_probabilities(runs: Sequence[Run]) -> list[Any]:
+    return [run.log_probabilities for run in runs if run.log_probabilities is not None]
+
+
 def _calibration(task: Task, runs: Sequence[Run]) -> Row:
-    logits = [run.logits for run in runs if run.logits is not None]
     return _mean(
-        {"calibration_error": calibration_error(one, task.labels), "brier": brier(one, task.labels)} for one in logits
+        {"calibration_error": calibration_error(one, task.labels), "brier": brier(one, task.labels)}
+        for one in _log_probabilities(runs)
     )
 
 

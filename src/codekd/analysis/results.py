@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 
 from codekd.errors import CodekdError
 
@@ -25,22 +25,15 @@ NO_TEACHER = "none"
 class Run:
     """One model on one task: a student's cell, a teacher or the floor.
 
-    ``metrics`` is the content of its metrics.json and ``predictions`` ``(examples,)`` its class numbers on
-    the test split, None for a teacher that left none.
+    ``metrics`` is the content of its metrics.json, ``predictions`` ``(examples,)`` its class numbers on the test
+    split, None for a teacher that left none, and ``log_probabilities`` ``(examples, classes)`` their natural
+    logarithms, None where the run left no logits.
     """
 
     folder: Path
     metrics: Mapping[str, Any]
-    predictions: NDArray[np.int32] | None
-
-    @cached_property
-    def logits(self) -> NDArray[np.float64] | None:
-        """Logits ``(examples, classes)`` of the predictions, None where the run left none."""
-        path = self.folder / "predictions.parquet"
-        if self.predictions is None or "logits" not in pl.read_parquet_schema(path):
-            return None
-        flat = pl.read_parquet(path, columns=["logits"])["logits"].explode().to_numpy()
-        return flat.astype(np.float64).reshape(len(self.predictions), -1)
+    predictions: NDArray[np.int32] | None = None
+    log_probabilities: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -98,14 +91,14 @@ def _read_task(job: Job, name: str) -> Task:
     def read(role: str) -> Run:
         folder = job.parents[role]
         if role.startswith("teachers/") and not (folder / "predictions.parquet").exists():
-            return Run(folder, _read_metrics(folder), None)
+            return Run(folder, _read_metrics(folder))
         frame = _read_predictions(folder)
         if not frame.select("id", "label").equals(examples):
             raise CodekdError(
                 f"{folder} and {first}: the predictions are not about the same test examples in the same "
                 "order, so their scores cannot be compared; delete the outdated one and run again."
             )
-        return Run(folder, _read_metrics(folder), frame["prediction"].to_numpy())
+        return Run(folder, _read_metrics(folder), frame["prediction"].to_numpy(), _log_probabilities(frame))
 
     beside = _read_beside(job.parents.get(f"examples/{name}"), examples)
     return Task(
@@ -130,10 +123,17 @@ def _read_task(job: Job, name: str) -> Task:
 def _read_predictions(folder: Path) -> pl.DataFrame:
     path = folder / "predictions.parquet"
     try:
-        frame = pl.read_parquet(path, columns=["id", "label", "prediction"])
+        return pl.read_parquet(path).cast({"id": pl.String, "label": pl.Int32, "prediction": pl.Int32})
     except (OSError, pl.exceptions.PolarsError) as error:
         raise CodekdError(f"{path}: no readable predictions (id, label, prediction): {error}") from error
-    return frame.cast({"label": pl.Int32, "prediction": pl.Int32})
+
+
+def _log_probabilities(frame: pl.DataFrame) -> NDArray[np.float64] | None:
+    if "logits" not in frame.columns:
+        return None
+    flat = frame["logits"].explode().to_numpy().astype(np.float64)
+    # A column per class in memory: reductions over a few classes are many times as fast as along rows.
+    return log_softmax(np.asfortranarray(flat.reshape(len(frame), -1)), axis=1)
 
 
 def _read_metrics(folder: Path) -> dict[str, Any]:
