@@ -8,6 +8,8 @@ SOURCES := src tests benchmarks workflow/scripts
 
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
+# Modules are compiled once and kept, also where the shell forbids it, as in many containers: every job imports torch.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup study test test-cluster torture bench format clean
 
@@ -20,6 +22,7 @@ $(VENV)/.done: envs/requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --disable-pip-version-check --quiet --no-compile --requirement envs/requirements.txt
 	$(VENV)/bin/pip install --disable-pip-version-check --quiet --no-deps --editable .
+	$(VENV)/bin/python -c "import snakemake.cli, codekd.analysis.report, codekd.training.student"  # compiles them
 	@touch $@
 
 study: setup ## Run the study of CONFIG (config/config.yaml) and say where its report is.
