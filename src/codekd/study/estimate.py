@@ -33,7 +33,7 @@ SECONDS_PER_WHEEL = 0.6
 FUNCTIONS = 164_000
 """Different ones in the train packages of the embedded corpus."""
 
-START = 8
+START = 4
 """Seconds until a process has imported torch and transformers."""
 
 
