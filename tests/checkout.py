@@ -39,8 +39,7 @@ class Checkout:
 
     def run(self, command: list[str], **settings: object) -> subprocess.Popen[str]:
         """Run a command in the folder."""
-        away = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")  # every job would compile the source anew
-        environment = {name: value for name, value in os.environ.items() if name not in away}
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         environment.setdefault("CODEKD_RESOURCES", str(ROOT / "resources"))
         return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
             command, cwd=self.folder, env=environment, text=True, **settings

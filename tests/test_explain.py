@@ -11,7 +11,7 @@ from every_stage import finish
 from typer.testing import CliRunner
 
 from codekd.cli import app
-from codekd.study import identity
+from codekd.study import estimate, identity
 from codekd.study.explain import Change, Explanation, as_text, explain
 from codekd.study.graph import Graph
 from codekd.study.resolve import load_study
@@ -67,7 +67,7 @@ def test_what_was_never_made_is_new_and_costs_an_estimate(results: Path) -> None
     grid = {"tasks": ["defect"], "students": ["bigru-1.5m"], "methods": ["ft", "kd", "dist"], "seeds": [1, 2]}
     found = explain(graph(grid=yaml.safe_load(PATH.read_text())["grid"] | grid), results)
     new = [one for one in found if one.name.endswith("seed2")]
-    assert len(new) == 3 and all(one.sibling is None and one.seconds > 5 for one in new)
+    assert len(new) == 3 and all(one.sibling is None and one.seconds > estimate.START for one in new)
 
 
 def test_of_several_siblings_the_nearest_is_compared(results: Path) -> None:

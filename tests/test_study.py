@@ -121,6 +121,7 @@ def test_the_report_is_one_page_that_holds_tables_and_figures(study):
 
 def test_snakemakes_own_report_holds_the_results_with_captions(study):
     study.snakemake("--report", "report.zip", "all")
+    assert (study.folder / "report.zip").stat().st_size > 100_000
     [report] = study.folders("report/*")
     written = {path.name for kind in ("tables/*.csv", "figures/*.svg") for path in report.glob(kind)}
     with zipfile.ZipFile(study.folder / "report.zip") as packed:

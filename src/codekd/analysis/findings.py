@@ -65,7 +65,7 @@ def best_methods(pairs: pl.DataFrame, scores: pl.DataFrame) -> list[str]:
     for (task, teacher), rows in pairs.group_by("task", "teacher", maintain_order=True):
         names = {*rows["method"], *rows["other"]}
         own = scores.filter(pl.col("method").is_in(names), task=task, teacher=teacher)
-        methods = own.select(pl.col("method").n_unique().over("student")).to_series()
+        methods = pl.col("method").n_unique().over("student")
         shared = own.filter(methods == methods.max())
         means = shared.group_by("task", "method", maintain_order=True).agg(pl.col("valid_score").mean())
         best = best_on_validation(means, "task")["method"][0]

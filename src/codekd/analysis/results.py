@@ -26,8 +26,8 @@ class Run:
     """One model on one task: a student's cell, a teacher or the floor.
 
     ``metrics`` is the content of its metrics.json, ``predictions`` ``(examples,)`` its class numbers on the test
-    split, None for a teacher that left none, and ``log_probabilities`` ``(examples, classes)`` their natural
-    logarithms, None where the run left no logits.
+    split, None for a teacher that left none, and ``log_probabilities`` ``(examples, classes)`` those of every class in
+    nats, None where the run left no logits.
     """
 
     folder: Path
@@ -123,7 +123,7 @@ def _read_task(job: Job, name: str) -> Task:
 def _read_predictions(folder: Path) -> pl.DataFrame:
     path = folder / "predictions.parquet"
     try:
-        return pl.read_parquet(path).cast({"id": pl.String, "label": pl.Int32, "prediction": pl.Int32})
+        return pl.read_parquet(path).select("id", pl.col("label", "prediction").cast(pl.Int32), "^logits$")
     except (OSError, pl.exceptions.PolarsError) as error:
         raise CodekdError(f"{path}: no readable predictions (id, label, prediction): {error}") from error
 
