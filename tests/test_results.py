@@ -226,14 +226,25 @@ def test_diff_of_studies_says_what_changed_and_what_one_has_alone(place: Place, 
     assert "only in the first: students/defect/minilm/bigru-1.5m/kd/seed1" in found.output
 
 
-def test_diff_of_cells_compares_config_versions_and_scores(place: Place, study: Path) -> None:
+def test_diff_of_cells_compares_config_versions_machines_and_scores(place: Place, study: Path) -> None:
     other = place.config("other", methods={"dist": {"gamma": 3.0}})
     finish(place.graph(other), place.results)
     cells = [place.folder_of(config, CELL) for config in (study, other)]
-    for cell, score in zip(cells, (0.5, 0.625), strict=True):
-        summary = {"metric": "accuracy", "scores": {"test": {"accuracy": score}}}
-        write_manifest(cell, read_manifest(cell) | {"summary": summary, "versions": {"torch": str(score)}})
+    for cell, score, precision, unit in zip(cells, (0.5, 0.625), ("float32", "bfloat16"), ("avx2", "sve"), strict=True):
+        summary = {
+            "metric": "accuracy",
+            "scores": {"test": {"accuracy": score}},
+            "device": "cpu",
+            "precision": precision,
+        }
+        made = {"summary": summary, "versions": {"torch": str(score)}, "host": {"units": [unit]}}
+        write_manifest(cell, read_manifest(cell) | made)
     found = place.run("diff", *cells)
-    assert found.output.splitlines()[:2] == ["method.gamma: 1.0 -> 3.0", "version of torch: 0.5 -> 0.625"]
+    assert found.output.splitlines()[:4] == [
+        "method.gamma: 1.0 -> 3.0",
+        "version of torch: 0.5 -> 0.625",
+        "precision: float32 -> bfloat16",
+        "units of the processor: avx2 -> sve",
+    ]
     assert found.output.splitlines()[-1].split() == ["test", "accuracy", "0.5000", "0.6250", "+0.1250"]
     assert place.run("diff", cells[0], cells[0]).output.startswith("made from the same")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from codekd.errors import CodekdError
 from codekd.study.graph import Node
@@ -58,6 +59,14 @@ def test_a_node_leaves_its_files_and_a_manifest(parent, tmp_path):
     assert set(manifest["files"]) == {"metrics.json", "figures/a.svg"}
     assert (folder / "figures/a.svg").read_text() == "a"
     assert not list((tmp_path / ".scratch").iterdir()), "no scratch is left"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux names them")
+def test_a_manifest_says_what_the_processor_computes_with(parent, tmp_path):
+    run(child(parent), tmp_path, write_two)
+    units = read_manifest(tmp_path / child(parent).folder)["host"]["units"]
+    assert ("avx2" in units) == torch.cpu._is_avx2_supported()
+    assert ("avx512_bf16" in units) == torch.cpu._is_avx512_bf16_supported()
 
 
 def test_a_stage_that_fails_leaves_nothing_under_a_final_name(parent, tmp_path):

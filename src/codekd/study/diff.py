@@ -1,4 +1,4 @@
-"""What differs between two cells or two studies: the config, the source, and the scores."""
+"""What differs between two cells or two studies: the config, the source, libraries, machines, and the scores."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,13 +11,11 @@ from codekd.study.text import Row, aligned
 
 
 def of_nodes(first: Path, second: Path) -> str:
-    """Two nodes of the same stage: what they were made from, with which libraries, and what they reached."""
+    """Two nodes of the same stage: what they were made from, with which libraries and units, and what they reached."""
     old, new = (read_manifest(folder) for folder in (first, second))
     lines = [str(change) for change in changes(old, new)]
-    versions = {name: (old["versions"].get(name), version) for name, version in new["versions"].items()}
-    lines += [
-        f"version of {name}: {before} -> {after}" for name, (before, after) in versions.items() if before != after
-    ]
+    there, here = (_circumstances(one) for one in (old, new))
+    lines += [f"{name}: {there.get(name)} -> {found}" for name, found in here.items() if there.get(name) != found]
     before, after = (dict(_scores(one["summary"])) for one in (old, new))
     rows = [(name, before.get(name), after.get(name)) for name in dict.fromkeys((*before, *after))]
     return _text(lines or ["made from the same"], "score", rows)
@@ -39,6 +37,15 @@ def of_studies(first: Graph, second: Graph, results: Path) -> str:
         if one.stage in ("students", "teachers")
     ]
     return _text(lines, "test score", rows)
+
+
+def _circumstances(manifest: Mapping[str, Any]) -> dict[str, str | None]:
+    """What is in no identity and can still move a score in its last digits, or a training to another end."""
+    return {
+        **{f"version of {name}": version for name, version in manifest["versions"].items()},
+        **{name: manifest["summary"].get(name) for name in ("device", "precision")},
+        "units of the processor": " ".join(manifest["host"].get("units", ())),
+    }
 
 
 def _test_score(node: Node, results: Path) -> float | None:
