@@ -21,8 +21,8 @@ INFERENCE: Schema = {
 PARETO: Schema = {
     **NAMED,
     "metric": pl.String,
-    **numbers("score", "milliseconds", "megabytes"),
-    **dict.fromkeys(("on_front", "on_front_of_size"), pl.Boolean),
+    **numbers("score", "milliseconds", "megabytes", "speed_up"),
+    **dict.fromkeys(("on_front", "on_front_of_size", "busy"), pl.Boolean),
 }
 
 
@@ -51,7 +51,7 @@ def pareto(scores: pl.DataFrame, references: pl.DataFrame, served: pl.DataFrame)
         right_on=["task", "name"],
         maintain_order="left",
     )
-    both = pl.concat([students, teachers], how="diagonal")
+    both = pl.concat([students, teachers], how="diagonal").with_columns(speed_up=pl.lit(None), busy=pl.lit(None))
     both = _with_front(_with_front(both, "milliseconds", "on_front"), "megabytes", "on_front_of_size")
     return both.select(PARETO.keys()).cast(PARETO)  # type: ignore[arg-type]
 
