@@ -1,18 +1,22 @@
-"""How often a report's tests are wrong, by simulation: python benchmarks/intervals.py [--studies 4000]
+"""How often a report's tests are wrong, by simulation: python benchmarks/intervals.py [--studies 4000] [RESULTS...]
 
 Two methods are compared on test splits like the real ones, many times: 13 packages of unequal size, whose examples are
 alike in how hard they are and in how they take to a method, and seeds that make a run as a whole better or worse.
 Printed are, for every number of seeds and every spread of theirs, how often equal methods are called different, how
 often 95 % intervals hold the true difference, and how often a true difference is found. docs/statistics.md has the
-figures.
+figures. Given folders such as ``results/students/exception/*/bigru-1.5m/{ft,kd}`` of a finished study with several
+seeds, it prints in what those runs and the simulated ones are alike.
 """
 
 import argparse
 import itertools
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -54,7 +58,7 @@ class Design:
         return difference / 100 / float(stats.norm.pdf(self.cut))
 
 
-# Shares as in the predictions of bigru-1.5m on exceptions (``--real`` prints them of a study).
+# Shares with which simulated runs are alike as those of bigru-1.5m on exceptions are.
 REAL = Design(
     sizes=(503, 330, 270, 230, 200, 180, 160, 140, 130, 110, 100, 90, 73),
     accuracy=0.57,
@@ -114,6 +118,41 @@ def rates(
     return float((found[:, 0] < LEVEL).mean()), float(covered.mean()), float((found[:, 2] - found[:, 1]).mean() / 2)
 
 
+def likeness(right: Floats, packages: NDArray[np.int64]) -> str:
+    """What runs have in common, ``(2, seeds, examples)``: how often they are right and differ, and by package."""
+    first, second = right.astype(float)
+    seeds = np.mean([np.mean(one[0] != one[1]) for one in (first, second)])
+    return (
+        f"right {right.mean():.3f}, correlation within packages {correlation(right.mean(axis=(0, 1)), packages):.3f}; "
+        f"seeds differ on {seeds:.3f}, methods on {np.mean(first[0] != second[0]):.3f}; SD over seeds "
+        f"{100 * np.std(right.mean(axis=2), axis=1, ddof=1).mean():.2f} points; correlation of the methods' difference "
+        f"within packages {correlation(first.mean(axis=0) - second.mean(axis=0), packages):.4f}"
+    )
+
+
+def correlation(values: Floats, packages: NDArray[np.int64]) -> float:
+    """Intraclass correlation of values ``(examples,)``, by analysis of variance (Donner 1986, equation 2.1)."""
+    sizes = np.bincount(packages)
+    means = np.bincount(packages, weights=values) / sizes
+    within = ((values - means[packages]) ** 2).sum() / (len(values) - len(sizes))
+    between = (sizes * (means - values.mean()) ** 2).sum() / (len(sizes) - 1)
+    typical = (len(values) - (sizes**2).sum() / len(values)) / (len(sizes) - 1)
+    return float((between - within) / (between + (typical - 1) * within))
+
+
+def read(methods: Sequence[Path], results: Path) -> tuple[Floats, NDArray[np.int64]]:
+    """Whether the runs in two methods' folders are right, ``(2, seeds, examples)``, and the examples' packages."""
+    frames = [[pl.read_parquet(path) for path in sorted(one.glob("*/predictions.parquet"))] for one in methods]
+    task = methods[0].relative_to(results).parts[1]
+    manifest = json.loads(next(methods[0].glob("*/manifest.json")).read_text())
+    [encoded] = results.glob(f"encoded/{task}/*-{manifest['parents']['encoded']}/manifest.json")
+    examples = json.loads(encoded.read_text())["parents"]["examples"]
+    groups = pl.read_parquet(results / f"examples/{task}-{examples}/test.parquet", columns=["id", "group"])
+    packages = frames[0][0].join(groups, "id", maintain_order="left")["group"].rank("dense").to_numpy() - 1
+    right = [[(frame["label"] == frame["prediction"]).to_numpy() for frame in one] for one in frames]
+    return np.array(right), packages.astype(np.int64)
+
+
 def table(design: Design, studies: int, metric: str, gains: Sequence[float]) -> Iterator[str]:
     """Rows of a Markdown table."""
     yield "| seeds | SD over seeds | nulls rejected | " + "".join(f"found: {gain:g} points | " for gain in gains[1:])
@@ -128,7 +167,15 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=4000, help="simulated studies a cell of the table")
-    studies = parser.parse_args().studies
+    parser.add_argument("methods", nargs="*", type=Path, help="folders of two methods of a finished study")
+    arguments = parser.parse_args()
+    if arguments.methods:
+        results = next(parent for parent in arguments.methods[0].parents if parent.name == "students").parent
+        print("real:", likeness(*read(arguments.methods, results)))
+        simulated = [runs(REAL, 3, 0.5, 0.0, np.random.default_rng(seed)) for seed in range(5)]
+        print(*(f"simulated: {likeness(right, REAL.packages)}" for right in simulated), sep="\n")
+        return
+    studies = arguments.studies
     print(f"Accuracy; {studies} studies a cell, found differences with coverage of their intervals:")
     print("\n".join(table(REAL, studies, "accuracy", GAINS)))
     print("F1:")

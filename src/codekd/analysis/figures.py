@@ -47,9 +47,9 @@ def scores(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
         axes.margins(x=0.08)
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         axes.set_xlabel(f"test {metric_name(rows['metric'][0])}, %")
-        _below_floor(axes, rows["floor"][0])
         _marked_line(axes, layout, "teacher", rows["teacher_score"][0], "-", line=1)
         _marked_line(axes, layout, "n-gram floor", rows["floor"][0], (0, (4, 2)), line=0)
+        _below_floor(axes, rows["floor"][0])
     _legend(figure, layout, methods)
     return figure
 
