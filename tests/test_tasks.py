@@ -259,6 +259,24 @@ def test_real_clones_have_types_and_no_names(corpora: dict[str, Path], tmp_path:
         assert 6 <= len(code.split("\n")) <= 100
 
 
+def test_a_cap_on_clones_leaves_classes_and_packages_as_likely_in_a_limited_sample(tmp_path: Path) -> None:
+    def module(package: str, functions: int, release: int) -> str:
+        body = "".join(f"    {package}_{line % 2 * release}_{line} = {{number}} + {line}\n" for line in range(8))
+        return "".join(f"def f{number}():\n{body.format(number=number)}" for number in range(functions))
+
+    packages = {"large": 300, "small": 60, "v": 9, "t": 9}
+    corpora = {
+        name: write_corpus(tmp_path / name, {f"{p}/m.py": module(p, count, release) for p, count in packages.items()})
+        for release, name in enumerate(("previous", "current"))
+    }
+    config = clone.Config(per_package=60, examples=Limits(train=80))
+    split = {"large": "train", "small": "train", "v": "valid", "t": "test"}
+    train = finish(clone.build(config, corpora, split), config)["train"]
+    assert len(train) == 80
+    assert 28 <= train["label"].sum() <= 52
+    assert 28 <= (train["group"] == "large").sum() <= 52
+
+
 def test_a_bug_is_one_other_operator_or_one_swap() -> None:
     variants = inject('def f(a, b):\n    """Doc."""\n    return a - b\n', ("swapped", "operator"))
     assert variants.clean == "def f(a, b):\n    return a - b"
