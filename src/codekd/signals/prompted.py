@@ -72,9 +72,7 @@ class Teacher:
             )
         except (OSError, ValueError) as error:
             raise CodekdError(f"no causal language model can be read from {folder}: {error}") from None
-        device = choose_device(model)
-        if device.device.type == "cpu":
-            device = replace(device, dtype=torch.float32)
+        device = _device(model)
         model.to(device.device, device.dtype).eval()
         return cls(model, tokenizer, device, job.parents["encoded"], question, template, words, answers)
 
@@ -214,6 +212,12 @@ def _check_length(job: "Job", more: int) -> None:
 
 def _positions(mask: Tensor) -> Tensor:
     return (mask.cumsum(1) - 1).clamp(min=0)
+
+
+def _device(model: Any) -> Device:
+    """Where a model runs: on a CPU in float32, whatever it has."""
+    device = choose_device(model)
+    return replace(device, dtype=torch.float32) if device.device.type == "cpu" else device
 
 
 def _template(prompt: str, columns: Sequence[str], tokenizer: Any) -> tuple[Ids | int, ...]:

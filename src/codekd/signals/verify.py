@@ -27,7 +27,14 @@ EPSILON = {"bfloat16": 2.0**-7, "float16": 2.0**-10}
 """Relative distance of neighbouring numbers near 1."""
 
 ROUNDING = 16
-"""XXX"""
+"""How many epsilons numbers in half precision may be apart. In bfloat16 on a CPU, log-probabilities that causal models of
+2 to 24 layers gave in other batches were up to 5 apart: up to 0.04 where words are likely, 0.07 where they are not.
+"""
+
+SWAYED = 0.5
+"""Share of examples whose sampled answers may be others in half precision: a token that was hardly more likely than the
+next is not drawn, and one such changes a vote. Of another model's answers hardly any are the same.
+"""
 
 
 def run(jobs: "Sequence[Job]", folders: Sequence[Path]) -> list[dict[str, Any]]:
@@ -71,16 +78,24 @@ class _Check:
     folder: Path
     captured: Mapping[str, str]
     now: Mapping[str, str]
+    sampled: bool
 
     @classmethod
     def of(cls, job: "Job", now: Mapping[str, str]) -> Self:
         summary = read_manifest(job.parents["signal"])["summary"]
-        return cls(parse(job.spec["signal"]), job.parents["signal"], {name: summary[name] for name in now}, now)
+        captured = {name: summary[name] for name in now}
+        sampled = job.spec.get("question", {}).get("answers") == "sample"
+        return cls(parse(job.spec["signal"]), job.parents["signal"], captured, now, sampled)
 
     @property
     def tolerance(self) -> float:
         """The widest of the two precisions."""
         return tolerance(self.signal, self.captured["precision"], self.now["precision"])
+
+    @property
+    def excused(self) -> float:
+        """Share of examples that may be farther off."""
+        return SWAYED if self.sampled and self.tolerance > self.signal.tolerance else 0.0
 
     def difference(
         self, path: Path, ids: Sequence[str], cached: Captured, rows: NDArray[np.int64], live: Captured
@@ -92,7 +107,8 @@ class _Check:
                 f"{self.folder} and run again."
             )
         off = differences(cached.take(rows), live)
-        if wrong := [ids[row] for row, far in zip(rows, off, strict=True) if not far <= self.tolerance]:
+        wrong = [ids[row] for row, far in zip(rows, off, strict=True) if not far <= self.tolerance]
+        if len(wrong) > self.excused * len(rows):
             raise CodekdError(
                 f"{path}: {len(wrong)} of {len(rows)} examples differ from what the teacher gives by up to "
                 f"{max(off):.2g}, where {self.tolerance:.2g} is allowed: {', '.join(wrong)}. {self._reason}"
@@ -114,7 +130,8 @@ class _Check:
         )
 
     def summary(self, difference: float) -> dict[str, Any]:
-        return {"difference": difference, "tolerance": self.tolerance, **self.now, "captured": dict(self.captured)}
+        allowed = {"tolerance": self.tolerance} | ({"excused": self.excused} if self.excused else {})
+        return {"difference": difference, **allowed, **self.now, "captured": dict(self.captured)}
 
 
 def tolerance(signal: Signal, *precisions: str) -> float:
