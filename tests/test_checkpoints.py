@@ -157,8 +157,13 @@ def test_a_checkpoint_becomes_a_teacher(name: str, tmp_path: Path) -> None:
     assert model.get_input_embeddings().num_embeddings >= data.vocabulary.size
 
     padded = torch.nn.functional.pad(batch.input_ids, (0, 5), value=data.vocabulary.pad_id)
-    longer = model(padded, torch.nn.functional.pad(batch.attention_mask, (0, 5)))
+    longer_mask = torch.nn.functional.pad(batch.attention_mask, (0, 5))
+    longer = model(padded, longer_mask)
     assert torch.allclose(longer.logits, output.logits, atol=1e-5), "padding has no influence"
+
+    if model.config.encoder.pad_token_id is None:
+        other = model(padded.where(longer_mask > 0, 7), longer_mask)
+        assert torch.allclose(other.logits, output.logits, atol=1e-5), "whatever token it is made of"
 
     model.save_pretrained(tmp_path / "saved")
     loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved", local_files_only=True).eval()

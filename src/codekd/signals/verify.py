@@ -27,8 +27,8 @@ EPSILON = {"bfloat16": 2.0**-7, "float16": 2.0**-10}
 """Relative distance of neighbouring numbers near 1."""
 
 ROUNDING = 16
-"""How many epsilons numbers in half precision may be apart. In bfloat16 on a CPU, log-probabilities that causal models of
-2 to 24 layers gave in other batches were up to 5 apart: up to 0.04 where words are likely, 0.07 where they are not.
+"""How many epsilons numbers in half precision may be apart. In bfloat16 on a CPU, log-probabilities that causal models
+of 2 to 24 layers gave in other batches were up to 5 apart: up to 0.04 where words are likely, 0.07 where they are not.
 """
 
 SWAYED = 0.5
