@@ -35,7 +35,7 @@ def read_positions(config: Path) -> int | None:
     """:func:`positions` of a ``config.json``; None where it is not there or cannot be read, which others find."""
     try:
         return positions(json.loads(config.read_text()))
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
 
 
