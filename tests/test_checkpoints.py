@@ -14,7 +14,8 @@ import torch
 import yaml
 from data_stages import code_columns, run_stage
 from huggingface_hub.errors import LocalEntryNotFoundError
-from tokenizers import ByteLevelBPETokenizer
+from tokenizers import ByteLevelBPETokenizer, Tokenizer
+from tokenizers.models import WordLevel
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -268,6 +269,22 @@ def test_another_shape_than_the_config_says_is_refused(tmp_path: Path) -> None:
     modernbert(tmp_path / "modernbert")
     with pytest.raises(CodekdError, match=r"layers is 12, but the encoder has 3: write `layers: 3`"):
         pretrained(tmp_path / "modernbert", tmp_path / "out", layers=12)
+
+
+def test_a_hole_that_would_be_another_token_is_refused(tmp_path: Path) -> None:
+    modernbert(tmp_path / "modernbert")
+    words = Tokenizer(WordLevel({"[UNK]": 0, "x": 9, "y": 3}, "[UNK]"))
+    names = {"unk_token": "[UNK]", "pad_token": "[UNK]"}
+    PreTrainedTokenizerFast(tokenizer_object=words, **names).save_pretrained(tmp_path / "modernbert")
+    with pytest.raises(CodekdError, match=r"gives '.*' and '.*' the same number, 3"):
+        pretrained(tmp_path / "modernbert", tmp_path / "out")
+
+
+def test_a_model_of_no_text_is_refused(tmp_path: Path) -> None:
+    modernbert(tmp_path / "modernbert")
+    (tmp_path / "modernbert" / "config.json").write_text('{"model_type": "convnext"}')
+    with pytest.raises(CodekdError, match="describes no model of text"):
+        pretrained(tmp_path / "modernbert", tmp_path / "out")
 
 
 def test_weights_that_could_run_code_are_refused_with_the_remedy(tmp_path: Path) -> None:

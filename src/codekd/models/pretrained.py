@@ -22,7 +22,7 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
 
     Raises:
         CodekdError: the encoder has another number of layers, or another width, than the config says; its weights are
-            in no safetensors format; or its tokenizer cannot say which characters a token has.
+            in no safetensors format; or its tokenizer cannot say which characters a token has, or tell two apart.
     """
     origin = job.spec["origin"]
     components.load("teachers", origin["kind"]).obtain(origin, job.files(), folder)
@@ -34,8 +34,17 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
     tokenizer.no_truncation()
     if job.spec["trained"]:
         tokenizer.add_special_tokens([AddedToken(HOLE, special=True, normalized=False)])
+    _check_numbers(tokenizer)
     tokenizer.save(str(path))
     return {"vocabulary": tokenizer.get_vocab_size()}
+
+
+def _check_numbers(tokenizer: Tokenizer) -> None:
+    """A new token gets the number of an old one where the old ones' are not consecutive."""
+    names: dict[int, str] = {}
+    for token, number in tokenizer.get_vocab().items():
+        if (other := names.setdefault(number, token)) != token:
+            raise CodekdError(f"the tokenizer gives {other!r} and {token!r} the same number, {number}: renumber it")
 
 
 def _fast_tokenizer(folder: Path) -> Path:
