@@ -36,7 +36,7 @@ def band(states: Tensor, window: int) -> tuple[Tensor, Tensor]:
     squares, near = products[:, :1], products[:, 1:]
     both = squares + _later(squares, 2 * window)
     euclidean = both - 2 * near
-    euclidean = euclidean.where(euclidean > RESOLUTION * both, 0)
+    euclidean = euclidean.masked_fill(euclidean <= RESOLUTION * both, 0)
     constant = (centre @ centre.mT).expand_as(offsets)
     inverse = (squares + 2 * offsets + constant).clamp(min=TINY**2).rsqrt()
     dots = near[:, :window] + offsets + _later(offsets, window) + constant

@@ -22,6 +22,7 @@ from codekd.data.labels import UNLABELLED
 from codekd.models.device import Device, choose_device
 from codekd.models.encoder import pretrained_encoder
 from codekd.models.inference import BATCH_SIZE, BATCH_TOKENS
+from codekd.models.positions import check_length
 from codekd.models.teachers.base import Adaptation
 from codekd.models.vocabulary import copy_tokenizer, read_vocabulary
 from codekd.training.loop import Objective, drop_words, fit
@@ -34,8 +35,14 @@ READ = {"train": ("train", "transfer"), "valid": ("valid",)}
 
 
 def run(job: "Job", folder: Path) -> dict[str, Any]:
-    """Train on functions of train packages, keep the epoch that guesses best in valid packages, write the encoder."""
+    """Train on functions of train packages, keep the epoch that guesses best in valid packages, write the encoder.
+
+    Raises:
+        CodekdError: functions may be longer than the encoder can read.
+    """
     settings = Adaptation.model_validate(job.spec["adaptation"])
+    key = f"teachers.{job.coordinates[-1]}.adaptation.max_length"
+    check_length(key, settings.max_length, job.parents["pretrained"] / "config.json")
     functions = _functions(job)
     limits = {"train": settings.functions, "valid": VALID_FUNCTIONS}
     chosen = {part: sorted(functions[part], key=digest)[:limit] for part, limit in limits.items()}
