@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from codekd.data.batches import shards
 from codekd.data.rows import Captured
 from codekd.data.splits import SPLITS
+from codekd.files import put
 from codekd.memory import return_memory
 from codekd.progress import track
 from codekd.signals.base import parse
@@ -68,11 +69,11 @@ class _Capture:
     def write(self, split: str, shard: int, ids: Sequence[str], rows: Captured) -> None:
         temporary = self._scratch / "unfinished"
         write_shard(temporary, self.signal.kind, ids, rows)
-        temporary.replace(self._path(split, shard))
+        put(temporary, self._path(split, shard))
 
     def finish(self) -> None:
         for path in sorted(self._scratch.glob("*.parquet")):
-            path.replace(self._folder / path.name)
+            put(path, self._folder / path.name)
 
     def _path(self, split: str, shard: int) -> Path:
         return self._scratch / shard_name(split, shard)

@@ -58,4 +58,7 @@ def prepare(job: "Job") -> tuple[PreTrainedModel, Objective, Encoded]:
         teacher={kind: signal.shape for kind, signal in signals.items()},
         examples=len(train),
     )
-    return model, Objective(method.loss, method.parts(sizes), method.student_states), train
+    objective = Objective(
+        method.loss, method.parts(sizes), method.student_states, method.relates_examples, method.step_taken
+    )
+    return model, objective, train

@@ -22,5 +22,5 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
     model = EncoderForSequenceClassification.from_encoder(
         job.parents["pretrained"], job.spec["classes"], job.spec["pooling"], train.vocabulary, job.spec["dropout"]
     )
-    objective = Objective(lambda outputs, batch, _: hard_label_loss(outputs.logits, batch.labels))
+    objective = Objective(lambda outputs, batch, _: hard_label_loss(outputs.logits, batch))
     return train_model(job, folder, model, objective, train)
