@@ -10,6 +10,7 @@ from codekd.analysis.metrics import scores
 from codekd.data.batches import Encoded
 from codekd.errors import CodekdError
 from codekd.methods import crd
+from codekd.methods._contrast import Contrast
 from codekd.methods.base import Sizes, hard_label_loss
 from codekd.models.architectures.bigru import Config as BiGRU
 from codekd.models.architectures.roberta import Config as RoBERTa
@@ -55,7 +56,7 @@ TRAIN, VALID = make_examples(200, 0), make_examples(80, 1)
 
 
 def cross_entropy(output, batch, parts):
-    return hard_label_loss(output.logits, batch.labels)
+    return hard_label_loss(output.logits, batch)
 
 
 def with_a_projection(output, batch, parts):
@@ -79,7 +80,8 @@ def fit(scratch, student="roberta", loss=cross_entropy, seed=1, settings=SETTING
     device = choose_device(model)
     scratch.mkdir(exist_ok=True)
     arguments = {"seed": seed, "metric": "accuracy", "device": device, "scratch": scratch, "name": "test"}
-    objective = loop.Objective(loss, parts or torch.nn.Module(), states=parts is not None)
+    remember = CRD.step_taken if isinstance(parts, Contrast) else lambda parts: None
+    objective = loop.Objective(loss, parts or torch.nn.Module(), parts is not None, step_taken=remember)
 
     def evaluate():
         return scores(VALID.labels, predict(model, VALID, device).argmax(1), 2)
