@@ -29,7 +29,9 @@ class Training(Model):
     @field_validator("class_weights", mode="before")
     @classmethod
     def _balanced_or_by_name(cls, weights: Any) -> Any:
-        by_name = isinstance(weights, dict) and all(isinstance(one, int | float) and one > 0 for one in weights.values())
+        by_name = isinstance(weights, dict) and all(
+            isinstance(one, int | float) and one > 0 for one in weights.values()
+        )
         if not (weights is None or weights == "balanced" or by_name):
             raise ValueError("write `balanced`, or a number above 0 for each class, such as `{clean: 1.0, buggy: 4.0}`")
         return weights
