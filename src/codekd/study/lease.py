@@ -1,7 +1,7 @@
 """GPUs of one machine among its jobs: a job works on one of them, which few enough others use.
 
-Snakemake's local executor counts GPUs and does not say which. What a cluster's scheduler gave to an allocation is shared
-among the jobs in it.
+Snakemake's local executor counts GPUs and does not say which. What a cluster's scheduler gave to an allocation is
+shared among the jobs in it.
 """
 
 import logging

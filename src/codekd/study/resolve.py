@@ -135,16 +135,15 @@ def _validated(model: Any, values: Any, place: Place, problems: Problems) -> Any
 
 def _class_weights(file: StudyFile, resolved: Mapping[str, Any]) -> Iterator[tuple[Place, Mapping[str, float]]]:
     """Weights of classes by name, those that are trained with and those that a search tries, and where they stand."""
-    found: dict[Place, Any] = {
-        (section, name, "training", "class_weights"): trained.training.class_weights
-        for section in TRAINED
-        for name, trained in resolved[section].items()
-        if trained
-    }
-    for place, values in (
-        (("search", "training"), file.search.training),
-        *((("search", "students", name), values) for name, values in file.search.students.items()),
-    ):
+    found: dict[Place, Any] = {("training", "class_weights"): file.training.get("class_weights")}
+    for section in TRAINED:
+        for name, trained in resolved[section].items():
+            weights = trained and trained.training.class_weights
+            if section == "teachers" or weights != file.training.get("class_weights"):
+                found[(section, name, "training", "class_weights")] = weights
+    searched: dict[Place, Any] = {("search", "training"): file.search.training}
+    searched |= {("search", "students", name): values for name, values in file.search.students.items()}
+    for place, values in searched.items():
         found |= {(*place, "class_weights", index): one for index, one in enumerate(values.get("class_weights", []))}
     return ((place, weights) for place, weights in found.items() if isinstance(weights, Mapping))
 
