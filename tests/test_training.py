@@ -160,14 +160,14 @@ def test_a_gradient_that_is_not_finite_stops_before_it_reaches_the_weights(tmp_p
 
 def test_in_half_precision_it_is_scaled_down_until_that_is_hopeless(tmp_path):
     half = Device(CPU, torch.float16)
-    with pytest.raises(CodekdError, match=r"gradient is not finite at a scale of .* at step 25 \(epoch 2\)"):
+    with pytest.raises(CodekdError, match=r"gradient is not finite at a scale of .* after step 25 \(epoch 2\)"):
         fit(tmp_path / "a", loss=infinitely_steep, device=half)
 
 
 @pytest.mark.parametrize(
     ("learning_rate", "what"),
     [
-        (1e30, r"the logits of 80 of 80 examples are not finite \(example0, .*, \.\.\.\)"),
+        (1e30, r"the logits of 80 of 80 examples are not finite \(example0, .*example31, \.\.\.\)"),
         (1e39, "the weights .* not all finite"),
     ],
 )
@@ -177,9 +177,7 @@ def test_what_is_not_finite_after_the_last_step_is_not_written(learning_rate, wh
     last = SETTINGS.model_copy(
         update={"epochs": 2, "learning_rate": learning_rate, "batch_size": 200, "batch_tokens": 10**6}
     )
-    with pytest.raises(
-        CodekdError, match=rf"{what} at step 1 \(epoch 2\), on the examples .*example199.* after epoch 1, is"
-    ):
+    with pytest.raises(CodekdError, match=rf"{what} after step 1 \(epoch 2\)\. .* after epoch 1, is kept"):
         fit(tmp_path / "a", settings=last)
     assert (tmp_path / "a" / checkpoint.FILE).read_bytes() == good
 

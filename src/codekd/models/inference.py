@@ -15,8 +15,8 @@ from codekd.models.head import ClassifierOutput
 BATCH_SIZE = 64
 BATCH_TOKENS = 16384
 
-NAMED = 5
-"""Examples that an error names, at most."""
+NAMED = 32
+"""Examples that a message names, at most."""
 
 
 @torch.inference_mode()
@@ -53,9 +53,15 @@ def predict(model: PreTrainedModel, data: Encoded, device: Device) -> NDArray[np
     for rows, _, output in outputs(model, data, device):
         logits[rows] = output.logits.float().cpu().numpy()
     if len(wrong := np.flatnonzero(~np.isfinite(logits).all(1))):
-        named = ", ".join(data.ids[row] for row in wrong[:NAMED]) + (", ..." if len(wrong) > NAMED else "")
-        raise NotFiniteError(f"the logits of {len(wrong)} of {len(data)} examples are not finite ({named})")
+        raise NotFiniteError(
+            f"the logits of {len(wrong)} of {len(data)} examples are not finite ({named(data, wrong)})"
+        )
     return logits
+
+
+def named(data: Encoded, rows: Rows) -> str:
+    """The ids of some examples for a message, not more than fit into one."""
+    return ", ".join(data.ids[row] for row in rows[:NAMED]) + (", ..." if len(rows) > NAMED else "")
 
 
 @torch.inference_mode()

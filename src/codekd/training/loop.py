@@ -19,6 +19,7 @@ from codekd.errors import CodekdError, NotFiniteError
 from codekd.memory import return_memory
 from codekd.models.device import Device, set_training_attention
 from codekd.models.head import ClassifierOutput
+from codekd.models.inference import named
 from codekd.models.vocabulary import Vocabulary
 from codekd.progress import track
 from codekd.study.training import Training
@@ -111,15 +112,13 @@ def fit(
         log.info("%s: resumed after epoch %d", name, len(history))
 
     @contextmanager
-    def stopping_at(step: int, epoch: int, rows: Rows) -> Iterator[None]:
+    def stopping(where: str, epoch: int) -> Iterator[None]:
         try:
             yield
         except NotFiniteError as error:
-            ids = ", ".join(train.ids[row] for row in rows)
             kept = f"The last good state, after epoch {epoch}, is kept in {scratch}." if epoch else ""
             raise CodekdError(
-                f"{name}: {error} at step {step} (epoch {epoch + 1}), on the examples {ids}. "
-                f"Lower the learning rate. {kept or 'There is no good state before.'}"
+                f"{name}: {error} {where}. Lower the learning rate. {kept or 'There is no good state before.'}"
             ) from None
 
     for epoch, batches in enumerate(plan):
@@ -134,13 +133,14 @@ def fit(
         for index, rows in enumerate(shown):
             for group in stepper.optimizer.param_groups:
                 group["lr"] = settings.learning_rate * schedule(done + index, steps, settings.warmup)
-            with stopping_at(done + index, epoch, rows):
+            step = f"step {done + index} (epoch {epoch + 1})"
+            with stopping(f"at {step}, on the examples {named(train, rows)}", epoch):
                 total += stepper.step(train, rows) * len(rows)
             joules = meter.joules()
             if index % RETURN_EVERY == 0:
                 return_memory()
         seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
-        with stopping_at(done + index, epoch, rows):
+        with stopping(f"after {step}", epoch):
             stepper.check()
 
         row = {
@@ -155,7 +155,7 @@ def fit(
         if not processes.first:
             processes.wait()
             continue
-        with stopping_at(done + index, epoch, rows):
+        with stopping(f"after {step}", epoch):
             row |= {f"{VALID}{key}": value for key, value in evaluate().items()}
         history.append(row)
         if best_epoch(history, metric) == epoch + 1:
