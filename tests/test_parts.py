@@ -23,7 +23,7 @@ from codekd.models.head import ClassifierOutput, reuse_head
 from codekd.models.inference import pooled_widths
 from codekd.models.vocabulary import Vocabulary
 from codekd.study.training import Training
-from codekd.training import loop
+from codekd.training import step
 
 EXAMPLES, CLASSES, LONGEST, WIDTH, LAYERS, STATES = 16, 3, 60, 8, 2, 5
 VOCABULARY = Vocabulary(size=300, pad_id=1, mask_id=4, hole_id=None, special_ids=(0, 1, 2, 3, 4))
@@ -92,7 +92,7 @@ class Stepped:
     parts: torch.nn.Module
 
 
-def step(method: Method, data: Encoded, parts: int, tmp_path: Any = None, tries: int = 1) -> Stepped:
+def stepped(method: Method, data: Encoded, parts: int, tmp_path: Any = None, tries: int = 1) -> Stepped:
     """A step on all examples in so many parts; in all tries but the last memory runs out after the first part."""
     torch.manual_seed(0)
     model = STUDENT.build(VOCABULARY, CLASSES, "first")
@@ -109,8 +109,8 @@ def step(method: Method, data: Encoded, parts: int, tmp_path: Any = None, tries:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return value
 
-    objective = loop.Objective(loss, layers, True, method.relates_examples, method.step_taken)
-    stepper = loop.Stepper(model.double(), objective, Training(learning_rate=1e-9, clip=1e9), FLOAT64, "test")
+    objective = step.Objective(loss, layers, True, method.relates_examples, method.step_taken)
+    stepper = step.Stepper(model.double(), objective, Training(learning_rate=1e-9, clip=1e9), FLOAT64, "test")
     stepper.trained.double()
     stepper.parts = parts
     value = stepper.step(data, ALL)
@@ -129,7 +129,7 @@ def assert_alike(gradient: Mapping[str, torch.Tensor], whole: Mapping[str, torch
 @pytest.mark.parametrize("name", ALONE)
 def test_the_parts_of_a_batch_add_up_to_its_gradient(name: str, labelled: int, tmp_path: Any) -> None:
     data = taught(preset(name), labelled)
-    whole, *cut = (step(preset(name), data, parts, tmp_path).gradient for parts in (1, 2, 4, 16))
+    whole, *cut = (stepped(preset(name), data, parts, tmp_path).gradient for parts in (1, 2, 4, 16))
     for gradient in cut:
         assert_alike(gradient, whole)
 
@@ -139,7 +139,7 @@ def test_the_parts_of_a_batch_add_up_to_its_gradient(name: str, labelled: int, t
 )
 def test_parts_with_weights_of_classes_add_up_as_well(method: Method) -> None:
     data = replace(taught(method, 5), class_weights=np.array([0.1, 2.0, 5.0], dtype=np.float32))
-    whole, *cut = (step(method, data, parts).gradient for parts in (1, 2, 4, 16))
+    whole, *cut = (stepped(method, data, parts).gradient for parts in (1, 2, 4, 16))
     for gradient in cut:
         assert_alike(gradient, whole)
 
@@ -155,12 +155,12 @@ def test_methods_whose_loss_relates_examples_say_so() -> None:
     }
     # Without its relation across the batch dist has none, and adds up.
     method = dist.Config(gamma=0.0)
-    whole, cut = (step(method, taught(method, 3), parts).gradient for parts in (1, 4))
+    whole, cut = (stepped(method, taught(method, 3), parts).gradient for parts in (1, 4))
     assert_alike(cut, whole)
 
 
 def test_a_step_that_is_tried_again_moves_a_memory_once() -> None:
     method = crd.Config(negatives=4, momentum=0.5, dimension=6)
     data = taught(method, 16)
-    once, again = (step(method, data, parts=4, tries=tries).parts for tries in (1, 2))
+    once, again = (stepped(method, data, parts=4, tries=tries).parts for tries in (1, 2))
     torch.testing.assert_close(once.banks, again.banks)

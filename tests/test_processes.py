@@ -21,7 +21,7 @@ from codekd.models.head import ClassifierOutput
 from codekd.models.inference import predict
 from codekd.study.job import Job
 from codekd.study.training import Training
-from codekd.training import checkpoint, loop, run
+from codekd.training import checkpoint, loop, run, step
 from codekd.training.processes import Processes
 
 # Not all have a label, and not equally many in each part.
@@ -45,7 +45,7 @@ def fit(scratch: Path, processes: int = 1, failing: int | None = None) -> None:
 
     loop.fit(
         model,
-        loop.Objective(loss),
+        step.Objective(loss),
         SOME,
         lambda: scores(VALID.labels, predict(model, VALID, CPU).argmax(1), 2),
         SETTINGS,
@@ -99,5 +99,5 @@ def test_a_process_chooses_its_device_when_it_has_its_own_gpu(monkeypatch: pytes
     monkeypatch.setattr(run, "fit", lambda *_, device, **__: chosen.append(device.device))
     spec = {"training": {}, "seed": 1, "metric": "accuracy", "classes": 2}
     job = Job("teachers", ("t", "t"), spec, {"encoded": tmp_path}, tmp_path)
-    run.fit_model(job, STUDENTS["roberta"].build(VOCABULARY, 2, "first"), loop.Objective(cross_entropy), TRAIN)
+    run.fit_model(job, STUDENTS["roberta"].build(VOCABULARY, 2, "first"), step.Objective(cross_entropy), TRAIN)
     assert chosen[0] == torch.device("cuda", 1)

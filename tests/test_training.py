@@ -18,7 +18,7 @@ from codekd.models.device import Device, choose_device
 from codekd.models.inference import predict
 from codekd.models.vocabulary import Vocabulary
 from codekd.study.training import Training
-from codekd.training import checkpoint, loop
+from codekd.training import checkpoint, loop, step
 
 VOCABULARY = Vocabulary(size=300, pad_id=1, mask_id=4, hole_id=None, special_ids=(0, 1, 2, 3, 4))
 SETTINGS = Training(epochs=3, learning_rate=5e-3, batch_size=16, word_dropout=0.1)
@@ -81,7 +81,7 @@ def fit(scratch, student="roberta", loss=cross_entropy, seed=1, settings=SETTING
     scratch.mkdir(exist_ok=True)
     arguments = {"seed": seed, "metric": "accuracy", "device": device, "scratch": scratch, "name": "test"}
     remember = CRD.step_taken if isinstance(parts, Contrast) else lambda parts: None
-    objective = loop.Objective(loss, parts or torch.nn.Module(), parts is not None, step_taken=remember)
+    objective = step.Objective(loss, parts or torch.nn.Module(), parts is not None, step_taken=remember)
 
     def evaluate():
         return scores(VALID.labels, predict(model, VALID, device).argmax(1), 2)
@@ -235,12 +235,12 @@ def test_the_learning_rate_rises_then_falls_to_zero():
 def test_word_dropout_spares_special_tokens():
     batch = TRAIN.batch(np.arange(100), torch.device("cpu"))
     torch.manual_seed(0)
-    dropped = loop.drop_words(batch, 0.5, VOCABULARY)
+    dropped = step.drop_words(batch, 0.5, VOCABULARY)
     special = batch.input_ids < 5
     assert (dropped[special] == batch.input_ids[special]).all()
     share = (dropped[~special] == VOCABULARY.mask_id).float().mean()
     assert 0.4 < share < 0.6
-    assert loop.drop_words(batch, 0.0, VOCABULARY) is batch.input_ids
+    assert step.drop_words(batch, 0.0, VOCABULARY) is batch.input_ids
 
 
 @pytest.mark.parametrize("fits", [16, 5, 1])
@@ -262,7 +262,7 @@ def test_a_batch_that_does_not_fit_is_cut_and_has_the_gradient_of_the_whole(fits
     assert [row["parts"] for row in cut.history] == 3 * [cut.parts]
     resumed, *_ = fit(tmp_path / "cut")
     assert resumed.parts == cut.parts, "a run that goes on knows"
-    related = loop.Objective(cross_entropy, relates_examples=True)
+    related = step.Objective(cross_entropy, relates_examples=True)
     assert cut.describe_parts(related) == {"parts_of_a_batch": cut.parts, "related_within_parts": cut.parts > 1}
     assert max(largest) == {16: 16, 5: 4, 1: 1}[fits]
     if fits == 16:

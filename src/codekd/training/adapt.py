@@ -25,7 +25,8 @@ from codekd.models.encoder import pretrained_encoder
 from codekd.models.inference import BATCH_SIZE, BATCH_TOKENS
 from codekd.models.teachers.base import Adaptation
 from codekd.models.vocabulary import copy_tokenizer, read_vocabulary
-from codekd.training.loop import Objective, drop_words, fit
+from codekd.training.loop import fit
+from codekd.training.step import Objective, drop_words
 
 if TYPE_CHECKING:
     from codekd.study.job import Job

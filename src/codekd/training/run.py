@@ -19,8 +19,9 @@ from codekd.models.device import Device, choose_device
 from codekd.models.inference import predict
 from codekd.models.vocabulary import copy_tokenizer
 from codekd.study.training import Training
-from codekd.training.loop import Fit, Objective, fit, valid_scores
+from codekd.training.loop import Fit, fit, valid_scores
 from codekd.training.processes import launch
+from codekd.training.step import Objective
 
 if TYPE_CHECKING:
     from codekd.study.job import Job

@@ -8,8 +8,8 @@ import torch
 from codekd.data.batches import load_encoded
 from codekd.methods.base import hard_label_loss
 from codekd.models.encoder import EncoderForSequenceClassification
-from codekd.training.loop import Objective
 from codekd.training.run import train_model
+from codekd.training.step import Objective
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
