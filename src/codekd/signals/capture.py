@@ -12,6 +12,7 @@ from codekd.data.batches import shards
 from codekd.data.rows import Captured
 from codekd.data.splits import SPLITS
 from codekd.errors import CodekdError
+from codekd.files import put
 from codekd.memory import return_memory
 from codekd.progress import track
 from codekd.signals.base import Signal, parse
@@ -109,11 +110,11 @@ class _Capture:
         check_numbers(self._job, split, ids, rows)
         temporary = self._scratch / "unfinished"
         write_shard(temporary, self.signal.kind, ids, rows)
-        temporary.replace(self._path(split, shard))
+        put(temporary, self._path(split, shard))
 
     def finish(self) -> None:
         for path in sorted(self._scratch.glob("*.parquet")):
-            path.replace(self._folder / path.name)
+            put(path, self._folder / path.name)
 
     def _path(self, split: str, shard: int) -> Path:
         return self._scratch / shard_name(split, shard)

@@ -33,6 +33,17 @@ def edge_relations(hidden: Sequence[Tensor], nodes: UnitBatch) -> tuple[Tensor, 
     return cosine.masked_fill(~there.unsqueeze(1), torch.nan), angles.masked_fill(~whole, torch.nan)
 
 
+def edges_with_angles(nodes: UnitBatch) -> tuple[Tensor, Tensor]:
+    """Which edges ``(sequences, 2, nodes)`` the window shows, and at which nodes ``(sequences, nodes)`` an angle.
+
+    Those of :func:`edge_relations` as far as tokens tell: nodes of the same tokens in the same shares form none.
+    """
+    there, content = edges(nodes), nodes.content()
+    above, beside = _links(nodes).clamp(min=0).unbind(1)
+    parent = content.gather(1, above)
+    return there, there.all(1) & (content != parent) & (content.gather(1, beside) != parent)
+
+
 def edges(nodes: UnitBatch) -> Tensor:
     """``(sequences, 2, nodes)``: does the window show a node and its parent, and it and its next sibling?"""
     links, mask = _links(nodes), nodes.mask.unsqueeze(1)

@@ -265,6 +265,7 @@ class Graph:
         config = self._study.tasks[task]
         return {
             "classes": len(config.classes),
+            "class_names": list(config.classes),
             "metric": config.metric,
             "pooling": trained.component.pooling_for(config.shape),
             "training": trained.training.model_dump(),
