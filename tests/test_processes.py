@@ -80,7 +80,7 @@ def test_what_one_of_several_processes_found_wrong_is_what_is_said() -> None:
             raise CodekdError("one example does not fit into memory")
         Processes.current().wait()
 
-    with pytest.raises(CodekdError, match="^one example does not fit into memory$"):
+    with pytest.raises(CodekdError, match=r"^one example does not fit into memory$"):
         launch(fails, 2)
 
 
