@@ -16,13 +16,14 @@ from test_training import STUDENTS, TRAIN, VALID, VOCABULARY, cross_entropy
 
 from codekd.analysis.metrics import scores
 from codekd.data.batches import Batch
+from codekd.errors import CodekdError
 from codekd.models.device import Device
 from codekd.models.head import ClassifierOutput
 from codekd.models.inference import predict
 from codekd.study.job import Job
 from codekd.study.training import Training
 from codekd.training import checkpoint, loop, run, step
-from codekd.training.processes import Processes
+from codekd.training.processes import Processes, launch
 
 # Not all have a label, and not equally many in each part.
 SOME = replace(TRAIN, labels=np.where(np.arange(len(TRAIN)) % 5 < 2, TRAIN.labels, -1))
@@ -71,6 +72,16 @@ def test_the_parts_of_a_batch_are_divided_and_their_gradients_added(
     assert [row["parts"] for row in shared] == 2 * [processes if failing is None else 2 * processes]
     for name, weight in alone["model"].items():
         torch.testing.assert_close(together["model"][name], weight, rtol=1e-3, atol=1e-4)
+
+
+def test_what_one_of_several_processes_found_wrong_is_what_is_said() -> None:
+    def fails() -> None:
+        if Processes.current().index == 1:
+            raise CodekdError("one example does not fit into memory")
+        Processes.current().wait()
+
+    with pytest.raises(CodekdError, match=r"^one example does not fit into memory$"):
+        launch(fails, 2)
 
 
 def test_a_process_chooses_its_device_when_it_has_its_own_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

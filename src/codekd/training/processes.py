@@ -4,10 +4,13 @@ import os
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+from codekd.errors import CodekdError
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -71,16 +74,31 @@ def _state() -> "PartialState":
 
 
 def launch(function: Callable[[], object], count: int) -> None:
-    """Run a function in so many processes, on a GPU each. No GPU may have been used before."""
+    """Run a function in so many processes, on a GPU each. No GPU may have been used before.
+
+    Raises:
+        CodekdError: that of the process that failed.
+    """
     from accelerate import notebook_launcher
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    failed = get_context("fork").SimpleQueue()
 
     def run() -> None:
         # It makes one of the GPUs the current one of this process, which is asked for when a device is chosen.
         _state()
-        function()
+        try:
+            function()
+        except CodekdError as error:
+            failed.put(str(error))
+            raise
 
-    notebook_launcher(run, num_processes=count, use_port=str(port))
+    try:
+        notebook_launcher(run, num_processes=count, use_port=str(port))
+    except ChildFailedError:
+        if failed.empty():
+            raise
+        raise CodekdError(failed.get()) from None
