@@ -74,7 +74,7 @@ def _tables(
         "architectures": questions.architectures(resampled, recurrent),
         "costs": questions.costs(scores, resampled, job),
         "inference": served,
-        "pareto": serving.pareto(scores, references, served),
+        "pareto": serving.pareto(scores, references, served, job.spec["reuse_head"]),
         "types": tables.types(resampled),
         "behaviour": breakdown.behaviour(resampled),
         "reliability": breakdown.reliabilities(resampled),
@@ -101,7 +101,7 @@ def _page(
         "Teacher": findings.teachers(made["teachers"]),
         "Architecture": findings.architectures(made["architectures"]),
         "Training": practice.training(made["costs"]),
-        "Serving": practice.inference(made["pareto"], scores),
+        "Serving": [*practice.inference(made["pareto"], scores), *practice.without_onnx(made["inference"])],
         "Behaviour": practice.behaviour(made["behaviour"], scores),
     }
     return page.render(

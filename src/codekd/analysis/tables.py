@@ -40,7 +40,7 @@ SCORES: Schema = {
     "metric": pl.String,
     "seeds": pl.Int64,
     **with_interval("score"),
-    **numbers("std", "valid_score", "floor", "teacher_score"),
+    **numbers("std", "valid_score", "floor", "teacher_score", "valid_retention"),
     **with_interval("retention"),
     **with_interval("difference"),
     **numbers("p_value", "p_corrected"),
@@ -233,6 +233,8 @@ def _scores_row(resampled: Resampled, teacher: str, group: Group) -> Row:
     }
     if run := task.teachers.get(teacher):
         best = task.score(run)
+        valid = task.score(run, "valid")
+        row["valid_retention"] = row["valid_score"] / valid if valid > 0 else None
         row |= {"teacher_score": best, "share_of_teacher": parameters / run.metrics["parameters"]}
         if best > 0:
             with np.errstate(divide="ignore", invalid="ignore"):
