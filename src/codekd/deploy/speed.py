@@ -62,8 +62,10 @@ Code = tuple[str, ...]
 Turns = Mapping[int, Sequence[Sequence[Code]]]
 """By the size of a batch, the examples that are answered together, turn by turn."""
 
-ALONE, TOGETHER, BATCH = 48, 96, 32
-"""Examples that are answered one at a time, and those in batches."""
+ALONE, TOGETHER, BATCH, COUNTED = 48, 96, 32, 12
+"""Examples that are answered one at a time, those in batches, how many a batch has, and those whose operations and
+tokens are counted.
+"""
 
 LONGEST, FEWEST = 5.0, 8
 """Seconds after which no new turn begins, and how many examples are answered at least."""
@@ -184,8 +186,8 @@ def _served(load: Callable[[], PreTrainedModel], encoded: Path, turns: Turns, na
         runs[on_gpu], sizes[on_gpu] = torch_run(copy.deepcopy(model).to(device.device), device), sizes[in_torch]
     facts = {
         "parameters": model.num_parameters(),
-        "flops": _flops(model, batches[1]),
-        "tokens": float(np.mean([batch.input_ids.shape[1] for batch in batches[1]])),
+        "flops": _flops(model, batches[1][:COUNTED]),
+        "tokens": float(np.mean([batch.input_ids.shape[1] for batch in batches[1][:COUNTED]])),
         "peak_bytes": peak[0],
         "without_onnx": reason,
     }
