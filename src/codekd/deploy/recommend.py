@@ -130,7 +130,7 @@ def _kept(row: Row) -> str:
 
 def _served(row: Row) -> str:
     small = row["int8_milliseconds"]
-    faster = f" ({small:.1f} in eight bits, if they answer alike)" if small and small < row["milliseconds"] else ""
+    faster = f" ({small:.1f} in eight bits)" if small and small < row["milliseconds"] else ""
     busy = ", measured on a busy machine" if row["busy"] else ""
     return f"{row['milliseconds']:.1f} ms{faster} in {RUNTIMES[row['runtime']]}{busy}, {row['megabytes']:.1f} MB"
 
@@ -145,8 +145,8 @@ def _nobody(rows: Sequence[Row], limits: Limits) -> str:
     nearest = min(rows, key=distance)
     broken = "; ".join(one.words for one in limits.broken(nearest))
     return (
-        f"no student is within the limits. The nearest, {nearest['student']} with {nearest['method']} "
-        f"({_served(nearest)}{_kept(nearest)}): {broken}."
+        f"no student is within the limits. The nearest, {nearest['student']} with {nearest['method']}, "
+        f"takes {_served(nearest)}{_kept(nearest)}: {broken}."
     )
 
 

@@ -21,7 +21,7 @@ SECONDS = {
     "pretrained": 10,
     "verified": 12,
     "selected": 1,
-    "inference": 15,
+    "inference": 13,
     "report": 8,
 }
 """Of whole stages."""
