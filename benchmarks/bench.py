@@ -41,7 +41,7 @@ from codekd.study.job import Job
 from codekd.study.resolve import presets
 from codekd.study.stage import quick_imports
 from codekd.study.training import Training
-from codekd.training.loop import Stepper
+from codekd.training.step import Stepper
 from codekd.training.student import prepare
 
 LOADED = ("ft", "kd", "pkd", "ckd", "ast")

@@ -13,6 +13,7 @@ from codekd.data.pins import Pin, read_pins
 from codekd.signals.base import Signal
 from codekd.study.graph import Node
 from codekd.study.job import Job
+from codekd.study.manifest import write_manifest
 from codekd.study.stage import Assignment, run_nodes
 
 LISTS = Path(__file__).parent.parent / "config" / "corpus"
@@ -37,13 +38,16 @@ def run_stage(
 def run_signals(
     entry: str, folders: Mapping[Path, Signal], parents: Mapping[str, Path], spec: Mapping[str, Any] = FINE_TUNED
 ) -> list[dict[str, Any]]:
-    """Capture or verify signals in one pass, each into a new folder."""
+    """Capture or verify signals in one pass, each into a new folder with its summary in a manifest."""
     for folder in folders:
         folder.mkdir(parents=True)
     jobs = [
         job_of(entry, folder, {"signal": signal.model_dump(), **spec}, parents) for folder, signal in folders.items()
     ]
-    return importlib.import_module(entry).run(jobs, list(folders))
+    summaries = importlib.import_module(entry).run(jobs, list(folders))
+    for folder, summary in zip(folders, summaries, strict=True):
+        write_manifest(folder, {"summary": summary})
+    return summaries
 
 
 def make_node(

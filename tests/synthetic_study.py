@@ -40,6 +40,7 @@ def write_study(
     busy: bool = False,
     in_onnx: bool = True,
     reuse_head: Sequence[str] = (),
+    packages: int = 13,
 ) -> Job:
     """Write a study's folders under ``root`` and return the job of its report.
 
@@ -49,7 +50,7 @@ def write_study(
     parents: dict[str, Path] = {}
     cells: list[list[Any]] = []
     for task, spec in tasks.items():
-        writer = _Writer(root, task, spec, examples)
+        writer = _Writer(root, task, spec, examples, packages)
         parents[f"examples/{task}"] = writer.examples()
         heads = sorted({method in reuse_head for method in methods}) if milliseconds else []
         for teacher, student, head in product(teachers, students, heads):
@@ -103,7 +104,8 @@ def _training_numbers(size: int, method: str, seed: int) -> dict[str, Any]:
         "parameters": size,
         "best_epoch": 3 + seed % 2,
         "epochs": 6,
-        "train_seconds": seen / per_second,
+        "train_seconds": 1.5 * seen / per_second,  # of the clock, on a busy machine
+        "train_cpu_seconds": seen / per_second,
         "examples_per_second": per_second,
         "examples_seen": seen,
     }
@@ -112,17 +114,19 @@ def _training_numbers(size: int, method: str, seed: int) -> dict[str, Any]:
 class _Writer:
     """Writes the folders of one task; the draws depend on nothing but the order of the calls."""
 
-    def __init__(self, root: Path, task: str, spec: Mapping[str, Any], examples: int) -> None:
+    def __init__(self, root: Path, task: str, spec: Mapping[str, Any], examples: int, packages: int) -> None:
         self._root, self._task, self._metric = root, task, spec["metric"]
         self._classes = len(spec["classes"])
         self._generator, self._confidence = (np.random.default_rng(seed) for seed in (len(task), -1 + 2**16))
         self._labels = self._generator.integers(self._classes, size=examples).astype(np.int32)
         self._difficulty = self._generator.random(examples)
+        self._groups = [f"package{min(number % packages, number % (packages + 4))}" for number in range(examples)]
         self._ids = [f"{task}-{number}" for number in range(examples)]
 
     def examples(self) -> Path:
         code = ["x" * (20 + 7 * number % 400) for number in range(len(self._ids))]
         frame = pl.DataFrame({"id": self._ids[::-1], "code": code, "label": self._labels[::-1]})
+        frame = frame.with_columns(group=pl.Series(self._groups[::-1]))
         if self._task == "clone":
             drawn = pl.Series(self._generator.choice(TYPES, size=len(self._ids)).tolist())
             frame = frame.with_columns(type=pl.when(pl.col("label") == 1).then(drawn))
@@ -173,5 +177,7 @@ class _Writer:
         identity = hashlib.sha256("/".join((stage, *coordinates)).encode()).hexdigest()[:12]
         folder = self._root.joinpath(stage, *coordinates[:-1], f"{coordinates[-1]}-{identity}")
         folder.mkdir(parents=True)
-        (folder / "manifest.json").write_text(json.dumps({"identity": identity}))
+        host, summary = {"processor": "One", "units": ["avx2"]}, {"device": "cpu", "precision": "float32"}
+        made = {"identity": identity, "host": host, "summary": summary, "versions": {"torch": "2.13.0"}}
+        (folder / "manifest.json").write_text(json.dumps(made))
         return folder

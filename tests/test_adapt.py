@@ -10,7 +10,7 @@ import torch
 import yaml
 from data_stages import code_columns, run_stage
 from safetensors.torch import load_file
-from test_checkpoints import LAYERS, WIDTH, modernbert, pretrained
+from test_checkpoints import LAYERS, WIDTH, gpt2, modernbert, pretrained
 
 from codekd.errors import CodekdError
 from codekd.models.encoder import EncoderForSequenceClassification
@@ -40,6 +40,20 @@ def adapt(parents: dict[str, Path], out: Path, **settings: Any) -> dict[str, Any
     (out.parent / "scratch" / out.name).mkdir(parents=True, exist_ok=True)
     spec = {"adaptation": ADAPTATION | settings, "packages": PACKAGES, "layers": LAYERS, "width": WIDTH}
     return run_stage("codekd.training.adapt", out, spec, parents)
+
+
+def test_functions_longer_than_the_encoder_reads_are_refused(parents: dict[str, Path], tmp_path: Path) -> None:
+    expected = r"^teachers.adapted.adaptation.max_length is 129, but .* 128 tokens: write `max_length: 128`"
+    with pytest.raises(CodekdError, match=expected):
+        adapt(parents, tmp_path / "adapted", max_length=129)
+
+
+def test_a_model_without_a_mask_is_adapted(parents: dict[str, Path], tmp_path: Path) -> None:
+    gpt2(tmp_path / "gpt2")
+    folder = pretrained(tmp_path / "gpt2", tmp_path / "pretrained")
+    training = {"epochs": 1, "learning_rate": 1e-2, "word_dropout": 0.3}
+    summary = adapt(parents | {"pretrained": folder}, tmp_path / "adapted", training=training, functions=16)
+    assert 0 <= summary["valid_accuracy"] <= 1
 
 
 def test_it_learns_to_guess_and_leaves_a_checkpoint_for_a_teacher(parents: dict[str, Path], tmp_path: Path) -> None:

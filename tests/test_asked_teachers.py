@@ -14,18 +14,20 @@ import yaml
 from checkout import Checkout
 from crashes import SMALL
 from data_stages import code_columns, job_of, run_signals, run_stage
-from test_checkpoints import bpe
+from test_checkpoints import bpe, codet5
 from test_sequences import write_examples
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from codekd.data.batches import load_encoded
 from codekd.data.splits import SPLITS
 from codekd.errors import CodekdError
+from codekd.models.device import Device
 from codekd.models.teachers.lm import Config
-from codekd.signals import logits
-from codekd.signals.format import read_signal
+from codekd.signals import logits, prompted
+from codekd.signals.format import read_shard, read_signal, write_shard
 from codekd.signals.prompted import named
 from codekd.study.graph import Graph
+from codekd.study.manifest import write_manifest
 from codekd.study.resolve import load_study
 
 CLASSES = ["no", "yes"]
@@ -107,11 +109,77 @@ def test_answers_are_counted_and_the_same_every_time(made: dict[str, Path], tmp_
     possible = [(a + 0.5) / (b + 0.5) for a in range(7) for b in range(7 - a)]
     assert all(np.isclose(vote, possible).any() for vote in votes)
 
-    parents = {**made, "signal": tmp_path / "first"}
-    (tmp_path / "verified").mkdir()
-    job = job_of("signals", tmp_path / "verified", spec | {"signal": {"kind": "logits"}}, parents)
-    [summary] = importlib.import_module("codekd.signals.verify").run([job], [tmp_path / "verified"])
+    summary = checked(made, tmp_path / "first", spec)
     assert summary["difference"] == 0, "what is sampled depends on the example, not on its batch"
+
+
+def checked(made: dict[str, Path], captured: Path, spec: dict[str, Any]) -> dict[str, Any]:
+    """What the check says of some logits."""
+    job = job_of("signals", captured, spec | {"signal": {"kind": "logits"}}, {**made, "signal": captured})
+    [summary] = importlib.import_module("codekd.signals.verify").run([job], [captured])
+    return summary
+
+
+def in_half(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this machine's CPU run a language model as a GPU with bfloat16 would."""
+
+    monkeypatch.setattr(prompted, "_device", lambda model: Device(torch.device("cpu"), torch.bfloat16))
+
+
+def test_a_model_in_half_precision_is_what_was_captured_of_it(
+    made: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = spec_of(words=[" no", " x y"])
+    [on_cpu] = run_signals("codekd.signals.capture", {tmp_path / "whole": logits.Config()}, made, spec)
+    assert on_cpu == {"device": "cpu", "precision": "float32"}, "on a CPU it runs in no other"
+    in_half(monkeypatch)
+    [in_bf16] = run_signals("codekd.signals.capture", {tmp_path / "half": logits.Config()}, made, spec)
+    assert in_bf16["precision"] == "bfloat16"
+    for name, least in (("half", 0), ("whole", logits.Config.tolerance)):
+        summary = checked(made, tmp_path / name, spec)
+        assert least <= summary["difference"] < summary["tolerance"] == 0.125
+        assert summary["precision"] == "bfloat16"
+        assert summary["captured"]["precision"] == {"half": "bfloat16", "whole": "float32"}[name]
+
+
+@pytest.mark.parametrize(
+    ("precision", "others", "fine"), [("bfloat16", 4, True), ("bfloat16", 12, False), ("float32", 1, False)]
+)
+def test_rounding_may_sway_some_sampled_answers_but_not_most(
+    precision: str, others: int, fine: bool, made: dict[str, Path], tmp_path: Path
+) -> None:
+    spec = spec_of(words=["e", "s"], answers="sample", samples=2, new_tokens=2)
+    run_signals("codekd.signals.capture", {tmp_path / "a": logits.Config()}, made, spec)
+    for split in SPLITS:
+        path = tmp_path / "a" / f"{split}-00000.parquet"
+        ids, rows = read_shard(path, "logits")
+        rows.values[:others] = rows.values[:others, ::-1] - 1
+        write_shard(path, "logits", ids, rows)
+    write_manifest(tmp_path / "a", {"summary": {"device": "cuda", "precision": precision}})
+    if fine:
+        assert checked(made, tmp_path / "a", spec)["excused"] == 0.5
+    else:
+        with pytest.raises(CodekdError, match=f"{others} of 12 examples differ"):
+            checked(made, tmp_path / "a", spec)
+
+
+@pytest.mark.parametrize("words", [[" no", " not"], [" not", " no"]])
+def test_words_of_which_the_shorter_always_wins_are_refused(
+    words: list[str], made: dict[str, Path], tmp_path: Path
+) -> None:
+    expected = (
+        r"tokens of ' no' begin those of ' not'.* never find the latter more likely: write `words:` of which none"
+    )
+    with pytest.raises(CodekdError, match=expected):
+        run_signals("codekd.signals.capture", {tmp_path / "a": logits.Config()}, made, spec_of(words=words))
+    sampled = spec_of(words=words, answers="sample", samples=2, new_tokens=2)
+    run_signals("codekd.signals.capture", {tmp_path / "b": logits.Config()}, made, sampled)
+
+
+def test_words_that_only_their_letters_begin_alike_are_told_apart(made: dict[str, Path], tmp_path: Path) -> None:
+    words = [" re", " return"]
+    assert all(len(AutoTokenizer.from_pretrained(made["pretrained"]).encode(word)) == 1 for word in words)
+    run_signals("codekd.signals.capture", {tmp_path / "a": logits.Config()}, made, spec_of(words=words))
 
 
 def test_sampling_has_the_distribution_of_the_model() -> None:
@@ -169,9 +237,30 @@ def test_a_prompt_without_the_code_is_refused(prompt: str, problem: str) -> None
 def test_words_for_other_classes_and_prompts_for_other_tasks_are_refused(made: dict[str, Path], tmp_path: Path) -> None:
     with pytest.raises(CodekdError, match="`words` must be 2 different ones, one for each of no, yes; they are x, x"):
         run_signals("codekd.signals.capture", {tmp_path / "a": logits.Config()}, made, spec_of(words=["x", "x"]))
+    same = spec_of(words=["X", " x"], answers="sample")
+    with pytest.raises(CodekdError, match="`words` must be 2 different ones, one for each of no, yes; they are X,  x"):
+        run_signals("codekd.signals.capture", {tmp_path / "c": logits.Config()}, made, same)
     pair = spec_of() | {"columns": ["code_a", "code_b"]}
     with pytest.raises(CodekdError, match=r"`prompt` has \{code\}; the task's code is code_a, code_b"):
         run_signals("codekd.signals.capture", {tmp_path / "b": logits.Config()}, made, pair)
+
+
+def test_a_question_that_is_longer_than_the_model_reads_is_refused(made: dict[str, Path], tmp_path: Path) -> None:
+    prompt = "# " + "why? " * 55 + "{code}"
+    tokens = len(AutoTokenizer.from_pretrained(made["pretrained"]).encode(prompt.removesuffix("{code}")))
+    longest = load_encoded(made["encoded"], SPLITS).lengths.max()
+    assert tokens + longest > 256 > tokens
+    expected = f"longest question has {longest} tokens of code and {tokens} of the .* reads 256 tokens: write `max_l"
+    with pytest.raises(CodekdError, match=f"teachers.teacher: .*{expected}ength: {256 - tokens}`"):
+        spec = spec_of(words=["a", "b"]) | {"question": {"prompt": prompt, "words": ["a", "b"], "answers": "score"}}
+        run_signals("codekd.signals.capture", {tmp_path / "a": logits.Config()}, made, spec)
+
+
+def test_an_encoder_is_no_language_model(made: dict[str, Path], tmp_path: Path) -> None:
+    codet5(tmp_path / "codet5")
+    parents = {"pretrained": tmp_path / "codet5", "encoded": made["encoded"]}
+    with pytest.raises(CodekdError, match=r"no causal language model can be read from .*codet5"):
+        run_signals("codekd.signals.capture", {tmp_path / "a": logits.Config()}, parents, spec_of())
 
 
 def graph_of(lm: Path, methods: list[str], **teacher: Any) -> Graph:

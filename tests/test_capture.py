@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 import torch
 from data_stages import FINE_TUNED, code_columns, job_of, run_signals, run_stage
+from safetensors.torch import load_file, save_file
 
 from codekd.data.batches import load_encoded, load_units
 from codekd.data.splits import SHARD_ROWS, SPLITS, TRANSFER
@@ -17,6 +18,7 @@ from codekd.methods import ast, ckd
 from codekd.models.architectures.roberta import Config as RoBERTa
 from codekd.signals import capture, finetuned, logits, pooled, relations, structure, verify
 from codekd.signals.format import read_shard, read_signal, write_shard
+from codekd.study.manifest import read_manifest, write_manifest
 
 CPU = torch.device("cpu")
 TEACHER = RoBERTa(kind="roberta", vocabulary_size=500, max_length=96, layers=4, hidden=48, heads=4)
@@ -202,20 +204,116 @@ def test_what_the_teacher_gives_now_is_what_was_captured(captured, signal):
     assert check(folder, folder / "all" / signal.name, signal)["difference"] < signal.tolerance / 2
 
 
+def altered(cached, out, signal, change, summary=None):
+    """What was captured, but for the values of its small split, and what its manifest says of it."""
+    shutil.copytree(cached, out)
+    path = out / "unlabeled-00000.parquet"
+    ids, rows = read_shard(path, signal.kind)
+    write_shard(path, signal.kind, ids, replace(rows, values=change(rows.values).astype(rows.values.dtype)))
+    write_manifest(out, {"summary": read_manifest(cached)["summary"] | (summary or {})})
+    return out
+
+
+def off(values):
+    return values + 0.1 * np.nanmax(np.abs(values.astype(float)))
+
+
+ALL_UNLABELED = ", ".join(f"{row}unlabeled" for row in range(5))
+
+
 @pytest.mark.parametrize("signal", ALL, ids=lambda signal: signal.name)
 def test_rows_that_are_off_are_found_and_their_examples_named(captured, signal, tmp_path):
     folder, _ = captured
-    for path in (folder / "all" / signal.name).glob("*.parquet"):
-        ids, rows = read_shard(path, signal.kind)
-        # Of the small split all examples are in the sample.
-        shift = 0.1 * np.nanmax(np.abs(rows.values.astype(float))) * ("unlabeled" in path.name)
-        values = (rows.values + shift).astype(rows.values.dtype)
-        write_shard(tmp_path / path.name, signal.kind, ids, replace(rows, values=values))
-    named = ", ".join(f"{row}unlabeled" for row in range(5))
+    # Of the small split all examples are in the sample.
+    wrong = altered(folder / "all" / signal.name, tmp_path / "wrong", signal, off)
     with pytest.raises(
-        CodekdError, match=rf"unlabeled-00000.parquet: 5 of 5 examples differ .* allowed: {named}\. Delete"
+        CodekdError,
+        match=rf"unlabeled-00000.parquet: 5 of 5 examples differ .* allowed: {ALL_UNLABELED}\. They were captured on "
+        rf"cpu in float32, as the teacher runs now, .* delete {wrong} to capture them with",
     ):
-        check(folder, tmp_path, signal)
+        check(folder, wrong, signal)
+
+
+def test_what_was_captured_elsewhere_is_not_called_damaged(captured, tmp_path):
+    folder, _ = captured
+    elsewhere = {"device": "NVIDIA A100", "precision": "bfloat16"}
+    wrong = altered(folder / "all" / "logits", tmp_path / "wrong", logits.Config(), off, elsewhere)
+    with pytest.raises(CodekdError, match="captured on NVIDIA A100 in bfloat16, and now the teacher runs on cpu in fl"):
+        check(folder, wrong, logits.Config())
+
+
+def test_the_tolerance_is_that_of_the_less_precise_of_both(captured, tmp_path):
+    folder, _ = captured
+
+    def rounded(values):
+        return torch.from_numpy(values).bfloat16().float().numpy()
+
+    def cached(precision):
+        name, there = tmp_path / precision, {"precision": precision}
+        return altered(folder / "all" / "logits", name, logits.Config(), rounded, there)
+
+    found = check(folder, cached("bfloat16"), logits.Config())
+    assert logits.Config.tolerance < found["difference"] < found["tolerance"] == 16 / 128
+    assert found["precision"] == "float32" and found["captured"] == {"device": "cpu", "precision": "bfloat16"}
+    with pytest.raises(CodekdError, match=r"where 0\.001 is allowed"):
+        check(folder, cached("float32"), logits.Config())
+
+
+def test_only_what_has_gaps_by_design_has_them_and_nothing_is_infinite(captured):
+    folder, folders = captured
+    for path, signal in folders.items():
+        _, rows = read_shard(path / "unlabeled-00000.parquet", signal.kind)
+        assert not np.isinf(rows.values).any() and np.isnan(rows.values).any() <= signal.gaps, signal.name
+    _, rows = read_shard(folder / "all" / "structure-l2" / "unlabeled-00000.parquet", "structure")
+    assert np.isnan(rows.values).any(), "a root has no parent"
+
+
+def broken(folder, value):
+    """A teacher of which one number of every state is a value."""
+    shutil.copytree(folder / "teacher-model", folder / f"{value}-model")
+    path = folder / f"{value}-model" / "model.safetensors"
+    weights = load_file(path)
+    weights["encoder.encoder.layer.0.output.LayerNorm.bias"][0] = value
+    save_file(weights, path, {"format": "pt"})
+    return teacher_of(folder) | {"teacher": folder / f"{value}-model"}
+
+
+@pytest.fixture(scope="module")
+def broken_teachers(captured):
+    folder, _ = captured
+    return {value: broken(folder, value) for value in (np.nan, 1e30)}
+
+
+# Of large states the head's tanh makes small logits.
+@pytest.mark.parametrize(
+    ("signal", "value"),
+    [*((signal, np.nan) for signal in ALL), *((signal, 1e30) for signal in ALL[1:])],
+    ids=lambda one: getattr(one, "name", one),
+)
+def test_what_is_not_finite_is_not_captured(captured, broken_teachers, signal, value, tmp_path):
+    with pytest.raises(
+        CodekdError,
+        match=rf"^teachers.teacher on task: its {signal.name} of 512 of 512 examples of train are not finite: "
+        rf"0train, .*9train, \.\.\.\. If its training diverged, lower `learning_rate` in teachers.teacher.training",
+    ):
+        run_signals("codekd.signals.capture", {tmp_path / signal.name: signal}, broken_teachers[value])
+    assert not any(tmp_path.glob("*/*.parquet"))
+
+
+@pytest.mark.parametrize("signal", ALL, ids=lambda signal: signal.name)
+def test_what_is_not_finite_is_not_verified(captured, broken_teachers, signal, tmp_path):
+    """Not where teacher and cache agree about it either, as they did where an older version wrote it."""
+    folder, _ = captured
+    same = altered(folder / "all" / signal.name, tmp_path / "nan", signal, lambda values: values * np.nan)
+    parents = broken_teachers[np.nan] | {"signal": same}
+    job = job_of("verify", folder, FINE_TUNED | {"signal": signal.model_dump()}, parents)
+    with pytest.raises(CodekdError, match="not finite"):
+        verify.run([job], [folder])
+    with pytest.raises(CodekdError, match="not finite" if not signal.gaps else "differ from what the teacher gives"):
+        check(folder, same, signal)
+    infinite = altered(folder / "all" / signal.name, tmp_path / "inf", signal, lambda values: values.clip(np.inf))
+    with pytest.raises(CodekdError, match=r"unlabeled-00000.parquet: \d examples are not finite, \dunlabeled first"):
+        check(folder, infinite, signal)
 
 
 def test_another_order_of_examples_or_a_shard_too_few_is_found(captured, tmp_path):

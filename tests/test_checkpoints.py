@@ -14,9 +14,15 @@ import torch
 import yaml
 from data_stages import code_columns, run_stage
 from huggingface_hub.errors import LocalEntryNotFoundError
-from tokenizers import ByteLevelBPETokenizer
+from tokenizers import ByteLevelBPETokenizer, Tokenizer
+from tokenizers.models import WordLevel
 from transformers import (
     AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    BertModel,
+    GPT2Config,
+    GPT2LMHeadModel,
     ModernBertConfig,
     ModernBertModel,
     PreTrainedTokenizerFast,
@@ -29,10 +35,12 @@ from transformers import (
 from codekd.data.batches import load_encoded
 from codekd.errors import CodekdError
 from codekd.models.encoder import EncoderForSequenceClassification
+from codekd.models.positions import positions
 from codekd.models.teachers.checkpoint import Config
 from codekd.study.graph import Graph
 from codekd.study.lock import lock_file, unpinned
 from codekd.study.resolve import load_study
+from codekd.training.loop import drop_words
 
 WIDTH, LAYERS, CLASSES = 32, 3, 4
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
@@ -80,7 +88,34 @@ def codet5(folder: Path) -> list[str]:
     return []
 
 
-MAKERS: dict[str, Callable[[Path], list[str]]] = {"unixcoder": unixcoder, "modernbert": modernbert, "codet5": codet5}
+def gpt2(folder: Path) -> list[str]:
+    """A causal model, which has no token to pad with, to mask, or to tell the sides of a pair apart."""
+    end = "<|endoftext|>"
+    PreTrainedTokenizerFast(tokenizer_object=bpe([end])._tokenizer, eos_token=end).save_pretrained(folder)
+    config = GPT2Config(vocab_size=400, n_embd=WIDTH, n_layer=LAYERS, n_head=4, n_positions=128, eos_token_id=0)
+    GPT2LMHeadModel(config).save_pretrained(folder)
+    return []
+
+
+def bert(folder: Path) -> list[str]:
+    """Special tokens in a file of their own, as older checkpoints have them, and settings that name no class."""
+    modernbert(folder)
+    names = json.loads((folder / "tokenizer_config.json").read_text())
+    names = {name: token for name, token in names.items() if name.endswith("_token")}
+    (folder / "special_tokens_map.json").write_text(json.dumps(names))
+    (folder / "tokenizer_config.json").write_text("{}")
+    config = BertConfig(vocab_size=400, max_position_embeddings=128, pad_token_id=1, **SHAPE)
+    BertModel(config).save_pretrained(folder)
+    return []
+
+
+MAKERS: dict[str, Callable[[Path], list[str]]] = {
+    "unixcoder": unixcoder,
+    "modernbert": modernbert,
+    "codet5": codet5,
+    "gpt2": gpt2,
+    "bert": bert,
+}
 
 
 def pretrained(folder: Path, out: Path, **shape: int) -> Path:
@@ -92,14 +127,16 @@ def pretrained(folder: Path, out: Path, **shape: int) -> Path:
     return out
 
 
-def encoded(tokenizer: Path, out: Path, prefix: list[str], columns: tuple[str, ...] = ("code",)) -> Path:
+def encoded(
+    tokenizer: Path, out: Path, prefix: list[str], columns: tuple[str, ...] = ("code",), max_length: int = 64
+) -> Path:
     from test_sequences import write_examples
 
     examples = out.with_name(f"{out.name}-examples")
     examples.mkdir()
     code = code_columns(columns, 12)
     write_examples(examples, {column: ["x = 1", *pieces[1:]] for column, pieces in code.items()})
-    spec = {"max_length": 64, "prefix": prefix, "classes": ["no", "yes"], "columns": columns, "has_hole": False}
+    spec = {"max_length": max_length, "prefix": prefix, "classes": ["no", "yes"], "columns": columns, "has_hole": False}
     run_stage("codekd.data.encode", out, spec, {"examples": examples, "tokenizer": tokenizer})
     return out
 
@@ -121,13 +158,93 @@ def test_a_checkpoint_becomes_a_teacher(name: str, tmp_path: Path) -> None:
     assert model.get_input_embeddings().num_embeddings >= data.vocabulary.size
 
     padded = torch.nn.functional.pad(batch.input_ids, (0, 5), value=data.vocabulary.pad_id)
-    longer = model(padded, torch.nn.functional.pad(batch.attention_mask, (0, 5)))
+    longer_mask = torch.nn.functional.pad(batch.attention_mask, (0, 5))
+    longer = model(padded, longer_mask)
     assert torch.allclose(longer.logits, output.logits, atol=1e-5), "padding has no influence"
+
+    if model.config.encoder.pad_token_id is None:
+        other = model(padded.where(longer_mask > 0, 7), longer_mask)
+        assert torch.allclose(other.logits, output.logits, atol=1e-5), "whatever token it is made of"
 
     model.save_pretrained(tmp_path / "saved")
     loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved", local_files_only=True).eval()
     assert torch.allclose(loaded(batch.input_ids, batch.attention_mask).logits, output.logits, atol=1e-6)
     assert "decoder" not in " ".join(name for name, _ in loaded.named_parameters())
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_special_tokens_are_those_of_the_checkpoint(name: str, tmp_path: Path) -> None:
+    """Wherever they are named; and every model has something to pad with and to put in the place of a word."""
+    MAKERS[name](tmp_path / name)
+    original = AutoTokenizer.from_pretrained(tmp_path / name)
+    folder = pretrained(tmp_path / name, tmp_path / "pretrained")
+    data = load_encoded(encoded(folder, tmp_path / "encoded", []), ["train"])
+    row = data.tokens[: data.offsets[1]].tolist()
+    for place, token in ((0, original.cls_token_id), (-1, original.sep_token_id)):
+        assert token is None or row[place] == token
+    assert data.vocabulary.pad_id == (original.eos_token_id if name == "gpt2" else original.pad_token_id)
+    assert data.vocabulary.mask_id in (original.mask_token_id, original.unk_token_id, original.eos_token_id)
+    torch.manual_seed(0)
+    hidden = drop_words(data.batch(np.arange(4), torch.device("cpu")), 0.5, data.vocabulary)
+    assert (hidden == data.vocabulary.mask_id).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"), [("unixcoder", 128), ("modernbert", 128), ("gpt2", 128), ("bert", 128), ("codet5", None)]
+)
+def test_no_more_tokens_than_the_model_has_positions(name: str, limit: int | None, tmp_path: Path) -> None:
+    MAKERS[name](tmp_path / name)
+    folder = pretrained(tmp_path / name, tmp_path / "pretrained")
+    data = load_encoded(encoded(folder, tmp_path / "fits", [], max_length=128), ["train"])
+    model = EncoderForSequenceClassification.from_encoder(folder, CLASSES, "mean", data.vocabulary, dropout=0.0)
+    batch = data.batch(np.arange(len(data)), torch.device("cpu"))
+    assert batch.input_ids.shape[1] == 128
+    assert model(batch.input_ids, batch.attention_mask).logits.isfinite().all()
+    if limit is None:
+        encoded(folder, tmp_path / "long", [], max_length=129)
+        return
+    expected = rf"teachers\.long\.max_length is 129, but the model reads {limit} tokens: write `max_length: {limit}`"
+    with pytest.raises(CodekdError, match=expected):
+        encoded(folder, tmp_path / "long-129", [], max_length=129)
+
+
+@pytest.mark.parametrize(
+    ("config", "limit"),
+    [
+        ({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}, 512),
+        ({"model_type": "bert", "max_position_embeddings": 512, "pad_token_id": 0}, 512),
+        ({"model_type": "modernbert", "max_position_embeddings": 8192, "pad_token_id": 50283}, 8192),
+        ({"model_type": "gpt2", "n_positions": 1024, "n_ctx": 1024}, 1024),
+        ({"model_type": "t5", "n_positions": 512, "relative_attention_num_buckets": 32}, None),
+        ({"model_type": "deberta-v2", "max_position_embeddings": 512, "position_biased_input": False}, None),
+        ({"model_type": "qwen2", "max_position_embeddings": 32768, "rope_scaling": {"factor": 4.0}}, 131072),
+        ({"model_type": "qwen2", "max_position_embeddings": 32768, "rope_scaling": None}, 32768),
+        ({"model_type": "bloom"}, None),
+    ],
+)
+def test_positions_of_published_models(config: dict[str, Any], limit: int | None) -> None:
+    assert positions(config) == limit
+
+
+def test_a_local_model_with_fewer_positions_is_refused_when_planned(tmp_path: Path) -> None:
+    modernbert(tmp_path / "encoder")
+    config = study(tmp_path)
+    values = yaml.safe_load(config.read_text())
+    teacher = {"source": {"folder": "encoder"}, "layers": LAYERS, "width": WIDTH, "prefix": []}
+    adaptation = {"corpora": ["c"], "max_length": 129}
+    pins = Path(__file__).parents[1] / "config" / "corpus" / "current.txt"
+    for change, problem in (
+        ({"max_length": 129}, "teachers.unixcoder.max_length is 129, but the model reads 128 tokens: write `max_l"),
+        ({"max_length": 128}, ""),
+        ({"max_length": 128, "adaptation": adaptation}, "teachers.unixcoder.adaptation.max_length is 129, but"),
+    ):
+        values |= {"teachers": {"unixcoder": teacher | change}, "corpora": {"c": {"pins": str(pins)}}}
+        config.write_text(yaml.safe_dump(values))
+        if problem:
+            with pytest.raises(CodekdError, match=problem):
+                graph_of(config)
+        else:
+            graph_of(config)
 
 
 def test_unixcoder_reads_its_prefix_and_keeps_its_last_token(tmp_path: Path) -> None:
@@ -152,6 +269,22 @@ def test_another_shape_than_the_config_says_is_refused(tmp_path: Path) -> None:
     modernbert(tmp_path / "modernbert")
     with pytest.raises(CodekdError, match=r"layers is 12, but the encoder has 3: write `layers: 3`"):
         pretrained(tmp_path / "modernbert", tmp_path / "out", layers=12)
+
+
+def test_a_hole_that_would_be_another_token_is_refused(tmp_path: Path) -> None:
+    modernbert(tmp_path / "modernbert")
+    words = Tokenizer(WordLevel({"[UNK]": 0, "x": 9, "y": 3}, "[UNK]"))
+    names = {"unk_token": "[UNK]", "pad_token": "[UNK]"}
+    PreTrainedTokenizerFast(tokenizer_object=words, **names).save_pretrained(tmp_path / "modernbert")
+    with pytest.raises(CodekdError, match=r"gives '.*' and '.*' the same number, 3"):
+        pretrained(tmp_path / "modernbert", tmp_path / "out")
+
+
+def test_a_model_of_no_text_is_refused(tmp_path: Path) -> None:
+    modernbert(tmp_path / "modernbert")
+    (tmp_path / "modernbert" / "config.json").write_text('{"model_type": "convnext"}')
+    with pytest.raises(CodekdError, match="describes no model of text"):
+        pretrained(tmp_path / "modernbert", tmp_path / "out")
 
 
 def test_weights_that_could_run_code_are_refused_with_the_remedy(tmp_path: Path) -> None:
@@ -256,7 +389,8 @@ def test_local_files_need_no_lock(tmp_path: Path) -> None:
     for number, part in enumerate(("train", "valid", "test")):
         (tmp_path / "data" / f"{part}.jsonl").write_text(json.dumps(rows[number]))
     values["tasks"] = {"devign": {"source": {"folder": "data"}}}
-    values["teachers"] = {"unixcoder": {"source": {"folder": "encoder"}, "layers": LAYERS, "width": WIDTH}}
+    shape = {"layers": LAYERS, "width": WIDTH, "max_length": 128}
+    values["teachers"] = {"unixcoder": {"source": {"folder": "encoder"}, **shape}}
     config.write_text(yaml.safe_dump(values))
     graph = graph_of(config)
     assert unpinned(graph) == []

@@ -126,6 +126,12 @@ BAD = [
         "students: {bigru-1.5m: {training: {epoch: 3}}}\n",
         "unknown key; did you mean 'epochs'?",
     ),
+    (
+        "weights of classes",
+        [],
+        "training: {class_weights: {clean: 0}}\n",
+        "class_weights: write `balanced`, or a number above 0 for each class",
+    ),
     ("layers do not fit", [], "students: {roberta-1.5m: {heads: 5}}\n", "heads (5) must divide hidden (192)"),
     (
         "no kind",

@@ -54,6 +54,8 @@ def test_a_batch_moves_the_memory_of_its_examples_and_of_no_other():
     rows, (student, teacher) = torch.tensor([7, 2]), states(2)
     before = memory.banks.clone()
     memory(student, teacher, rows)
+    assert torch.equal(memory.banks, before), "until a step is taken"
+    memory.remember()
     for bank, old, to, seen in zip(memory.banks, before, memory.maps, (student, teacher), strict=True):
         moved = normalize(0.25 * old[rows] + 0.75 * normalize(to(seen), dim=1), dim=1)
         torch.testing.assert_close(bank[rows], moved)
@@ -64,10 +66,12 @@ def test_a_batch_moves_the_memory_of_its_examples_and_of_no_other():
 def test_the_constants_are_those_of_the_first_batch():
     memory = contrast(negatives=8)
     odds = memory(*states(4), torch.arange(4))
+    memory.remember()
     first = memory.constants.clone()
     shares = odds.exp().sum((1, 2)) / odds.isfinite().sum((1, 2))
     torch.testing.assert_close(shares, torch.full((2,), 1 / 8))
     memory(*(10 * values.flip(0) for values in states(4)), torch.arange(4) + 4)
+    memory.remember()
     assert torch.equal(memory.constants, first)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from codekd.study.lease import leased_gpus, visible_gpus
+from codekd.study.lease import ALLOCATION, leased_gpus, visible_gpus
 
 JOB = """
 import os, sys, time
@@ -31,7 +31,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    for name in ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID", "CODEKD_SLOTS_PER_GPU"):
+    for name in ("CUDA_VISIBLE_DEVICES", "CODEKD_SLOTS_PER_GPU", *ALLOCATION):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
@@ -68,10 +68,22 @@ def test_what_the_user_set_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
         assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
 
 
-def test_what_a_scheduler_gave_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_in_one_allocation_share_what_the_scheduler_gave(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    assert most_at_once(machine / "jobs", 4) == {"2": 1, "3": 1}
+
+
+@pytest.mark.parametrize("variable", ["SLURM_JOB_ID", "SLURM_STEP_ID", "LSB_JOBINDEX"])
+def test_what_a_scheduler_gave_to_another_job_is_not_waited_for(
+    variable: str, machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setenv(variable, "7")
     with leased_gpus():
-        assert "CUDA_VISIBLE_DEVICES" not in os.environ
+        monkeypatch.setenv(variable, "8")
+        # Each has a GPU of its own, which is the first that it sees.
+        assert most_at_once(machine / "jobs", 1) == {"0": 1}
 
 
 def test_without_a_gpu_nothing_is_done(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.resources import files
 from statistics import fmean
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import Module
 
+from codekd.data.batches import Batch
 from codekd.data.units import UnitBatch
 from codekd.errors import CodekdError
 from codekd.methods import ast, ckd, crd, dist, dkd, fitnets, ft, kd, lskd, mgskd, pkd, pkt, pseudo, rkd, simkd, sp
@@ -68,8 +70,13 @@ def inputs(
         hidden_states=tokens_of(student, STUDENT_WIDTHS),
         features=states_of(student, TEACHER_WIDTHS)[-1],
     )
-    rows = torch.arange(len(student))
-    return outputs, SimpleNamespace(rows=rows, labels=labels, teacher=teaching, units=units)
+    return outputs, batch_of(labels, teaching, units)
+
+
+def batch_of(labels: Tensor, teacher: dict[str, Tensor], units: UnitBatch | None = None, **more: Any) -> Batch:
+    """A batch of examples of which no loss reads the tokens."""
+    tokens = torch.zeros(len(labels), 1)
+    return Batch(torch.arange(len(labels)), tokens, tokens, tokens, labels, teacher, units, tokens, **more)
 
 
 def units_of(examples: int) -> UnitBatch:
@@ -271,7 +278,7 @@ def with_units(method: Method, layers: int) -> tuple[ClassifierOutput, Any, list
     hidden = ClassifierOutput(logits=TEACHER, hidden_states=teacher)
     request = method.requests(layers)[1]
     captured = request.extract(hidden, SimpleNamespace(units=units))
-    batch = SimpleNamespace(labels=LABELS, teacher={request.kind: captured}, units=units)
+    batch = batch_of(LABELS, {request.kind: captured}, units)
     states = [
         np.einsum("but,lbth->lbuh", WEIGHTS.double().numpy(), np.stack([one.numpy() for one in hidden]))
         for hidden in (student[1:], teacher[2::2])
@@ -335,7 +342,7 @@ def test_mgskd_reads_the_layers_from_the_middle_on(depth: int, expected: list[in
     sizes = Sizes((6,) * (depth + 1), {"logits": (4,), "pooled": (13, 8)}, examples=6)
     pooled = [states.requires_grad_() for states in states_of(STUDENT, sizes.student)]
     teacher = torch.stack(states_of(TEACHER, (8,) * 13), dim=1)
-    batch: Any = SimpleNamespace(labels=LABELS, teacher={"logits": TEACHER, "pooled": teacher})
+    batch = batch_of(LABELS, {"logits": TEACHER, "pooled": teacher})
     outputs = ClassifierOutput(logits=STUDENT, pooled=pooled)
     method.loss(outputs, batch, method.parts(sizes).double()).backward()
     assert [layer for layer, states in enumerate(pooled) if states.grad is not None] == expected
@@ -363,7 +370,8 @@ def test_methods_on_states_teach_on_two_classes_too(name: str) -> None:
     gradients = []
     for seed in (1, 2):
         taught, parts = inputs(method, student, logits(seed, classes=2), torch.full_like(LABELS, -1)), parts_of(method)
-        method.loss(*taught, parts)  # what the teacher says of an example reaches crd's memory at the first visit
+        method.loss(*taught, parts)
+        method.step_taken(parts)  # what the teacher says of an example reaches crd's memory at the first visit
         gradients += torch.autograd.grad(method.loss(*taught, parts), student)
     assert not torch.allclose(*gradients)
 
@@ -429,16 +437,17 @@ def test_methods_import_nothing_heavy(name: str) -> None:
 
 def test_examples_without_a_label_add_nothing_to_the_hard_loss() -> None:
     student = STUDENT.clone().requires_grad_()
-    value = hard_label_loss(student, LABELS)
+    value = hard_label_loss(student, batch_of(LABELS, {}))
     (gradient,) = torch.autograd.grad(value, student)
-    assert value.item() == pytest.approx(hard_label_loss(STUDENT[LABELS >= 0], LABELS[LABELS >= 0]).item())
+    known = hard_label_loss(STUDENT[LABELS >= 0], batch_of(LABELS[LABELS >= 0], {}))
+    assert value.item() == pytest.approx(known.item())
     assert (gradient[LABELS == -1] == 0).all()
     assert (gradient[LABELS >= 0] != 0).all()
 
 
 def test_batch_without_labels_has_no_hard_loss() -> None:
     student = STUDENT.clone().requires_grad_()
-    value = hard_label_loss(student, torch.full_like(LABELS, -1))
+    value = hard_label_loss(student, batch_of(torch.full_like(LABELS, -1), {}))
     (gradient,) = torch.autograd.grad(value, student)
     assert value == 0
     assert (gradient == 0).all()
@@ -460,7 +469,7 @@ def test_fine_tuning_refuses_unlabelled_examples() -> None:
 def test_labels_and_logits_play_no_role_in_simkd() -> None:
     outputs, batch = inputs(simkd.Config())
     value = simkd.Config().loss(outputs, batch, Module())
-    batch.labels, outputs.logits = torch.full_like(LABELS, -1), -outputs.logits
+    batch, outputs.logits = replace(batch, labels=torch.full_like(LABELS, -1)), -outputs.logits
     assert simkd.Config().loss(outputs, batch, Module()) == value
 
 

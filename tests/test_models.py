@@ -67,6 +67,14 @@ def test_preset_has_the_size_of_its_name(name: str) -> None:
     assert model.num_parameters() == pytest.approx(millions * 1e6, rel=0.1)
 
 
+def test_a_student_reads_as_much_as_its_max_length() -> None:
+    long = ROBERTA.model_copy(update={"max_length": 700})
+    for definition in (long, BIGRU.model_copy(update={"max_length": 700})):
+        model = definition.build(VOCABULARY, classes=2, pooling="mean").eval()
+        input_ids = torch.full((1, 700), 9)
+        assert model(input_ids, torch.ones_like(input_ids)).logits.isfinite().all()
+
+
 def test_pooling_follows_the_task() -> None:
     assert ROBERTA.pooling_for("hole") == BIGRU.pooling_for("hole") == "hole"
     assert ROBERTA.pooling_for("code") == "first"

@@ -165,6 +165,7 @@ def test_cubert_reads_shards_of_any_number(tmp_path: Path) -> None:
     frames, _ = read(tmp_path, tmp_path / "out", **task)
     assert [len(frames[part]) for part in SPLITS] == [12, 4, 8, 0]
     assert set(frames["test"]["label"]) == {1, 4}, "labels are numbered as CuBERT numbers them"
+    assert set(frames["test"]["group"]) == {"owner/repository"}, "what is sampled are repositories"
     write_lines(tmp_path / "cubert" / "dev.jsontxt-00000-of-00001", [row(1) | {"function": "def f(): pass"}, row(2)])
     with pytest.raises(CodekdError, match="1 with code without exactly one __HOLE__"):
         read(tmp_path, tmp_path / "wrong", **task)

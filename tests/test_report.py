@@ -22,6 +22,7 @@ TABLES = (
     "pairs",
     "ranks",
     "references",
+    "tests",
     "types",
     "teachers",
     "architectures",
@@ -270,7 +271,7 @@ def test_a_study_without_anything_to_compare_says_what_is_missing(tmp_path):
     assert "exception: no floor" in text
     assert "exception: no teacher" in text
     assert "no method beside ft" in text
-    assert "students with a single seed" in text
+    assert "One seed: intervals are those of these models" in text
     assert "The best student on the validation split, roberta-1.5m trained with ft" in text
     assert table(folder, "scores")["retention"].null_count() == 2
     assert table(folder, "types").is_empty()
@@ -336,9 +337,93 @@ def test_a_method_looks_the_same_in_every_study():
     assert len(set(unknown)) > 20
 
 
-def test_a_retention_without_an_interval_is_drawn_as_a_point(tmp_path):
-    """With three examples some resamples leave the teacher a score of zero."""
-    folder = make(write_study(tmp_path, examples=3), tmp_path, drawn=True)
-    table = pl.read_parquet(folder / "tables/scores.parquet")
-    assert table["retention"].is_not_null().any()
-    assert table.filter(pl.col("retention").is_not_null())["retention_low"].is_null().any()
+def test_one_seed_is_never_significant(tmp_path):
+    """Not even where every method is far better than plain fine-tuning."""
+    methods = {"ft": 0.0, "kd": 0.3, "ckd": 0.4}
+    folder = make(write_study(tmp_path, methods=methods, teachers=("minilm", "other"), seeds=(1,)), tmp_path)
+    for path in (folder / "tables").glob("*.parquet"):
+        frame = pl.read_parquet(path)
+        for name in (name for name in frame.columns if "p_value" in name or "p_corrected" in name):
+            assert frame[name].null_count() == len(frame), (path.name, name)
+    assert table(folder, "ranks")["critical_difference"].null_count() == len(table(folder, "ranks"))
+    page = own_part((folder / "index.html").read_text())
+    assert 'class="sure"' not in page
+    text = text_of(folder)
+    assert "One seed: intervals are those of these models" in text
+    assert not re.search(r"better than ft:|is better than|worse than ft:|is (above|below) n-grams", text)
+    assert re.search(r"against ft, of one seed and so neither better nor worse: ckd \(\+\d", text)
+
+
+def test_several_seeds_are_bold_where_a_difference_is_more_than_luck(study):
+    _, folder = study
+    page = own_part((folder / "index.html").read_text())
+    sure = table(folder, "scores").filter(pl.col("p_corrected") < 0.05)
+    assert len(sure) and page.count('class="sure"') >= len(sure)
+    assert "One seed" not in text_of(folder)
+
+
+def test_few_groups_are_said_to_be_what_the_intervals_are_about(tmp_path, study):
+    folder = make(write_study(tmp_path, EXCEPTION, packages=3), tmp_path)
+    assert re.search(
+        r"Few groups: the test examples of exception \(3; package0 \d+\.\d %\) come from fewer than 8", text_of(folder)
+    )
+    [row] = table(folder, "tests").rows(named=True)
+    assert (row["unit"], row["units"], row["groups"]) == ("example", 400, 3)
+    _, many = study
+    assert "Few groups" not in text_of(many)
+    assert set(table(many, "tests")["unit"]) == {"group"}
+
+
+def test_students_stand_against_the_floor(study):
+    job, folder = study
+    text = text_of(folder)
+    cells, scores = table(folder, "cells"), table(folder, "scores")
+    floor = json.loads((job.parents["floors/defect"] / "metrics.json").read_text())["scores"]["test"]["accuracy"]
+    own = cells.filter(task="defect")
+    assert own["above_floor"].to_list() == pytest.approx((own["test_score"] - floor).to_list())
+    row = scores.filter(task="defect", student="bigru-1.5m", method="ckd").row(0, named=True)
+    assert row["above_floor"] == pytest.approx(row["score"] - floor)
+    assert row["floor_p_value"] <= row["floor_p_corrected"]
+    above = scores.filter(pl.col("floor_p_corrected") < 0.05, pl.col("above_floor") > 0, task="defect")
+    assert f"defect: {len(above)} of 6 above" in text.split("Above n-grams?")[1]
+
+
+def test_the_first_screen_says_what_to_deploy(tmp_path):
+    milliseconds = {"minilm": 40.0, "bigru-1.5m": 8.0, "roberta-1.5m": 9.0}
+    folder = make(write_study(tmp_path, EXCEPTION, milliseconds=milliseconds), tmp_path)
+    best = table(folder, "scores").sort("valid_score", descending=True).row(0, named=True)
+    first = text_of(folder).split("What to deploy")[1].split("Findings")[0]
+    assert f"{best['student']} trained with {best['method']} keeps {100 * best['retention']:.1f} [" in first
+    assert re.search(
+        r"% of minilm’s accuracy with 6\.\d % of its parameters \(1\.[45]M\), answers [\d.]+× as fast, "
+        r"in \d\.\d ms, from \d\.\d MB and is (above|below|not distinguishable from) n-grams",
+        first,
+    )
+
+
+def test_machines_that_differ_within_a_comparison_are_named(tmp_path):
+    job = write_study(tmp_path, EXCEPTION)
+    folder = job.parents["students/exception/minilm/bigru-1.5m/kd/2"]
+    made = {
+        "host": {"processor": "Other", "units": ["amx_bf16"]},
+        "summary": {"device": "cpu", "precision": "bfloat16"},
+    }
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | made | {"versions": {"torch": "9.9"}}))
+    text = text_of(make(job, tmp_path))
+    assert "made on different machines" in text
+    assert "Different processors: One avx2 (9); Other amx_bf16 (1), within exception bigru-1.5m." in text
+    assert "Different precisions: float32 (8); bfloat16 (1), within exception bigru-1.5m." in text
+    assert "Different versions of libraries: torch 2.13.0 (9); torch 9.9 (1), within exception bigru-1.5m." in text
+    assert "Different devices" not in text
+
+
+def test_costs_are_cpu_seconds_and_on_a_gpu_those_of_the_clock(tmp_path):
+    job = write_study(tmp_path, EXCEPTION)
+    for role, folder in job.parents.items():
+        if role.startswith("students/exception/none/bigru-1.5m"):
+            manifest = json.loads((folder / "manifest.json").read_text())
+            (folder / "manifest.json").write_text(json.dumps(manifest | {"summary": {"device": "H100"}}))
+    scores = table(make(job, tmp_path), "scores").filter(method="ft").sort("student")
+    on_gpu, on_cpu = scores["seconds"].to_list()
+    assert (on_gpu, on_cpu) == (scores["wall_seconds"][0], pytest.approx(scores["wall_seconds"][1] / 1.5))

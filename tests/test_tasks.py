@@ -17,6 +17,7 @@ from codekd.data.tasks import _clone_pairs, clone, defect, exception
 from codekd.data.tasks._clone_pairs import Clone, nearest_others
 from codekd.data.tasks._except_clauses import clauses_of
 from codekd.data.tasks._injected_bugs import inject
+from codekd.data.tasks.base import Limits
 from codekd.data.tokens import code_tokens
 from codekd.errors import CodekdError
 
@@ -94,6 +95,46 @@ def test_an_input_of_two_splits_stays_in_the_first_and_labelled_go_before_unlabe
         check(frames | {"test": frames["test"].with_columns(group=pl.lit("g"))}, config)
     with pytest.raises(CodekdError, match=r"labels outside 0\.\.19"):
         check(frames | {"test": frames["test"].with_columns(label=pl.lit(20))}, config)
+
+
+def test_no_group_outweighs_the_others_where_models_are_compared() -> None:
+    sizes = {"large": 1000, "b": 100, "c": 100, "small": 20}
+    rows = [(f"{group}{number}", number % 2, group) for group, size in sizes.items() for number in range(size)]
+    given = {
+        part: pl.DataFrame(rows, {"code": pl.String, "label": pl.Int32, "group": pl.String}, orient="row").with_columns(
+            pl.format(part + "{}", "code").alias("code"), pl.format(part + "{}", "group").alias("group")
+        )
+        for part in ("train", "valid", "test", "unlabeled")
+    }
+    limits = Limits(valid=160)
+    frames = finish(given, exception.Config(evaluated_per_group=100, examples=limits))
+    assert {part: len(frame) for part, frame in frames.items()} == {
+        "train": 1220,
+        "valid": 160,
+        "test": 320,
+        "unlabeled": 1220,
+    }
+    assert dict(frames["test"]["group"].value_counts().rows()) == {
+        "testlarge": 100,
+        "testb": 100,
+        "testc": 100,
+        "testsmall": 20,
+    }
+    # A limit takes as much of a group that was cut as of the others.
+    counts = dict(frames["valid"]["group"].value_counts().rows())
+    assert all(36 <= counts[f"valid{group}"] <= 64 for group in ("large", "b", "c")) and counts["validsmall"] < 20
+    other_labels = {part: frame.with_columns(1 - pl.col("label")) for part, frame in given.items()}
+    again = finish(other_labels, exception.Config(evaluated_per_group=100, examples=limits))
+    assert all(frame["id"].equals(again[part]["id"]) for part, frame in frames.items())
+    assert len(finish(given, exception.Config(evaluated_per_group=None))["test"]) == 1220
+
+
+def test_the_summary_names_the_largest_group(corpora: dict[str, Path], tmp_path: Path) -> None:
+    spec = {"task": {"kind": "exception", "evaluated_per_group": 3}, "split": SPLIT}
+    parents = {f"corpus/{name}": path for name, path in corpora.items()}
+    summary = run_stage("codekd.data.examples", tmp_path / "x", spec, parents)
+    assert summary["test"]["examples"] == 3
+    assert (summary["test"]["groups"], summary["test"]["largest_group"]) == (1, {"name": "redis", "share": 1.0})
 
 
 @pytest.mark.parametrize(
@@ -216,6 +257,24 @@ def test_real_clones_have_types_and_no_names(corpora: dict[str, Path], tmp_path:
         assert isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
         assert function.name == MASKED_NAME and not function.decorator_list
         assert 6 <= len(code.split("\n")) <= 100
+
+
+def test_a_cap_on_clones_leaves_classes_and_packages_as_likely_in_a_limited_sample(tmp_path: Path) -> None:
+    def module(package: str, functions: int, release: int) -> str:
+        body = "".join(f"    {package}_{line % 2 * release}_{line} = {{number}} + {line}\n" for line in range(8))
+        return "".join(f"def f{number}():\n{body.format(number=number)}" for number in range(functions))
+
+    packages = {"large": 300, "small": 60, "v": 9, "t": 9}
+    corpora = {
+        name: write_corpus(tmp_path / name, {f"{p}/m.py": module(p, count, release) for p, count in packages.items()})
+        for release, name in enumerate(("previous", "current"))
+    }
+    config = clone.Config(per_package=60, examples=Limits(train=80))
+    split = {"large": "train", "small": "train", "v": "valid", "t": "test"}
+    train = finish(clone.build(config, corpora, split), config)["train"]
+    assert len(train) == 80
+    assert 28 <= train["label"].sum() <= 52
+    assert 28 <= (train["group"] == "large").sum() <= 52
 
 
 def test_a_bug_is_one_other_operator_or_one_swap() -> None:

@@ -10,6 +10,7 @@ from codekd.analysis.metrics import scores
 from codekd.data.batches import Encoded
 from codekd.errors import CodekdError
 from codekd.methods import crd
+from codekd.methods._contrast import Contrast
 from codekd.methods.base import Sizes, hard_label_loss
 from codekd.models.architectures.bigru import Config as BiGRU
 from codekd.models.architectures.roberta import Config as RoBERTa
@@ -17,7 +18,7 @@ from codekd.models.device import Device, choose_device
 from codekd.models.inference import predict
 from codekd.models.vocabulary import Vocabulary
 from codekd.study.training import Training
-from codekd.training import checkpoint, loop
+from codekd.training import checkpoint, loop, step
 
 VOCABULARY = Vocabulary(size=300, pad_id=1, mask_id=4, hole_id=None, special_ids=(0, 1, 2, 3, 4))
 SETTINGS = Training(epochs=3, learning_rate=5e-3, batch_size=16, word_dropout=0.1)
@@ -55,7 +56,7 @@ TRAIN, VALID = make_examples(200, 0), make_examples(80, 1)
 
 
 def cross_entropy(output, batch, parts):
-    return hard_label_loss(output.logits, batch.labels)
+    return hard_label_loss(output.logits, batch)
 
 
 def with_a_projection(output, batch, parts):
@@ -73,13 +74,14 @@ def with_a_memory(output, batch, parts):
     return CRD.loss(output, replace(batch, teacher={"pooled": TEACHER[batch.rows]}), parts)
 
 
-def fit(scratch, student="roberta", loss=cross_entropy, seed=1, settings=SETTINGS, parts=None):
+def fit(scratch, student="roberta", loss=cross_entropy, seed=1, settings=SETTINGS, parts=None, device=None):
     torch.manual_seed(seed)
     model = STUDENTS[student].build(VOCABULARY, 2, STUDENTS[student].pooling_for("code"))
-    device = choose_device(model)
+    device = device or choose_device(model)
     scratch.mkdir(exist_ok=True)
     arguments = {"seed": seed, "metric": "accuracy", "device": device, "scratch": scratch, "name": "test"}
-    objective = loop.Objective(loss, parts or torch.nn.Module(), states=parts is not None)
+    remember = CRD.step_taken if isinstance(parts, Contrast) else lambda parts: None
+    objective = step.Objective(loss, parts or torch.nn.Module(), parts is not None, step_taken=remember)
 
     def evaluate():
         return scores(VALID.labels, predict(model, VALID, device).argmax(1), 2)
@@ -146,6 +148,76 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_examples(tmp_path):
         fit(tmp_path / "a", loss=diverging)
 
 
+def infinitely_steep(output, batch, parts):
+    return cross_entropy(output, batch, parts) + (0 * output.logits.float().sum()).sqrt()
+
+
+def test_a_gradient_that_is_not_finite_stops_before_it_reaches_the_weights(tmp_path):
+    with pytest.raises(CodekdError, match=r"norm of the gradient is nan at step 0 .*example\d+.* no good state before"):
+        fit(tmp_path / "a", loss=infinitely_steep)
+    assert checkpoint.load(tmp_path / "a") is None
+
+
+def test_in_half_precision_it_is_scaled_down_until_that_is_hopeless(tmp_path):
+    half = Device(CPU, torch.float16)
+    with pytest.raises(CodekdError, match=r"gradient is not finite at a scale of .* after step 25 \(epoch 2\)"):
+        fit(tmp_path / "a", loss=infinitely_steep, device=half)
+
+
+@pytest.mark.parametrize(
+    ("learning_rate", "what"),
+    [
+        (1e30, r"the logits of 80 of 80 examples are not finite \(example0, .*example31, \.\.\.\)"),
+        (1e39, "the weights .* not all finite"),
+    ],
+)
+def test_what_is_not_finite_after_the_last_step_is_not_written(learning_rate, what, tmp_path):
+    fit(tmp_path / "a", settings=SETTINGS.model_copy(update={"epochs": 1}))
+    good = (tmp_path / "a" / checkpoint.FILE).read_bytes()
+    last = SETTINGS.model_copy(
+        update={"epochs": 2, "learning_rate": learning_rate, "batch_size": 200, "batch_tokens": 10**6}
+    )
+    with pytest.raises(CodekdError, match=rf"{what} after step 1 \(epoch 2\)\. .* after epoch 1, is kept"):
+        fit(tmp_path / "a", settings=last)
+    assert (tmp_path / "a" / checkpoint.FILE).read_bytes() == good
+
+
+@pytest.mark.parametrize("kept", [0, 5, 1000])
+def test_a_damaged_checkpoint_is_named_and_ignored(kept, tmp_path, caplog):
+    undisturbed, *_ = fit(tmp_path / "a")
+    path = tmp_path / "b" / checkpoint.FILE
+    path.parent.mkdir()
+    path.write_bytes((tmp_path / "a" / checkpoint.FILE).read_bytes()[:kept])
+    again, *_ = fit(tmp_path / "b")
+    assert f"{path} is damaged" in caplog.text
+    assert equal(undisturbed.last, again.last)
+
+
+def test_a_run_in_half_precision_resumes_with_the_scale_that_it_had(tmp_path):
+    half, steps = Device(CPU, torch.float16), iter(range(10**6))
+
+    def steep(output, batch, parts):
+        return 100 * cross_entropy(output, batch, parts)
+
+    def killed(output, batch, parts):
+        if next(steps) == 13 + 5:
+            raise KeyboardInterrupt
+        return steep(output, batch, parts)
+
+    undisturbed, *_ = fit(tmp_path / "a", loss=steep, device=half)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "b", loss=killed, device=half)
+    parts, _ = checkpoint.load(tmp_path / "b")
+    assert parts["scaler"]["scale"] < 2**16, "it was lowered"
+    resumed, *_ = fit(tmp_path / "b", loss=steep, device=half)
+    assert equal(undisturbed.last, resumed.last)
+
+
+def test_the_history_has_the_time_that_passed_and_that_of_the_processor(tmp_path):
+    run, *_ = fit(tmp_path / "a")
+    assert all(row["seconds"] > 0 and row["cpu_seconds"] > 0 for row in run.history)
+
+
 def test_of_equal_epochs_the_earlier_is_best():
     history = [{"epoch": epoch, "valid_f1": value} for epoch, value in enumerate([0.5, 0.7, 0.7, 0.6], start=1)]
     assert loop.best_epoch(history, "f1") == 2
@@ -163,12 +235,12 @@ def test_the_learning_rate_rises_then_falls_to_zero():
 def test_word_dropout_spares_special_tokens():
     batch = TRAIN.batch(np.arange(100), torch.device("cpu"))
     torch.manual_seed(0)
-    dropped = loop.drop_words(batch, 0.5, VOCABULARY)
+    dropped = step.drop_words(batch, 0.5, VOCABULARY)
     special = batch.input_ids < 5
     assert (dropped[special] == batch.input_ids[special]).all()
     share = (dropped[~special] == VOCABULARY.mask_id).float().mean()
     assert 0.4 < share < 0.6
-    assert loop.drop_words(batch, 0.0, VOCABULARY) is batch.input_ids
+    assert step.drop_words(batch, 0.0, VOCABULARY) is batch.input_ids
 
 
 @pytest.mark.parametrize("fits", [16, 5, 1])
@@ -187,25 +259,16 @@ def test_a_batch_that_does_not_fit_is_cut_and_has_the_gradient_of_the_whole(fits
     monkeypatch.setattr(model_class, "forward", little_memory)
     cut, *_ = fit(tmp_path / "cut")
     assert cut.parts == {16: 1, 5: 4, 1: 16}[fits]
+    assert [row["parts"] for row in cut.history] == 3 * [cut.parts]
+    resumed, *_ = fit(tmp_path / "cut")
+    assert resumed.parts == cut.parts, "a run that goes on knows"
+    related = step.Objective(cross_entropy, relates_examples=True)
+    assert cut.describe_parts(related) == {"parts_of_a_batch": cut.parts, "related_within_parts": cut.parts > 1}
     assert max(largest) == {16: 16, 5: 4, 1: 1}[fits]
     if fits == 16:
         assert equal(cut.last, whole.last)
     else:
         assert cut.history[0]["loss"] == pytest.approx(whole.history[0]["loss"], rel=0.05)
-
-
-def test_the_parts_of_a_batch_add_up_to_its_gradient():
-    architecture = STUDENTS["roberta"].model_copy(update={"dropout": 0.0})
-    rows, gradients = np.arange(16), []
-    for parts in (1, 4):
-        torch.manual_seed(0)
-        model = architecture.build(VOCABULARY, 2, architecture.pooling_for("code"))
-        settings = Training(learning_rate=1e-9, clip=1e9)
-        stepper = loop.Stepper(model, loop.Objective(cross_entropy), settings, Device(CPU, torch.float32), "test")
-        stepper.parts = parts
-        value = stepper.step(TRAIN, rows)
-        gradients.append([value, *(weight.grad for weight in model.parameters() if weight.grad is not None)])
-    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
 
 
 def test_an_example_that_does_not_fit_alone_is_an_error(tmp_path, monkeypatch):

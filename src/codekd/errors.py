@@ -3,3 +3,7 @@
 
 class CodekdError(Exception):
     """Bad input, data or environment. Printed without a traceback, exit code 1."""
+
+
+class NotFiniteError(CodekdError):
+    """A number is infinite or none where a model is to go on with it."""

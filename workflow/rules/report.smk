@@ -17,6 +17,7 @@ TABLES = {
     "pairs": "methods against each other",
     "ranks": "average ranks",
     "references": "teachers and floors",
+    "tests": "test splits",
     "teachers": "choice of teacher",
     "architectures": "transformers against recurrent students",
     "costs": "what training costs",

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 
 from codekd.analysis.behaviour import Likeness, brier, calibration_error, likeness, reliability
-from codekd.analysis.intervals import f1
-from codekd.analysis.resampled import Group, Resampled
+from codekd.analysis.estimates import Estimates, Group
+from codekd.analysis.influence import f1
 from codekd.analysis.results import Run, Task
 from codekd.analysis.tables import NAMED, NAMES, TEACHER, Row, Schema, numbers, plain
 
@@ -33,7 +33,7 @@ UNLEARNED: Schema = {
 }
 
 
-def behaviour(tasks: Iterable[Resampled]) -> pl.DataFrame:
+def behaviour(tasks: Iterable[Estimates]) -> pl.DataFrame:
     """One row per task, teacher, student and method, and one per teacher, whose student is empty: means over seeds.
 
     ``disputed`` is the share of examples where the teacher and plain fine-tuning of the same student and seed differ,
@@ -56,7 +56,7 @@ def behaviour(tasks: Iterable[Resampled]) -> pl.DataFrame:
     return pl.DataFrame(rows, BEHAVIOUR)
 
 
-def reliabilities(tasks: Iterable[Resampled]) -> pl.DataFrame:
+def reliabilities(tasks: Iterable[Estimates]) -> pl.DataFrame:
     """Reliability diagrams: confidence and accuracy in bins of confidence, all seeds together."""
     rows = []
     for task in tasks:
@@ -71,11 +71,10 @@ def reliabilities(tasks: Iterable[Resampled]) -> pl.DataFrame:
     return pl.DataFrame(rows, RELIABILITY)
 
 
-def classes(tasks: Iterable[Resampled]) -> pl.DataFrame:
+def classes(tasks: Iterable[Estimates]) -> pl.DataFrame:
     """Recall and F1 of every class, means over seeds."""
     rows = []
     for task in tasks:
-        once = np.ones((1, len(task.task.labels)), dtype=np.float32)
         for teacher, names, runs in _runs(task):
             predictions = _predictions(runs)
             for label, name in enumerate(task.task.classes):
@@ -83,12 +82,12 @@ def classes(tasks: Iterable[Resampled]) -> pl.DataFrame:
                 if of_class.any():
                     row = {"class": name, "examples": int(of_class.sum())}
                     row |= {"recall": float((predictions[:, of_class] == label).mean())}
-                    row |= {"f1": float(f1(once, task.task.labels, predictions, positive=label).mean())}
+                    row |= {"f1": float(f1(task.task.labels, predictions, positive=label)[0].mean())}
                     rows.append(_named(task, teacher, names) | row)
     return pl.DataFrame(rows, CLASSES)
 
 
-def lengths(tasks: Iterable[Resampled]) -> pl.DataFrame:
+def lengths(tasks: Iterable[Estimates]) -> pl.DataFrame:
     """Accuracy in quarters of the test examples by the length of their code, means over seeds."""
     rows = []
     for task in tasks:
@@ -110,7 +109,7 @@ def lengths(tasks: Iterable[Resampled]) -> pl.DataFrame:
     return pl.DataFrame(rows, LENGTHS_OF_CODE)
 
 
-def unlearned(tasks: Iterable[Resampled]) -> pl.DataFrame:
+def unlearned(tasks: Iterable[Estimates]) -> pl.DataFrame:
     """The test examples that no student of a task was right on, whatever its method and seed."""
     rows = []
     for task in tasks:
@@ -126,7 +125,7 @@ def unlearned(tasks: Iterable[Resampled]) -> pl.DataFrame:
     return pl.DataFrame(rows, UNLEARNED)
 
 
-def _runs(task: Resampled) -> Iterator[tuple[str, tuple[str, str], Sequence[Run]]]:
+def _runs(task: Estimates) -> Iterator[tuple[str, tuple[str, str], Sequence[Run]]]:
     """Under every teacher, it and all that is compared with it: teacher, (student, method), the runs of all seeds."""
     for teacher, groups in task.panels:
         run = task.task.teachers.get(teacher)
@@ -136,7 +135,7 @@ def _runs(task: Resampled) -> Iterator[tuple[str, tuple[str, str], Sequence[Run]
             yield teacher, (group[1], group[2]), [cell.run for cell in task.groups[group]]
 
 
-def _named(task: Resampled, teacher: str, names: Sequence[str]) -> Row:
+def _named(task: Estimates, teacher: str, names: Sequence[str]) -> Row:
     return dict(zip(NAMES, (task.task.name, teacher, *names), strict=True))
 
 
@@ -155,7 +154,7 @@ def _calibration(task: Task, runs: Sequence[Run]) -> Row:
     )
 
 
-def _disputed(task: Resampled, group: Group, teacher: Run) -> Iterator[Row]:
+def _disputed(task: Estimates, group: Group, teacher: Run) -> Iterator[Row]:
     fine_tuned = {cell.seed: cell.run.predictions for cell in task.groups.get(plain(group), ())}
     labels = task.task.labels
     for cell in task.groups[group]:

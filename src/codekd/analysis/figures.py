@@ -49,6 +49,7 @@ def scores(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
         axes.set_xlabel(f"test {metric_name(rows['metric'][0])}, %")
         _marked_line(axes, layout, "teacher", rows["teacher_score"][0], "-", line=1)
         _marked_line(axes, layout, "n-gram floor", rows["floor"][0], (0, (4, 2)), line=0)
+        _below_floor(axes, rows["floor"][0])
     _legend(figure, layout, methods)
     return figure
 
@@ -112,7 +113,7 @@ def time(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
             _points(axes, per_example, y, method, **_hollow())
         _ratio_axis(axes)
         axes.axvline(1, color=style.INK, linewidth=1)
-        axes.set_xlabel(f"training time, {REFERENCE} = 1")
+        axes.set_xlabel(f"CPU time of training, {REFERENCE} = 1")
     in_total = _key("in total", style.Look(style.MUTED, "o"))
     per_example_seen = _key("per example seen", style.Look(style.MUTED, "o"), **_hollow())
     _legend(figure, layout, methods, in_total, per_example_seen)
@@ -120,9 +121,12 @@ def time(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
 
 
 def ranks(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
-    """Average ranks, each with half a critical difference on both sides: what overlaps is not distinguishable."""
+    """Average ranks, each with half a critical difference on both sides: what overlaps is not distinguishable.
+
+    Of one seed there is no such difference.
+    """
     if table.is_empty():
-        return _note("Ranks need three methods on two tasks or students at least.")
+        return _note("Ranks need three methods on two tasks at least.")
     teachers = _in_order(table, "teacher")
     names = max(map(len, table["method"]))
     height = 1.0 + 0.24 * table["method"].n_unique()
@@ -132,14 +136,14 @@ def ranks(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
         rows = table.filter(teacher=teacher)
         positions = _name_axis(axes, rows["method"].to_list())
         for row in rows.iter_rows(named=True):
-            y, reach = positions[row["method"]], row["critical_difference"] / 2
+            y, reach = positions[row["method"]], (row["critical_difference"] or 0) / 2
             colour = style.look(row["method"]).colour
             axes.plot([row["rank"] - reach, row["rank"] + reach], [y, y], color=colour)
             _points(axes, row["rank"], y, row["method"])
         if len(teachers) > 1:
             axes.set_title(teacher, loc="left")
         axes.set_xlim(left=min(0.7, axes.get_xlim()[0]))
-        axes.set_xlabel(f"average rank over {rows['blocks'][0]} pairs of task and student, 1 the best")
+        axes.set_xlabel(f"average rank over {rows['blocks'][0]} tasks, 1 the best")
     return figure
 
 
@@ -380,6 +384,15 @@ def _marked_line(axes: Axes, layout: Layout, name: str, value: float | None, das
             "relpos": (anchor, 0),
         },
     )
+
+
+def _below_floor(axes: Axes, floor: float | None) -> None:
+    """Hatch what n-grams reach as well."""
+    if floor is not None:
+        low, high = axes.get_xlim()
+        if 100 * floor > low:
+            axes.axvspan(low, 100 * floor, facecolor="none", edgecolor=style.GRID, hatch="//", linewidth=0, zorder=0.5)
+        axes.set_xlim(low, high)
 
 
 def _key(label: str, look: style.Look, **how: Any) -> Line2D:

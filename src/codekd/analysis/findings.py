@@ -5,15 +5,16 @@ from typing import Any
 
 import polars as pl
 
+from codekd.analysis.estimates import Estimates
 from codekd.analysis.numbers import metric_name, p, percent, points, size
 from codekd.analysis.questions import ALL
-from codekd.analysis.resampled import Resampled
 from codekd.analysis.results import Task
 from codekd.analysis.significance import LEVEL
 from codekd.analysis.tables import REFERENCE, best_on_validation
 
 Row = dict[str, Any]
 NOT_DISTINGUISHABLE = ", which is not distinguishable at this size"
+ONE_SEED = ", of one seed, which does not tell a difference from the luck of training"
 
 
 def summary(tasks: Sequence[Task]) -> str:
@@ -46,6 +47,7 @@ def headlines(methods: pl.DataFrame) -> list[str]:
         f"better than {REFERENCE}:",
         f"worse than {REFERENCE}:",
         f"not distinguishable from {REFERENCE} at this size:",
+        f"against {REFERENCE}, of one seed and so neither better nor worse:",
     )
     several = methods["teacher"].n_unique() > 1
     return [
@@ -59,7 +61,7 @@ def best_methods(pairs: pl.DataFrame, scores: pl.DataFrame) -> list[str]:
 
     The best one has the highest mean over the students that have most of the methods, so that all are seen on the same.
     """
-    titles = "better than", "worse than", "not distinguishable at this size from"
+    titles = "better than", "worse than", "not distinguishable at this size from", "with one seed not compared with"
     several = pairs["teacher"].n_unique() > 1
     sentences = []
     for (task, teacher), rows in pairs.group_by("task", "teacher", maintain_order=True):
@@ -117,7 +119,7 @@ def architectures(table: pl.DataFrame) -> list[str]:
 def friedman(ranks: pl.DataFrame) -> str:
     """The p-value that all methods rank equally, to follow the test's name."""
     each = ranks.unique("teacher", keep="first", maintain_order=True).select("teacher", "p_value").rows()
-    told = [p(value) + (f" with {teacher}" if len(each) > 1 else "") for teacher, value in each]
+    told = [p(value) + (f" with {teacher}" if len(each) > 1 else "") for teacher, value in each if value is not None]
     return f": p = {', '.join(told)}" if told else ""
 
 
@@ -135,16 +137,16 @@ def unlearned(table: pl.DataFrame, examples: Mapping[str, int]) -> list[str]:
     return sentences
 
 
-def limits(tasks: Iterable[Resampled]) -> list[str]:
+def limits(tasks: Iterable[Estimates]) -> list[str]:
     """What is missing from the study, and what therefore cannot be said."""
     sentences = []
-    for resampled in tasks:
-        task, methods = resampled.task, {method for _, _, method in resampled.groups}
+    for estimates in tasks:
+        task, methods = estimates.task, {method for _, _, method in estimates.groups}
         if task.floor is None:
             sentences.append(f"{task.name}: no floor, so what the teacher adds over n-grams is unknown.")
         if not task.teachers:
             sentences.append(f"{task.name}: no teacher, so there is no retention.")
-        for teacher in (name for name in task.teachers if name not in resampled.teachers):
+        for teacher in (name for name in task.teachers if name not in estimates.teachers):
             sentences.append(
                 f"{task.name}: the teacher {teacher} left no predictions, so its score has no interval and "
                 "intervals of retention take it as exact."
@@ -156,11 +158,6 @@ def limits(tasks: Iterable[Resampled]) -> list[str]:
             )
         elif methods == {REFERENCE}:
             sentences.append(f"{task.name}: no method beside {REFERENCE}, so there is nothing to compare.")
-        if any(len(cells) == 1 for cells in resampled.groups.values()):
-            sentences.append(
-                f"{task.name}: students with a single seed, whose intervals cover the choice of examples "
-                "and not the luck of training."
-            )
     return sentences
 
 
@@ -168,12 +165,14 @@ def _place(task: object, teacher: object, *, several: bool) -> str:
     return f"{task}, teacher {teacher}" if several else str(task)
 
 
-def _sides(rows: Iterable[Row], titles: tuple[str, str, str]) -> str:
-    """Methods by their difference: those above zero, those below, and those where it may be luck."""
+def _sides(rows: Iterable[Row], titles: tuple[str, str, str, str]) -> str:
+    """Methods by their difference: those above zero, those below, those where it may be luck, and those of one seed."""
     sides: dict[str, list[str]] = {title: [] for title in titles}
     for row in sorted(rows, key=lambda row: -row["difference"]):
-        if distinguishable(row):
-            told = f"{row['method']} ({estimate(row, 'difference', points)} points)"
+        told = f"{row['method']} ({estimate(row, 'difference', points)} points)"
+        if row["p_corrected"] is None:
+            sides[titles[3]].append(told)
+        elif distinguishable(row):
             sides[titles[row["difference"] < 0]].append(told)
         else:
             sides[titles[2]].append(row["method"])
@@ -193,11 +192,7 @@ def _teacher(row: Row, floor: float | None) -> str:
     text = f"{row['task']}: the teacher {row['name']} reaches {estimate(row, 'score', percent)} % {metric}"
     if floor is None:
         return f"{text}."
-    low, high = row["above_floor_low"], row["above_floor_high"]
-    doubt = NOT_DISTINGUISHABLE if low is not None and low <= 0 <= high else ""
-    return (
-        f"{text}, {estimate(row, 'above_floor', points)} points against the n-gram floor of {percent(floor)} %{doubt}."
-    )
+    return f"{text}, {estimate(row, 'above_floor', points)} points against the n-gram floor of {percent(floor)} %."
 
 
 def _retention(row: Row) -> str:
@@ -230,6 +225,8 @@ def distinguishable(row: Row, p_name: str = "p_corrected") -> bool:
 
 
 def _doubt(row: Row, p_name: str = "p_corrected") -> str:
+    if row[p_name] is None:
+        return ONE_SEED
     return "" if distinguishable(row, p_name) else NOT_DISTINGUISHABLE
 
 

@@ -17,6 +17,7 @@ from codekd.analysis.findings import distinguishable, estimate
 from codekd.analysis.numbers import duration, metric_name, p, percent, points, ratio, share, size
 from codekd.analysis.results import NO_TEACHER
 from codekd.analysis.tables import TEACHER
+from codekd.analysis.variance import FEWEST_GROUPS
 
 Row = dict[str, Any]
 NOTHING = "–"
@@ -108,8 +109,13 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         estimated("Difference of gains", "gain", points, "gain_p_corrected"),
         number("corrected", "gain_p_corrected", p),
     ),
+    "tests": (
+        *(TASK, number("Test examples", "examples", decimals(0)), number("Groups", "groups")),
+        *(name("Largest", "largest_group"), number("its share, %", "largest_share", percent)),
+        Column("Sampled", lambda row: f"{row['units']:,} {row['unit']}s", text=True),
+    ),
     "costs": (
-        *(STUDENT, METHOD, number("Time", "seconds", duration), number("of ft", "relative", ratio)),
+        *(STUDENT, METHOD, number("Seconds", "seconds", duration), number("of ft", "relative", ratio)),
         *(number("per example", "per_example", ratio), number("Teacher online", "online_seconds", duration)),
         *(number("of ft", "online_relative", ratio), number("kJ", "joules", decimals(1, 1e3))),
         number("of ft", "relative_joules", ratio),
@@ -143,7 +149,9 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         number("Parameters", "parameters", size),
         number("% of teacher", "share_of_teacher", percent),
         *(METHOD, number("Seeds", "seeds"), estimated("Test score, %", "score", percent)),
-        *(number("SD", "std", percent), DIFFERENCE, CORRECTED, estimated("Retention, %", "retention", percent)),
+        *(number("SD", "std", percent), DIFFERENCE, CORRECTED),
+        estimated("Against n-grams", "above_floor", points, "floor_p_corrected"),
+        estimated("Retention, %", "retention", percent),
     ),
 }
 BY: dict[str, tuple[str, ...]] = {
@@ -183,7 +191,7 @@ def render(
         lstrip_blocks=True,
     )
     environment.globals |= {"MAX_DIVERGENCE": MAX_DIVERGENCE, "MAX_CONFIDENCE_GAP": MAX_CONFIDENCE_GAP}
-    environment.globals |= {"percent": percent}
+    environment.globals |= {"percent": percent, "FEWEST_GROUPS": FEWEST_GROUPS}
     tables = {name: list(_parts(name, made[name])) for name in COLUMNS}
     tables |= {name: list(_pivoted(name, made[name], best)) for name in PIVOTED}
     return environment.get_template("page.html.j2").render(
@@ -204,6 +212,7 @@ def _cells(table: pl.DataFrame) -> Part:
         Column("Seed", lambda row: str(row["seed"]), text=True),
         *(number(f"{split.capitalize()}, %", f"{split}_score", percent) for split in ("test", "valid")),
         number("Best epoch", "best_epoch"),
+        number("Against n-grams", "above_floor", points),
         number("Seconds", "train_seconds", decimals(0)),
         number("Parameters", "parameters", decimals(0)),
     ]

@@ -16,7 +16,7 @@ def training(costs: pl.DataFrame) -> list[str]:
         return []
     each = compared.group_by("method", maintain_order=True).agg(pl.col("per_example").median())
     parts = [f"{method} {ratio(times)}" for method, times in each.sort("per_example").iter_rows()]
-    sentences = [f"Per example seen, training takes this many times as long as {REFERENCE}: {', '.join(parts)}."]
+    sentences = [f"Per example seen, training takes this many times the CPU time of {REFERENCE}: {', '.join(parts)}."]
     online = compared.drop_nulls("online_relative")
     if len(online):
         rises = online["online_seconds"] / online["seconds"]
@@ -28,8 +28,8 @@ def training(costs: pl.DataFrame) -> list[str]:
             .row(0)
         )
         sentences.append(
-            f"With the teacher in every step it would take {between} as long as from the cache, by the speed at which "
-            f"the teachers were captured. Their own training, {duration(once[0])} in all, and capture, "
+            f"With the teacher in every step it would take {between} the time that it does from the cache, by what the "
+            f"teachers' capture took. Their own training, {duration(once[0])} in all, and capture, "
             f"{duration(once[1])}, are paid once."
         )
     joules = compared.drop_nulls("relative_joules")

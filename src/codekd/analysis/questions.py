@@ -9,11 +9,10 @@ from itertools import combinations, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import polars as pl
 
-from codekd.analysis.intervals import Scores
-from codekd.analysis.resampled import Group, Resampled
+from codekd.analysis.estimates import Estimates, Group
+from codekd.analysis.provenance import made
 from codekd.analysis.tables import (
     NAMES,
     REFERENCE,
@@ -25,6 +24,7 @@ from codekd.analysis.tables import (
     with_corrected,
     with_interval,
 )
+from codekd.analysis.variance import Estimate, mean
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
@@ -58,7 +58,7 @@ ARCHITECTURES: Schema = {
 }
 
 
-def pairs(tasks: Iterable[Resampled]) -> pl.DataFrame:
+def pairs(tasks: Iterable[Estimates]) -> pl.DataFrame:
     """One row per task, teacher and pair of methods beside plain fine-tuning: how much better the first one is.
 
     It is the mean over the students that have both. P-values are corrected for their number within a task and teacher.
@@ -76,13 +76,13 @@ def pairs(tasks: Iterable[Resampled]) -> pl.DataFrame:
                     own.append(
                         {"task": task.task.name, "teacher": teacher, "method": method, "other": other}
                         | {"students": len(both)}
-                        | compared(*_mean_difference(task, both))
+                        | compared(_mean_difference(task, both))
                     )
             rows += with_corrected(own)
     return pl.DataFrame(rows, PAIRS)
 
 
-def teachers(tasks: Iterable[Resampled]) -> pl.DataFrame:
+def teachers(tasks: Iterable[Estimates]) -> pl.DataFrame:
     """One row per task, method and pair of teachers: how much better the students of the first are, on average.
 
     The method ``all`` is the mean over the methods. P-values are corrected for their number within a task.
@@ -102,13 +102,13 @@ def teachers(tasks: Iterable[Resampled]) -> pl.DataFrame:
                         | {"students": len({one[1] for one, _ in chosen})}
                         | {"teacher_score": task.task.score(task.task.teachers[first])}
                         | {"other_score": task.task.score(task.task.teachers[second])}
-                        | compared(*_mean_difference(task, chosen))
+                        | compared(_mean_difference(task, chosen))
                     )
         rows += with_corrected(of_task)
     return pl.DataFrame(rows, TEACHERS)
 
 
-def architectures(tasks: Iterable[Resampled], recurrent: Mapping[str, bool]) -> pl.DataFrame:
+def architectures(tasks: Iterable[Estimates], recurrent: Mapping[str, bool]) -> pl.DataFrame:
     """One row per task, teacher, method and pair of equally large students, of which the first is a transformer.
 
     Teachers are transformers: the first is built like its teacher, and the other, a recurrent network, is not.
@@ -124,19 +124,19 @@ def architectures(tasks: Iterable[Resampled], recurrent: Mapping[str, bool]) -> 
                     chosen = [pair for pair in pairs if _counts(pair[0][2], method)]
                     if not chosen:
                         continue
-                    score, drawn = _mean_difference(task, chosen)
+                    difference = _mean_difference(task, chosen)
                     row: Row = {"task": task.task.name, "teacher": teacher, "method": method, "student": student}
                     row |= {"other": other, "parameters": _parameters(task, chosen[0][0])}
-                    own.append(row | compared(score, drawn))
+                    own.append(row | compared(difference))
                     plainly = [(plain(first), plain(second)) for first, second in chosen]
                     if method != REFERENCE and all(one in task.groups for pair in plainly for one in pair):
-                        plain_score, plain_drawn = _mean_difference(task, plainly)
-                        own[-1] |= compared(score - plain_score, drawn - plain_drawn, "gain", "gain_p_value")
+                        gain = difference - _mean_difference(task, plainly)
+                        own[-1] |= compared(gain, "gain", "gain_p_value")
             rows += with_corrected(with_corrected(own), "gain_p_value", "gain_p_corrected")
     return pl.DataFrame(rows, ARCHITECTURES)
 
 
-def costs(scores: pl.DataFrame, tasks: Iterable[Resampled], job: "Job") -> pl.DataFrame:
+def costs(scores: pl.DataFrame, tasks: Iterable[Estimates], job: "Job") -> pl.DataFrame:
     """What it took to train every student, beside what it would take with the teacher in every step.
 
     ``relative`` and ``per_example`` are multiples of plain fine-tuning's seconds, in total and per example seen;
@@ -147,7 +147,7 @@ def costs(scores: pl.DataFrame, tasks: Iterable[Resampled], job: "Job") -> pl.Da
     for task in tasks:
         for teacher, run in task.task.teachers.items():
             seconds, per_example = _captured(job.parents.get(f"signals/{task.task.name}/{teacher}/logits"))
-            paid.append((task.task.name, teacher, run.metrics.get("train_seconds"), seconds, per_example))
+            paid.append((task.task.name, teacher, run.cost, seconds, per_example))
     names: Schema = dict.fromkeys(("task", "teacher"), pl.String)
     once = pl.DataFrame(paid, names | numbers("teacher_seconds", "capture_seconds", "read"), orient="row")
     plainly = scores.filter(method=REFERENCE).select("task", "teacher", "student", plain_joules="joules")
@@ -168,11 +168,9 @@ def costs(scores: pl.DataFrame, tasks: Iterable[Resampled], job: "Job") -> pl.Da
     ).with_columns(online_relative=pl.col("online_seconds") * pl.col("relative") / pl.col("seconds"))
 
 
-def _mean_difference(task: Resampled, pairs: Sequence[tuple[Group, Group]]) -> tuple[float, Scores]:
-    """How much better the first of the pairs are on average, as observed and in every resample."""
-    observed = np.mean([task.score(first) - task.score(second) for first, second in pairs])
-    drawn = np.mean([task.students[first] - task.students[second] for first, second in pairs], axis=0)
-    return float(observed), drawn
+def _mean_difference(task: Estimates, pairs: Sequence[tuple[Group, Group]]) -> Estimate:
+    """How much better the first of the pairs are on average."""
+    return mean([task.students[first] - task.students[second] for first, second in pairs])
 
 
 def _counts(method: str, asked: str) -> bool:
@@ -180,7 +178,7 @@ def _counts(method: str, asked: str) -> bool:
 
 
 def _equally_large(
-    task: Resampled, groups: Sequence[Group], recurrent: Mapping[str, bool]
+    task: Estimates, groups: Sequence[Group], recurrent: Mapping[str, bool]
 ) -> dict[tuple[str, str], list[tuple[Group, Group]]]:
     """Transformers beside recurrent networks of their size that were trained with the same methods."""
     found: dict[tuple[str, str], list[tuple[Group, Group]]] = {}
@@ -193,13 +191,14 @@ def _equally_large(
     return found
 
 
-def _parameters(task: Resampled, group: Group) -> int:
+def _parameters(task: Estimates, group: Group) -> int:
     return task.groups[group][0].run.metrics["parameters"]
 
 
 def _captured(folder: Path | None) -> tuple[float, float] | tuple[None, None]:
-    """Seconds of a capture, in all and per example."""
+    """Seconds of a capture, of the CPU or of the clock on a GPU, in all and per example."""
     if folder is None:
         return None, None
-    seconds = json.loads((folder / "manifest.json").read_text())["seconds"]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    seconds = manifest["seconds"] if made(folder).on_gpu else manifest["cpu_seconds"]
     return seconds, seconds / pl.scan_parquet(folder / "*.parquet").select(pl.len()).collect().item()

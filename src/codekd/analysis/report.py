@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from matplotlib.figure import Figure
 
-from codekd.analysis import breakdown, figures, findings, page, practice, questions, serving, style, tables
+from codekd.analysis import breakdown, figures, findings, overview, page, practice, questions, serving, style, tables
+from codekd.analysis.estimates import Estimates, estimate
+from codekd.analysis.provenance import Made, mixed
 from codekd.analysis.published import published
-from codekd.analysis.resampled import Resampled, resample
 from codekd.analysis.results import Task, read_tasks
 from codekd.analysis.style import Layout
 from codekd.errors import CodekdError
@@ -48,39 +49,40 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
     if not job.spec["cells"]:
         raise CodekdError(f"{job.name}: the study has no cells; give its grid at least one student and method.")
     tasks = read_tasks(job)
-    resampled = [resample(task) for task in tasks]
+    estimates = [estimate(task) for task in tasks]
     places = _places(job)
-    made = _tables(job, places, tasks, resampled)
+    made = _tables(job, places, tasks, estimates)
     _write_tables(made, folder / "tables")
     _write_figures(made, folder / "figures")
-    text = _page(job.spec["study"], folder, tasks, resampled, made, _by_stage(places))
+    text = _page(job.spec["study"], folder, tasks, estimates, made, _by_stage(places))
     (folder / "index.html").write_text(text, encoding="utf-8")
     return {"cells": len(made["cells"]), "tasks": len(tasks)}
 
 
 def _tables(
-    job: Job, places: Mapping[str, Row], tasks: Sequence[Task], resampled: Sequence[Resampled]
+    job: Job, places: Mapping[str, Row], tasks: Sequence[Task], estimates: Sequence[Estimates]
 ) -> dict[str, pl.DataFrame]:
-    scores, references, served = tables.scores(resampled), tables.references(resampled), serving.inference(job)
+    scores, references, served = tables.scores(estimates), tables.references(estimates), serving.inference(job)
     recurrent = {name: student["recurrent"] for name, student in job.spec["students"].items()}
     return {
         "cells": _with_links(tables.cells(tasks), places),
         "scores": scores,
-        "methods": tables.methods(resampled, scores),
-        "pairs": questions.pairs(resampled),
+        "methods": tables.methods(estimates, scores),
+        "pairs": questions.pairs(estimates),
         "ranks": tables.ranks(scores),
         "references": references,
-        "teachers": questions.teachers(resampled),
-        "architectures": questions.architectures(resampled, recurrent),
-        "costs": questions.costs(scores, resampled, job),
+        "tests": tables.tests(estimates),
+        "teachers": questions.teachers(estimates),
+        "architectures": questions.architectures(estimates, recurrent),
+        "costs": questions.costs(scores, estimates, job),
         "inference": served,
         "pareto": serving.pareto(scores, references, served, job.spec["reuse_head"]),
-        "types": tables.types(resampled),
-        "behaviour": breakdown.behaviour(resampled),
-        "reliability": breakdown.reliabilities(resampled),
-        "classes": breakdown.classes(resampled),
-        "lengths": breakdown.lengths(resampled),
-        "unlearned": breakdown.unlearned(resampled),
+        "types": tables.types(estimates),
+        "behaviour": breakdown.behaviour(estimates),
+        "reliability": breakdown.reliabilities(estimates),
+        "classes": breakdown.classes(estimates),
+        "lengths": breakdown.lengths(estimates),
+        "unlearned": breakdown.unlearned(estimates),
         "published": published(scores, references, job),
     }
 
@@ -89,20 +91,20 @@ def _page(
     study: str,
     folder: Path,
     tasks: Sequence[Task],
-    resampled: Sequence[Resampled],
+    estimates: Sequence[Estimates],
     made: Mapping[str, pl.DataFrame],
     sources: Mapping[str, Sequence[Row]],
 ) -> str:
     scores = made["scores"]
-    effect = findings.above_floors(made["references"]) + findings.headlines(made["methods"])
-    answers = {
-        "Effect": [*effect, *findings.best_methods(made["pairs"], scores)],
-        "Retention": findings.best_students(scores),
-        "Teacher": findings.teachers(made["teachers"]),
-        "Architecture": findings.architectures(made["architectures"]),
-        "Training": practice.training(made["costs"]),
-        "Serving": [*practice.inference(made["pareto"], scores), *practice.without_onnx(made["inference"])],
-        "Behaviour": practice.behaviour(made["behaviour"], scores),
+    evidence = {
+        "effect": [*findings.headlines(made["methods"]), *findings.best_methods(made["pairs"], scores)],
+        "floors": findings.above_floors(made["references"]),
+        "retention": findings.best_students(scores),
+        "teachers": findings.teachers(made["teachers"]),
+        "architectures": findings.architectures(made["architectures"]),
+        "training": practice.training(made["costs"]),
+        "serving": [*practice.inference(made["pareto"], scores), *practice.without_onnx(made["inference"])],
+        "behaviour": practice.behaviour(made["behaviour"], scores),
     }
     return page.render(
         made,
@@ -110,12 +112,27 @@ def _page(
         tables.best_students(scores),
         study=study,
         summary=findings.summary(tasks),
-        answers=answers,
+        verdicts=overview.verdicts(scores, made["pareto"]),
+        caveats=overview.caveats(made["tests"], scores, made["pareto"], _mixed(tasks)),
+        in_short=overview.in_short(made),
+        evidence=evidence,
         friedman=findings.friedman(made["ranks"]),
-        limits=findings.limits(resampled),
+        limits=findings.limits(estimates),
         unlearned=findings.unlearned(made["unlearned"], {task.name: len(task.labels) for task in tasks}),
         sources=sources,
     )
+
+
+def _mixed(tasks: Sequence[Task]) -> list[str]:
+    """What differs within the runs of a student on a task, and of its teachers there."""
+    students: dict[str, list[Made]] = {}
+    beside: dict[str, list[Made]] = {}
+    for task in tasks:
+        for cell in task.cells:
+            name = f"{task.name} {cell.student}"
+            students.setdefault(name, []).append(cell.run.made)
+            beside[name] = [run.made for run in task.teachers.values()]
+    return mixed(students, {name: own + beside[name] for name, own in students.items()})
 
 
 def _write_tables(made: dict[str, pl.DataFrame], folder: Path) -> None:

@@ -13,6 +13,8 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
+from codekd.analysis.provenance import Made, made
+from codekd.analysis.variance import Units
 from codekd.errors import CodekdError
 
 if TYPE_CHECKING:
@@ -27,13 +29,22 @@ class Run:
 
     ``metrics`` is the content of its metrics.json, ``predictions`` ``(examples,)`` its class numbers on the test
     split, None for a teacher that left none, and ``log_probabilities`` ``(examples, classes)`` those of every class in
-    nats, None where the run left no logits.
+    nats, None where the run left no logits. ``made`` says on what it was made.
     """
 
     folder: Path
     metrics: Mapping[str, Any]
+    made: Made
     predictions: NDArray[np.int32] | None = None
     log_probabilities: NDArray[np.float64] | None = None
+
+    @property
+    def cost(self) -> float | None:
+        """Seconds of training: of the CPU, which other load hardly changes, or of the clock on a GPU.
+
+        None where nothing was trained.
+        """
+        return self.metrics.get("train_seconds" if self.made.on_gpu else "train_cpu_seconds")
 
 
 @dataclass(frozen=True)
@@ -51,7 +62,8 @@ class Cell:
 class Task:
     """All runs of a task, on the same test examples in the same order.
 
-    ``labels`` is ``(examples,)``; ``types`` ``(examples,)`` names the kind of each example where the task
+    ``labels`` is ``(examples,)``; ``groups`` ``(examples,)`` name what each example belongs to, such as its package,
+    and ``units`` what of that is sampled; ``types`` ``(examples,)`` names the kind of each example where the task
     tells kinds apart (the clone types), and ``characters`` ``(examples,)`` counts those of its code. ``floor`` is
     None where the study has none.
     """
@@ -61,6 +73,8 @@ class Task:
     classes: tuple[str, ...]
     ids: tuple[str, ...]
     labels: NDArray[np.int32]
+    groups: NDArray[np.object_]
+    units: Units
     types: NDArray[np.object_] | None
     characters: NDArray[np.int64] | None
     cells: tuple[Cell, ...]
@@ -91,22 +105,27 @@ def _read_task(job: Job, name: str) -> Task:
     def read(role: str) -> Run:
         folder = job.parents[role]
         if role.startswith("teachers/") and not (folder / "predictions.parquet").exists():
-            return Run(folder, _read_metrics(folder))
+            return Run(folder, _read_metrics(folder), made(folder))
         frame = _read_predictions(folder)
         if not frame.select("id", "label").equals(examples):
             raise CodekdError(
                 f"{folder} and {first}: the predictions are not about the same test examples in the same "
                 "order, so their scores cannot be compared; delete the outdated one and run again."
             )
-        return Run(folder, _read_metrics(folder), frame["prediction"].to_numpy(), _log_probabilities(frame))
+        predictions, logits = frame["prediction"].to_numpy(), _log_probabilities(frame)
+        return Run(folder, _read_metrics(folder), made(folder), predictions, logits)
 
     beside = _read_beside(job.parents.get(f"examples/{name}"), examples)
+    groups = beside["group" if "group" in beside.columns else "id"].to_numpy()
+    sides = beside.select("code_a", "code_b").to_numpy() if "code_a" in beside.columns else None
     return Task(
         name=name,
         metric=job.spec["tasks"][name]["metric"],
         classes=tuple(job.spec["tasks"][name]["classes"]),
         ids=tuple(examples["id"]),
         labels=examples["label"].to_numpy(),
+        groups=groups,
+        units=Units.of(groups, sides),
         types=beside["type"].to_numpy() if "type" in beside.columns else None,
         characters=beside["characters"].to_numpy() if "characters" in beside.columns else None,
         cells=tuple(
@@ -145,15 +164,20 @@ def _read_metrics(folder: Path) -> dict[str, Any]:
 
 
 def _read_beside(folder: Path | None, examples: pl.DataFrame) -> pl.DataFrame:
-    """What the examples themselves say of those that were predicted, in their order: ``type`` and ``characters``."""
+    """What the examples themselves say of those that were predicted, in their order.
+
+    ``type``, ``group``, ``characters``, and of pairs ``code_a`` and ``code_b`` as numbers that tell code apart.
+    """
     if folder is None:
         return examples.select("id")
     path = folder / "test.parquet"
     columns = pl.read_parquet_schema(path)
     code = [name for name in ("code", "code_a", "code_b") if name in columns]
-    wanted = [pl.col("id"), *(pl.col(name) for name in ("type",) if name in columns)]
+    wanted = [pl.col("id"), *(pl.col(name) for name in ("type", "group") if name in columns)]
     if code:
         wanted.append(pl.sum_horizontal(pl.col(code).str.len_chars()).cast(pl.Int64).alias("characters"))
+    if len(code) == 2:
+        wanted += [pl.col(name).hash() for name in code]
     told = pl.scan_parquet(path).select(wanted).collect()
     if missing := examples.join(told, on="id", how="anti")["id"].to_list():
         raise CodekdError(

@@ -1,4 +1,4 @@
-"""Which differences are more than luck: tests on resampled scores, corrected for their number, and average ranks."""
+"""Corrections of p-values for how many there are, and average ranks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
-
-from codekd.analysis.intervals import Scores
 
 LEVEL = 0.05
 FEWEST_METHODS, FEWEST_BLOCKS = 3, 2
@@ -27,19 +25,6 @@ class Ranks:
     blocks: int
     p_value: float
     critical_difference: float
-
-
-def p_value(difference: float, drawn: Scores) -> float:
-    """Two-sided p-value of a difference being zero, by its bootstrap standard error and the normal distribution.
-
-    Args:
-        difference: what was observed.
-        drawn: the difference in every resample ``(resamples,)``, paired.
-    """
-    error = float(np.std(drawn, ddof=1))
-    if error == 0:
-        return float(difference == 0)
-    return float(2 * stats.norm.sf(abs(difference) / error))
 
 
 def corrected(p_values: Sequence[float]) -> list[float]:

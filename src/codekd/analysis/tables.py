@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from codekd.analysis.intervals import Scores, f1, interval
-from codekd.analysis.resampled import Group, Resampled
+from codekd.analysis.estimates import Estimates, Group
+from codekd.analysis.influence import f1
 from codekd.analysis.results import NO_TEACHER, Cell, Run, Task
-from codekd.analysis.significance import LEVEL, average_ranks, corrected, p_value
+from codekd.analysis.significance import LEVEL, average_ranks, corrected
+from codekd.analysis.variance import Estimate, mean
 
 REFERENCE = "ft"
 TEACHER = "teacher"
@@ -40,11 +41,14 @@ SCORES: Schema = {
     "metric": pl.String,
     "seeds": pl.Int64,
     **with_interval("score"),
-    **numbers("std", "valid_score", "floor", "teacher_score", "valid_retention"),
+    **numbers("std", "valid_score", "floor", "teacher_score"),
+    **with_interval("above_floor"),
+    **numbers("floor_p_value", "floor_p_corrected"),
     **with_interval("retention"),
+    "valid_retention": pl.Float64,
     **with_interval("difference"),
     **numbers("p_value", "p_corrected"),
-    **numbers("seconds", "relative_seconds", "relative_seconds_per_example", "examples_seen", "joules"),
+    **numbers("seconds", "wall_seconds", "relative_seconds", "relative_seconds_per_example", "examples_seen", "joules"),
     "parameters": pl.Int64,
     "share_of_teacher": pl.Float64,
 }
@@ -67,14 +71,23 @@ REFERENCES: Schema = {
     **with_interval("score"),
     **with_interval("above_floor"),
 }
+TESTS: Schema = {
+    "task": pl.String,
+    **dict.fromkeys(("examples", "groups"), pl.Int64),
+    "largest_group": pl.String,
+    "largest_share": pl.Float64,
+    "unit": pl.String,
+    "units": pl.Int64,
+}
 TYPES: Schema = {**NAMED, "type": pl.String, "examples": pl.Int64, **numbers("recall", "f1")}
 
 
 def cells(tasks: Iterable[Task]) -> pl.DataFrame:
-    """One row a trained student, with every score that it has on each split."""
+    """One row a trained student, with every score that it has on each split and what it is on test above the floor."""
     rows = [
         dict(zip(NAMES, (task.name, cell.teacher, cell.student, cell.method), strict=True))
         | {"seed": cell.seed, "test_score": task.score(cell.run), "valid_score": task.score(cell.run, "valid")}
+        | {"above_floor": task.score(cell.run) - task.score(task.floor) if task.floor else None}
         | {key: value for key, value in cell.run.metrics.items() if isinstance(value, int | float | str)}
         | _split_scores(cell.run)
         for task in tasks
@@ -83,22 +96,24 @@ def cells(tasks: Iterable[Task]) -> pl.DataFrame:
     return pl.from_dicts(rows, infer_schema_length=None)
 
 
-def scores(tasks: Iterable[Resampled]) -> pl.DataFrame:
+def scores(tasks: Iterable[Estimates]) -> pl.DataFrame:
     """One row per task, teacher, student and method: means over seeds with 95 % intervals.
 
-    ``difference`` is to plain fine-tuning of the same student, with the p-value of its being zero, as it is and
-    corrected for the number of differences of the task and teacher; ``relative_seconds`` is the ratio of their
-    training times, in total and per example seen. Null: no teacher, no plain fine-tuning, no floor or, for
-    ``std``, one seed.
+    ``difference`` is to plain fine-tuning of the same student, and ``above_floor`` to n-grams, with the p-values of
+    their being zero, as they are and corrected for the number of such differences of the task and teacher.
+    ``valid_retention`` is the share of the teacher's score on the validation split. ``seconds`` of training are those
+    of the CPU, or of the clock on a GPU, and ``relative_seconds`` their ratio to plain fine-tuning, in total and per
+    example seen. Null: no teacher, no plain fine-tuning, no floor or, for ``std`` and p-values, one seed.
     """
     rows: list[Row] = []
     for task in tasks:
         for teacher, groups in task.panels:
-            rows += with_corrected([_scores_row(task, teacher, group) for group in groups])
+            own = [_scores_row(task, teacher, group) for group in groups]
+            rows += with_corrected(with_corrected(own), "floor_p_value", "floor_p_corrected")
     return pl.DataFrame(rows, SCORES)
 
 
-def methods(tasks: Iterable[Resampled], scores: pl.DataFrame) -> pl.DataFrame:
+def methods(tasks: Iterable[Estimates], scores: pl.DataFrame) -> pl.DataFrame:
     """One row per task, teacher and method: its mean difference to plain fine-tuning over the students.
 
     ``above`` and ``below`` count the students whose own difference in ``scores`` is distinguishable from zero, with
@@ -118,18 +133,23 @@ def methods(tasks: Iterable[Resampled], scores: pl.DataFrame) -> pl.DataFrame:
 
 
 def ranks(scores: pl.DataFrame) -> pl.DataFrame:
-    """Average ranks of the methods of a teacher over all tasks and students that have all of them, the best first.
+    """Average ranks of the methods of a teacher over the tasks, the best first.
 
-    With the p-value of the Friedman test of their being equal, and the difference that two ranks need to be
-    distinguishable at the level of 5 %. A teacher with fewer than three methods or two tasks and students has none.
+    A task is one block: its students are trained on the same examples and tell no more than one of them whether a
+    method is better on other tasks. A method's score in a task is its mean over the students that have all methods.
+    With the p-value of the Friedman test of the ranks being equal, and the difference that two of them need to be
+    distinguishable at the level of 5 %; without both where there is one seed. A teacher with fewer than three methods
+    or two tasks has no ranks.
     """
     rows: list[Row] = []
     for (teacher,), own in scores.group_by("teacher", maintain_order=True):
         wide = own.pivot("method", index=["task", "student"], values="score", maintain_order=True).drop_nulls()
         names = [name for name in wide.columns if name not in ("task", "student")]
-        if found := average_ranks(names, wide.select(names).to_numpy()):
-            shared = {"blocks": found.blocks, "p_value": found.p_value}
-            shared |= {"critical_difference": found.critical_difference}
+        blocks = wide.group_by("task", maintain_order=True).agg(pl.col(names).mean())
+        if found := average_ranks(names, blocks.select(names).to_numpy()):
+            shared: Row = {"blocks": found.blocks}
+            if own["seeds"].min() != 1:
+                shared |= {"p_value": found.p_value, "critical_difference": found.critical_difference}
             for rank, method in sorted(zip(found.ranks, found.methods, strict=True)):
                 rows.append({"teacher": teacher, "method": method, "rank": rank, **shared})
     return pl.DataFrame(rows, RANKS)
@@ -147,24 +167,37 @@ def best_students(scores: pl.DataFrame) -> dict[str, str]:
     return dict(best_on_validation(scores, "task").select("task", "student").iter_rows())
 
 
-def references(tasks: Iterable[Resampled]) -> pl.DataFrame:
+def references(tasks: Iterable[Estimates]) -> pl.DataFrame:
     """One row per floor and teacher: its score and how far it is above the floor, with 95 % intervals.
 
-    A teacher that left no predictions has no intervals.
+    The intervals are those of the one model; a teacher that left no predictions has none.
     """
     rows = []
-    for resampled in tasks:
-        task, floor = resampled.task, resampled.task.floor
-        runs = [("floor", "", floor, resampled.floor)] if floor else []
-        runs += [("teacher", name, run, resampled.teachers.get(name)) for name, run in task.teachers.items()]
-        for kind, name, run, drawn in runs:
+    for estimates in tasks:
+        task, floor = estimates.task, estimates.task.floor
+        runs = [("floor", "", floor, estimates.floor)] if floor else []
+        runs += [("teacher", name, run, estimates.teachers.get(name)) for name, run in task.teachers.items()]
+        for kind, name, run, score in runs:
             row: Row = {"task": task.name, "kind": kind, "name": name, "metric": task.metric}
-            row |= {"parameters": run.metrics.get("parameters"), **_estimate("score", task.score(run), drawn)}
+            row |= {"parameters": run.metrics.get("parameters"), "score": task.score(run)}
+            row |= estimated("score", score) if score else {}
             if floor and kind == "teacher":
-                above = drawn - resampled.floor if drawn is not None and resampled.floor is not None else None
-                row |= _estimate("above_floor", task.score(run) - task.score(floor), above)
+                row["above_floor"] = task.score(run) - task.score(floor)
+                row |= estimated("above_floor", score - estimates.floor) if score and estimates.floor else {}
             rows.append(row)
     return pl.DataFrame(rows, REFERENCES)
+
+
+def tests(tasks: Iterable[Estimates]) -> pl.DataFrame:
+    """One row a task: how many examples and groups, such as packages, its test split has, and what is sampled of it."""
+    rows = []
+    for one in tasks:
+        names, counts = np.unique(one.task.groups, return_counts=True)
+        largest = int(counts.argmax())
+        row: Row = {"task": one.task.name, "examples": len(one.task.labels), "groups": len(names)}
+        row |= {"largest_group": str(names[largest]), "largest_share": float(counts[largest] / counts.sum())}
+        rows.append(row | {"unit": one.task.units.kind, "units": one.task.units.count})
+    return pl.DataFrame(rows, TESTS)
 
 
 def as_students(references: pl.DataFrame, *columns: str) -> pl.DataFrame:
@@ -173,24 +206,24 @@ def as_students(references: pl.DataFrame, *columns: str) -> pl.DataFrame:
     return references.filter(kind="teacher").select("task", *columns, pl.col("name").alias("teacher"), *fixed)
 
 
-def types(tasks: Iterable[Resampled]) -> pl.DataFrame:
+def types(tasks: Iterable[Estimates]) -> pl.DataFrame:
     """Recall and F1 per type of positive example, where a two-class task tells types apart; means over seeds.
 
     The F1 of a type is that of its positives among all negatives. The floor's and the teachers' rows have no
     student.
     """
     rows = []
-    for resampled in tasks:
-        task = resampled.task
+    for estimates in tasks:
+        task = estimates.task
         if task.types is None or len(task.classes) != 2:
             continue
         runs: list[tuple[str, str, str, Sequence[Run]]] = []
-        for teacher, groups in resampled.panels:
+        for teacher, groups in estimates.panels:
             if task.floor:
                 runs.append((teacher, "", "floor", [task.floor]))
-            if teacher in resampled.teachers:
+            if teacher in estimates.teachers:
                 runs.append((teacher, "", "teacher", [task.teachers[teacher]]))
-            runs += [(teacher, *group[1:], [cell.run for cell in resampled.groups[group]]) for group in groups]
+            runs += [(teacher, *group[1:], [cell.run for cell in estimates.groups[group]]) for group in groups]
         for *names, sample in runs:
             rows += [dict(zip(NAMES, (task.name, *names), strict=True)) | row for row in _per_type(task, sample)]
     return pl.DataFrame(rows, TYPES)
@@ -201,63 +234,69 @@ def plain(group: Group) -> Group:
     return NO_TEACHER, group[1], REFERENCE
 
 
-def compared(difference: float, drawn: Scores, name: str = "difference", p_name: str = "p_value") -> Row:
-    """A difference, its interval, and the p-value of its being zero."""
-    return _estimate(name, difference, drawn) | {p_name: p_value(difference, drawn)}
+def estimated(name: str, number: Estimate) -> Row:
+    """A number and its interval; that of a score ends at 0 and 1."""
+    low, high = number.interval()
+    if name == "score":
+        low, high = max(low, 0.0), min(high, 1.0)
+    return {name: number.value, f"{name}_low": low, f"{name}_high": high}
+
+
+def compared(number: Estimate, name: str = "difference", p_name: str = "p_value") -> Row:
+    """A difference, its interval, and the p-value of its being zero; one of a single seed has none."""
+    return estimated(name, number) | {p_name: number.p_value()}
 
 
 def with_corrected(rows: list[Row], p_name: str = "p_value", name: str = "p_corrected") -> list[Row]:
     """Rows with their p-values corrected for how many they are."""
-    given = [row for row in rows if p_name in row]
+    given = [row for row in rows if row.get(p_name) is not None]
     for row, value in zip(given, corrected([row[p_name] for row in given]), strict=True):
         row[name] = value
     return rows
 
 
-def _scores_row(resampled: Resampled, teacher: str, group: Group) -> Row:
-    task, own, drawn = resampled.task, resampled.groups[group], resampled.students[group]
-    values = [task.score(cell.run) for cell in own]
-    score, parameters = resampled.score(group), own[0].run.metrics["parameters"]
+def _scores_row(estimates: Estimates, teacher: str, group: Group) -> Row:
+    task, own, score = estimates.task, estimates.groups[group], estimates.students[group]
+    parameters, valid_score = own[0].run.metrics["parameters"], _mean_of(task.score(cell.run, "valid") for cell in own)
     row: Row = {
         **dict(zip(NAMES, (task.name, teacher, *group[1:]), strict=True)),
         "metric": task.metric,
-        "seeds": len(values),
-        **_estimate("score", score, drawn),
-        "std": np.std(values, ddof=1) if len(values) > 1 else None,
-        "valid_score": np.mean([task.score(cell.run, "valid") for cell in own]),
-        "floor": task.score(task.floor) if task.floor else None,
-        "seconds": _mean(own, "train_seconds"),
+        "seeds": score.seeds,
+        **estimated("score", score),
+        "std": np.std(score.values, ddof=1) if score.seeds > 1 else None,
+        "valid_score": valid_score,
+        "seconds": _cost(own),
+        "wall_seconds": _mean(own, "train_seconds"),
         "examples_seen": _mean(own, "examples_seen"),
         "joules": _mean(own, "joules"),
         "parameters": parameters,
     }
+    if estimates.floor:
+        row |= {"floor": estimates.floor.value}
+        row |= compared(score - estimates.floor, "above_floor", "floor_p_value")
     if run := task.teachers.get(teacher):
-        best = task.score(run)
-        valid = task.score(run, "valid")
-        row["valid_retention"] = row["valid_score"] / valid if valid > 0 else None
+        best, valid_best = task.score(run), task.score(run, "valid")
         row |= {"teacher_score": best, "share_of_teacher": parameters / run.metrics["parameters"]}
-        if best > 0:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                row |= _estimate("retention", score / best, drawn / resampled.teachers.get(teacher, best))
+        row |= {"valid_retention": valid_score / valid_best} if valid_best else {}
+        row |= estimated("retention", score / estimates.teachers.get(teacher, best)) if best else {}
     reference = plain(group)
-    if plainly := resampled.groups.get(reference):
-        row["relative_seconds"] = row["seconds"] / _mean(plainly, "train_seconds")
-        row["relative_seconds_per_example"] = _seconds_per_example(own) / _seconds_per_example(plainly)
+    if plainly := estimates.groups.get(reference):
+        row["relative_seconds"] = _ratio(_cost(own), _cost(plainly))
+        row["relative_seconds_per_example"] = _ratio(_cost_per_example(own), _cost_per_example(plainly))
         if group != reference:
-            row |= compared(score - resampled.score(reference), drawn - resampled.students[reference])
+            row |= compared(score - estimates.students[reference])
     return row
 
 
-def _methods_row(resampled: Resampled, teacher: str, method: str, groups: Sequence[Group], scores: pl.DataFrame) -> Row:
-    gain = float(np.mean([resampled.score(group) - resampled.score(plain(group)) for group in groups]))
-    drawn = [resampled.students[group] - resampled.students[plain(group)] for group in groups]
+def _methods_row(estimates: Estimates, teacher: str, method: str, groups: Sequence[Group], scores: pl.DataFrame) -> Row:
+    gains = [estimates.students[group] - estimates.students[plain(group)] for group in groups]
     sure = scores.filter(pl.col("p_corrected") < LEVEL)["difference"]
     return {
-        "task": resampled.task.name,
+        "task": estimates.task.name,
         "teacher": teacher,
         "method": method,
         "students": len(groups),
-        **compared(gain, np.mean(drawn, axis=0)),
+        **compared(mean(gains)),
         "above": int((sure > 0).sum()),
         "below": int((sure < 0).sum()),
     }
@@ -270,21 +309,12 @@ def _per_type(task: Task, runs: Sequence[Run]) -> Iterable[Row]:
     for name in sorted(set(task.types[positive]) - {None}):
         of_type = positive & (task.types == name)
         among = of_type | negative
-        once = np.ones((1, among.sum()), dtype=np.float32)
         yield {
             "type": name,
             "examples": int(of_type.sum()),
             "recall": float((predictions[:, of_type] == 1).mean()),
-            "f1": float(f1(once, task.labels[among], predictions[:, among]).mean()),
+            "f1": float(f1(task.labels[among], predictions[:, among])[0].mean()),
         }
-
-
-def _estimate(name: str, value: float, drawn: Scores | None) -> Row:
-    """A number and, where it was resampled, its interval; a ratio to a resampled zero has none."""
-    if drawn is None or not np.isfinite(drawn).all():
-        return {name: value}
-    low, high = interval(drawn)
-    return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
 def _mean(group: Sequence[Cell], name: str) -> Any:
@@ -293,9 +323,22 @@ def _mean(group: Sequence[Cell], name: str) -> Any:
     return None if None in values else float(np.mean(values))
 
 
-def _seconds_per_example(group: Sequence[Cell]) -> float:
-    metrics = [cell.run.metrics for cell in group]
-    return float(np.mean([run["train_seconds"] / run["examples_seen"] for run in metrics]))
+def _mean_of(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
+
+
+def _cost(group: Sequence[Cell]) -> float | None:
+    costs = [cell.run.cost for cell in group]
+    return None if None in costs else float(np.mean([cost for cost in costs if cost is not None]))
+
+
+def _cost_per_example(group: Sequence[Cell]) -> float | None:
+    cost, seen = _cost(group), _mean(group, "examples_seen")
+    return cost / seen if cost and seen else None
+
+
+def _ratio(first: float | None, second: float | None) -> float | None:
+    return first / second if first and second else None
 
 
 def _split_scores(run: Run) -> Row:

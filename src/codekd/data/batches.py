@@ -1,7 +1,7 @@
 """Encoded examples and signals in memory, and the batches made of them."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,9 @@ class Batch:
 
     ``rows`` ``(batch,)`` int64 are the examples' places in the set; ``labels`` ``(batch,)`` are -1 where there is
     none; ``teacher`` maps a signal's kind to its rows of this batch; ``units`` are those of the student's sequences
-    that the teacher shows too, where a signal has rows by unit.
+    that the teacher shows too, where a signal has rows by unit. ``shown`` ``(batch, length)`` is what the model reads,
+    ``input_ids`` with the words that were dropped masked. ``class_weights`` ``(classes,)`` are those of the hard loss,
+    all one if None. ``whole`` is the batch that this one is a part of, if it is a part.
     """
 
     rows: Tensor
@@ -39,6 +41,21 @@ class Batch:
     labels: Tensor
     teacher: Mapping[str, Tensor]
     units: UnitBatch | None
+    shown: Tensor
+    class_weights: Tensor | None = None
+    whole: "Batch | None" = None
+
+    def share(self, count: Callable[["Batch"], Tensor]) -> Tensor | float:
+        """Factor of a mean over what examples have different numbers of, such as labels or units.
+
+        ``count(batch)`` says how many a batch has, or what they weigh. The loss of a part is weighted by its share of
+        the examples; with this factor a mean is weighted by its share of what is counted, so that those of all parts
+        add up to the mean of the whole. One for a batch that is no part.
+        """
+        if self.whole is None:
+            return 1.0
+        here, there = (count(batch).double() for batch in (self, self.whole))
+        return here / there.where(there > 0, 1) * (len(self.whole.rows) / len(self.rows))
 
 
 @dataclass(frozen=True)
@@ -46,6 +63,7 @@ class Encoded:
     """Resident examples: all sequences end to end in ``tokens``, that of row i at ``offsets[i]:offsets[i + 1]``.
 
     ``signals`` maps a signal's kind to what was captured; ``units`` are needed where that is by unit.
+    ``class_weights`` ``(classes,)`` float32 are those of the hard loss, all one if None.
     """
 
     ids: list[str]
@@ -56,6 +74,7 @@ class Encoded:
     vocabulary: Vocabulary
     signals: Mapping[str, Captured]
     units: Units | None = None
+    class_weights: NDArray[np.float32] | None = None
 
     @classmethod
     def of_rows(cls, rows: Sequence[Mapping[str, Any]], vocabulary: Vocabulary) -> "Encoded":
@@ -86,15 +105,24 @@ class Encoded:
         input_ids = np.full(mask.shape, self.vocabulary.pad_id, dtype=np.int64)
         input_ids[mask] = np.concatenate([self.tokens[self.offsets[row] : self.offsets[row + 1]] for row in rows])
         segments = (positions >= self.second_start[rows][:, None]) & mask
+        tokens = torch.from_numpy(input_ids).to(device)
+        weights = self.class_weights
         return Batch(
             rows=torch.from_numpy(rows).to(device),
-            input_ids=torch.from_numpy(input_ids).to(device),
+            input_ids=tokens,
             attention_mask=torch.from_numpy(mask.astype(np.int64)).to(device),
             token_type_ids=torch.from_numpy(segments.astype(np.int64)).to(device),
             labels=torch.from_numpy(self.labels[rows]).to(device),
             teacher={kind: signal.batch(rows, self.units, device) for kind, signal in self.signals.items()},
             units=self.units.batch(rows, mask.shape[1], device) if self.units else None,
+            shown=tokens,
+            class_weights=None if weights is None else torch.from_numpy(weights).to(device),
         )
+
+    def part(self, whole: Batch, places: Rows) -> Batch:
+        """The examples at some places of a batch of these, as a part of it."""
+        part = self.batch(whole.rows.cpu().numpy()[places], whole.rows.device)
+        return replace(part, shown=whole.shown[places, : part.shown.shape[1]], whole=whole)
 
 
 def shards(encoded: Path, split: str) -> list[int]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from codekd.study.job import Job
 
 SCHEMA = pa.schema([(name, pa.string()) for name in ("package", "version", "path", "qualname", "code")])
-VENDORED = {"_vendor", "vendored", "extern", "third_party"}
+VENDORED = {"_vendor", "vendor", "vendored", "extern", "third_party"}
 MAX_MODULE_BYTES = 8_000_000
 UNREADABLE = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),

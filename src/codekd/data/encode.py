@@ -21,6 +21,7 @@ from codekd.data.hole import HOLE
 from codekd.data.read import REMEMBERED, in_shards, read_examples
 from codekd.data.splits import SPLITS
 from codekd.errors import CodekdError
+from codekd.models.positions import check_length
 from codekd.models.vocabulary import copy_tokenizer
 
 if TYPE_CHECKING:
@@ -62,7 +63,12 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
 
     ``starts`` and ``ends`` count characters of the token's own piece of code, -1 for special tokens; ``second_start``
     is the position of the first token of ``code_b``, equal to ``length`` where there is only one piece of code.
+
+    Raises:
+        CodekdError: they may be longer than the model can read whose tokenizer it is.
     """
+    teacher = job.coordinates[-1].rsplit("-", 1)[0]
+    check_length(f"teachers.{teacher}.max_length", job.spec["max_length"], job.parents["tokenizer"] / "config.json")
     copy_tokenizer(job.parents["tokenizer"], folder)
     encoding, columns = Encoding(folder, job.spec), job.spec["columns"]
     summary: dict[str, Any] = {"vocabulary": len(encoding.tokenizer)}

@@ -14,7 +14,7 @@ import polars as pl
 import polars.selectors as cs
 
 from codekd.data.hashing import digest
-from codekd.data.splits import LABELLED, SPLITS
+from codekd.data.splits import EVALUATED, LABELLED, SPLITS
 from codekd.data.tasks.base import TaskConfig
 from codekd.errors import CodekdError
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def run(job: "Job", folder: Path) -> dict[str, Any]:
-    """Build the examples, drop what is there twice, apply the limits, check and write."""
+    """Build the examples, drop what is there twice, apply the limits, check, write, and say who gives the most."""
     spec, split = job.spec["task"], job.spec["split"]
     task = importlib.import_module(f"codekd.data.tasks.{spec['kind']}")
     config: TaskConfig = task.Config.model_validate(spec)
@@ -42,7 +42,7 @@ def finish(frames: dict[str, pl.DataFrame], config: TaskConfig) -> dict[str, pl.
     """Add ids, keep the first of equal inputs (labelled before unlabelled), sort by id and cut to the limits.
 
     The id is a hash of the input, so the order is random and the same everywhere, and the first n examples
-    are a fixed sample. Examples with a ``key`` of their own are told apart by it as well.
+    are a fixed sample, those of a group as well. Examples with a ``key`` of their own are told apart by it as well.
     """
     finished: dict[str, pl.DataFrame] = {}
     seen = pl.Series("id", [], dtype=pl.String)
@@ -57,8 +57,13 @@ def finish(frames: dict[str, pl.DataFrame], config: TaskConfig) -> dict[str, pl.
         )
         frame = frame.unique("id", keep="first", maintain_order=True).join(seen.to_frame(), on="id", how="anti")
         seen = pl.concat([seen, frame["id"]])
+        frame = frame.sort("id")
+        if part in EVALUATED and config.evaluated_per_group is not None:
+            # Chosen by another order than that of ids, or the groups that were cut would come first.
+            rank = pl.col("id").str.reverse().rank("ordinal").over("group")
+            frame = frame.filter(rank <= config.evaluated_per_group)
         limit: int | None = getattr(config.examples, part)
-        finished[part] = frame.sort("id").head(len(frame) if limit is None else limit)
+        finished[part] = frame.head(len(frame) if limit is None else limit)
     return finished
 
 
@@ -94,4 +99,6 @@ def _check_packages(name: str, corpus: Path, split: dict[str, str]) -> None:
 def _counts(frame: pl.DataFrame, config: TaskConfig) -> dict[str, Any]:
     labels = frame["label"].to_list()
     by_class = {name: labels.count(label) for label, name in enumerate(config.classes)}
-    return {"examples": len(labels), "groups": frame["group"].n_unique(), "classes": by_class}
+    groups = frame["group"].value_counts(sort=True)
+    largest = {"name": groups["group"][0], "share": groups["count"][0] / len(labels)} if labels else None
+    return {"examples": len(labels), "groups": len(groups), "largest_group": largest, "classes": by_class}

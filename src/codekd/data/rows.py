@@ -25,6 +25,11 @@ class Fixed:
         """Of one row."""
         return self.values.shape[1:]
 
+    @property
+    def owners(self) -> Ints:
+        """The example of each of the ``values``."""
+        return np.arange(len(self))
+
     def take(self, rows: Ints) -> "Fixed":
         """The rows of some examples."""
         return Fixed(self.values[rows])
@@ -52,6 +57,11 @@ class Ragged:
     def shape(self) -> tuple[int, ...]:
         """Of one row."""
         return self.values.shape[1:]
+
+    @property
+    def owners(self) -> Ints:
+        """The example of each of the ``values``."""
+        return np.repeat(np.arange(len(self)), self.count.sum(1))
 
     @cached_property
     def starts(self) -> Ints:

@@ -9,6 +9,9 @@ SPLITS = ("train", "valid", "test", "unlabeled")
 
 LABELLED = ("train", "valid", "test")
 
+EVALUATED = ("valid", "test")
+"""What models are chosen by and compared on."""
+
 TRANSFER = ("train", "unlabeled")
 """What students learn from."""
 

@@ -47,6 +47,18 @@ class UnitBatch:
         states = embedding_bag(self.tokens, hidden, self.begins, mode="sum", per_sample_weights=shares)
         return states.unflatten(0, self.mask.shape)
 
+    def content(self) -> Tensor:
+        """``(sequences, units)`` int64: the same for units of the same tokens in the same shares.
+
+        They have the same state in every model.
+        """
+        count = self.begins.diff(append=self.begins.new_tensor([len(self.tokens)]))
+        first, last = (place.clamp(0, max(0, len(self.tokens) - 1)) for place in (self.begins, self.begins + count - 1))
+        if not len(self.tokens):
+            return torch.zeros_like(self.mask, dtype=torch.int64)
+        ends = torch.stack([self.tokens[first], count, self.shares[first], self.shares[last]])
+        return ends.double().unique(dim=1, return_inverse=True)[1].view(self.mask.shape)
+
 
 @dataclass(frozen=True)
 class Tokens:

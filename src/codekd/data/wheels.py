@@ -17,6 +17,7 @@ from filelock import FileLock
 
 from codekd.data.pins import Pin
 from codekd.errors import CodekdError
+from codekd.files import put
 from codekd.progress import track
 
 CHUNK = 8
@@ -121,7 +122,7 @@ def _download(pins: Sequence[Pin], wheels: Path) -> None:
         for pin in pins:
             if pin.sha256 not in found:
                 raise CodekdError(f"pip delivered no wheel with the pinned hash for {pin.name}=={pin.version}")
-            found[pin.sha256].replace(wheels / pin.filename)
+            put(found[pin.sha256], wheels / pin.filename)
 
 
 def _failure(stderr: str, pins: Sequence[Pin], wheels: Path) -> CodekdError:

@@ -32,13 +32,14 @@ class Contrast(nn.Module):
         self.maps = nn.ModuleList(nn.Linear(width, dimension) for width in widths)
         self.register_buffer("banks", normalize(torch.randn(2, examples, dimension), dim=-1))
         self.register_buffer("constants", torch.full((2,), torch.nan))
+        self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def forward(self, student: Tensor, teacher: Tensor, rows: Tensor) -> Tensor:
         """Log odds ``(2, batch, 1 + negatives)`` that an anchor and an entry of the bank are of one example.
 
         The anchors are the embeddings of ``student`` and ``teacher`` ``(batch, width)``, each held against the bank of
         the other side: first the example's own entry, at ``rows`` ``(batch,)``, then the negatives'; where it was drawn
-        as a negative of itself the odds are nil. After that the anchors go into the banks.
+        as a negative of itself the odds are nil. :meth:`remember` puts the anchors into the banks.
         """
         anchors = torch.stack(
             [normalize(to(states), dim=-1) for to, states in zip(self.maps, (student, teacher), strict=True)]
@@ -49,12 +50,18 @@ class Contrast(nn.Module):
         exponents = torch.cat([positives, anchors @ negatives.mT], dim=-1) / self._temperature
         own = torch.cat([torch.zeros_like(rows)[:, None].bool(), drawn == rows[:, None]], dim=1)
         exponents = exponents.masked_fill(own, -torch.inf)
-        with torch.no_grad():
-            first = exponents.flatten(1).logsumexp(1) - (~own).sum().log()
-            self.constants.copy_(first.where(self.constants.isnan(), self.constants))
-            kept = self._momentum * seen + (1 - self._momentum) * anchors
-            self.banks[:, rows] = normalize(kept, dim=-1)
-        return exponents - (self.constants + math.log(self._negatives))[:, None, None]
+        first = exponents.detach().flatten(1).logsumexp(1) - (~own).sum().log()
+        constants = first.where(self.constants.isnan(), self.constants)
+        kept = self._momentum * seen + (1 - self._momentum) * anchors.detach()
+        self._seen.append((rows, normalize(kept, dim=-1), constants))
+        return exponents - (constants + math.log(self._negatives))[:, None, None]
+
+    def remember(self) -> None:
+        """Put what was seen since the last time into the banks; of what was seen twice the last counts."""
+        for rows, moved, constants in self._seen:
+            self.banks[:, rows] = moved
+            self.constants.copy_(constants)
+        self._seen.clear()
 
     def draw(self, device: torch.device) -> Tensor:
         """The negatives of a batch ``(negatives,)``, uniform over the examples with replacement."""

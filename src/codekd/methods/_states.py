@@ -35,13 +35,14 @@ class BatchRelations(Method):
 
     signals: ClassVar[tuple[str, ...]] = ("pooled",)
     student_states: ClassVar[bool] = True
+    relates_examples: ClassVar[bool] = True
 
     label_weight: float = Field(default=1.0, gt=0, description="Weight of the cross-entropy with the labels.")
 
     def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
         """The weighted sum of all terms."""
         (*_, student), (*_, teacher) = pooled_states(outputs, batch)
-        hard = hard_label_loss(outputs.logits, batch.labels)
+        hard = hard_label_loss(outputs.logits, batch)
         return self.label_weight * hard + self.relations(student, teacher)
 
     @abstractmethod

@@ -12,6 +12,8 @@ from codekd.signals import logits, structure
 from codekd.signals.base import Signal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
     from torch.nn import Module
 
@@ -45,7 +47,9 @@ class Config(kd.Config):
 
     def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
         """The loss of ``kd`` and those of the structure."""
-        return super().loss(outputs, batch, parts) + self.beta * sum(self.structure_losses(outputs, batch))
+        structure = zip(self.structure_losses(outputs, batch), self._counts(outputs), strict=True)
+        relations = sum(loss * batch.share(count) for loss, count in structure)
+        return super().loss(outputs, batch, parts) + self.beta * relations
 
     def structure_losses(self, outputs: ClassifierOutput, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """PC, SB and AN of a batch."""
@@ -55,12 +59,39 @@ class Config(kd.Config):
         assert batch.units is not None
         hidden = outputs.hidden_states[1:]
         cosine, angles = edge_relations(hidden, batch.units)
-        teacher_cosine, teacher_angles = structure.Config(layers=len(hidden)).split(batch.teacher["structure"])
+        teacher_cosine, teacher_angles = _taught(batch, len(hidden))
         return (
             _difference(cosine[:, :, PARENT], teacher_cosine[:, :, PARENT]),
             _difference(cosine[:, :, SIBLING], teacher_cosine[:, :, SIBLING]),
             _difference(angles, teacher_angles),
         )
+
+    def _counts(self, outputs: ClassifierOutput) -> tuple[Callable[[Batch], Tensor], ...]:
+        """For each of the ``structure_losses`` what it is a mean over: how many of these a batch has."""
+        from codekd.signals.edges import PARENT, SIBLING, edges_with_angles
+
+        assert outputs.hidden_states is not None
+        layers = len(outputs.hidden_states) - 1
+
+        def edges(kind: int) -> Callable[[Batch], Tensor]:
+            def count(batch: Batch) -> Tensor:
+                assert batch.units is not None
+                there, _ = edges_with_angles(batch.units)
+                return (there[:, None, kind] & _taught(batch, layers)[0][:, :, kind].isfinite()).sum()
+
+            return count
+
+        def angles(batch: Batch) -> Tensor:
+            assert batch.units is not None
+            _, there = edges_with_angles(batch.units)
+            return (there.unsqueeze(1) & _taught(batch, layers)[1].isfinite()).sum()
+
+        return edges(PARENT), edges(SIBLING), angles
+
+
+def _taught(batch: Batch, layers: int) -> tuple[Tensor, Tensor]:
+    """The teacher's side of ``edge_relations``."""
+    return structure.Config(layers=layers).split(batch.teacher["structure"])
 
 
 def _difference(student: Tensor, teacher: Tensor) -> Tensor:

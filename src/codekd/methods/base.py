@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -49,6 +49,9 @@ class Method(Model):
     by_layer: ClassVar[bool] = False
     """Whether each of the student's layers learns from one of the teacher's, of which there must be as many."""
 
+    relates_examples: ClassVar[bool] = False
+    """Whether the loss depends on which examples are in a batch together: of a part it then is another one."""
+
     kind: str = Field(description="Module in codekd.methods.")
     transfer: Literal["labelled", "all"] = Field(
         default="all",
@@ -85,19 +88,39 @@ class Method(Model):
         """The scalar to minimise on one batch.
 
         ``outputs`` are the student's, with logits ``(batch, classes)``; ``batch.labels`` are ``(batch,)`` int64, -1
-        where there is none; ``batch.teacher`` maps each name in ``signals`` to the rows of this batch.
+        where there is none; ``batch.teacher`` maps each name in ``signals`` to the rows of this batch. A mean over
+        anything but the examples is multiplied by its :meth:`~codekd.data.batches.Batch.share`.
+        """
+
+    def step_taken(self, parts: Module) -> None:
+        """Called after each step: here, and not in the loss, changes what is remembered beyond a batch.
+
+        The loss may be computed in parts, and again where memory ran out.
         """
 
 
-def hard_label_loss(logits: Tensor, labels: Tensor) -> Tensor:
+def given_labels(batch: Batch) -> Tensor:
+    """The labels that the examples have, ``(batch,)``."""
+    return batch.labels
+
+
+def hard_label_loss(logits: Tensor, batch: Batch, labels: Callable[[Batch], Tensor] = given_labels) -> Tensor:
     """Mean cross-entropy of ``logits`` ``(batch, classes)`` over the examples whose label is not -1.
 
-    Zero, with a gradient of zero, if the batch has no label.
+    Weighted by the labels' classes: ``sum w_y CE / sum w_y``, over the whole batch where this one is a part. Zero, with
+    a gradient of zero, if there is no label.
     """
     from torch.nn.functional import cross_entropy
 
-    total = cross_entropy(at_least_float32(logits), labels, ignore_index=UNLABELLED, reduction="sum")
-    return total / (labels != UNLABELLED).sum().clamp(min=1)
+    def weight(one: Batch) -> Tensor:
+        found = labels(one)
+        known = found != UNLABELLED
+        return known.sum() if one.class_weights is None else one.class_weights[found[known]].sum()
+
+    logits, weights, here = at_least_float32(logits), batch.class_weights, weight(batch)
+    weights = None if weights is None else weights.to(logits.dtype)
+    total = cross_entropy(logits, labels(batch), weights, ignore_index=UNLABELLED, reduction="sum")
+    return total / here.where(here > 0, 1) * batch.share(weight)
 
 
 def at_least_float32(values: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ from codekd.signals import logits, relations
 from codekd.signals.base import Signal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
     from torch.nn import Module
 
@@ -68,7 +70,8 @@ class Config(kd.Config):
 
     def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
         """The loss of ``kd`` and those of the relations."""
-        near, angles, transforming, turning = self.relation_losses(outputs, batch)
+        relations = zip(self.relation_losses(outputs, batch), self._counts(outputs), strict=True)
+        near, angles, transforming, turning = (loss * batch.share(count) for loss, count in relations)
         beta_angle = self.beta if self.beta_angle is None else self.beta_angle
         gamma_angle = self.gamma if self.gamma_angle is None else self.gamma_angle
         between = self.beta * near + beta_angle * angles
@@ -91,11 +94,10 @@ class Config(kd.Config):
 
         assert outputs.hidden_states is not None
         assert batch.units is not None
-        rows = batch.teacher["relations"]
         layers = len(outputs.hidden_states) - 1
         states = torch.stack([batch.units.states(hidden) for hidden in outputs.hidden_states[1:]])
-        mask = batch.units.mask & rows[..., 0].isfinite()
-        euclidean, cosine, across, across_cosine = self._relations(layers).split(rows.nan_to_num())
+        mask = _units_of_both(batch)
+        euclidean, cosine, across, across_cosine = self._taught(batch, layers)
 
         bands = band(states.flatten(0, 1), self.window)
         everywhere = mask.repeat(layers, 1)
@@ -109,6 +111,44 @@ class Config(kd.Config):
             return mean_squared(*near), angles, mean_squared(cosines, across_cosine, at_units), turning
         transforming = other_layers(cosines, layers), other_layers(across_cosine, layers), at_units.unsqueeze(1)
         return divergence(*(around(one, self.window) for one in near)), angles, divergence(*transforming), turning
+
+    def _taught(self, batch: Batch, layers: int) -> tuple[Tensor, ...]:
+        return self._relations(layers).split(batch.teacher["relations"].nan_to_num())
+
+    def _counts(self, outputs: ClassifierOutput) -> tuple[Callable[[Batch], Tensor], ...]:
+        """For each of the ``relation_losses`` what it is a mean over: how many of these a batch has in a layer.
+
+        Angles are those of all layers, for the teacher's units may coincide in one of them; the student's do where they
+        are made of the same tokens.
+        """
+        from codekd.signals.bands import ALIKE, angles, around, neighbours, unlike
+
+        assert outputs.hidden_states is not None
+        layers = len(outputs.hidden_states) - 1
+
+        def units(batch: Batch) -> Tensor:
+            return _units_of_both(batch).sum()
+
+        def distances(batch: Batch) -> Tensor:
+            there = neighbours(_units_of_both(batch), self.window)
+            if self.distance_loss == "mse":
+                return there.sum()
+            return 2 * there.sum() + around(there, self.window).any(1).sum()
+
+        def all_angles(batch: Batch) -> Tensor:
+            assert batch.units is not None
+            there = neighbours(_units_of_both(batch), 2 * self.window)
+            there = there & unlike(batch.units.content(), 2 * self.window)
+            apart = there & (self._taught(batch, layers)[0] > ALIKE)
+            return angles(around(apart.flatten(0, 1), self.window))
+
+        return distances, all_angles, units, units
+
+
+def _units_of_both(batch: Batch) -> Tensor:
+    """Which units ``(sequences, units)`` both models' windows show."""
+    assert batch.units is not None
+    return batch.units.mask & batch.teacher["relations"][..., 0].isfinite()
 
 
 def divergence(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:

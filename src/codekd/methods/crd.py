@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from pydantic import Field
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
     from codekd.data.batches import Batch
+    from codekd.methods._contrast import Contrast
     from codekd.models.head import ClassifierOutput
 
 
@@ -44,6 +45,7 @@ class Config(Method):
 
     signals: ClassVar[tuple[str, ...]] = ("pooled",)
     student_states: ClassVar[bool] = True
+    relates_examples: ClassVar[bool] = True
 
     kind: Literal["crd"] = Field(default="crd", description="Contrast with a memory of the transfer set.")
     label_weight: float = Field(default=1.0, gt=0, description="Weight of the cross-entropy with the labels.")
@@ -73,7 +75,11 @@ class Config(Method):
         )
 
     def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
-        """The weighted sum of both terms; the memory changes."""
+        """The weighted sum of both terms."""
         (*_, student), (*_, teacher) = pooled_states(outputs, batch)
         contrast = contrastive_loss(parts(student, teacher, batch.rows))
-        return self.label_weight * hard_label_loss(outputs.logits, batch.labels) + self.beta * contrast
+        return self.label_weight * hard_label_loss(outputs.logits, batch) + self.beta * contrast
+
+    def step_taken(self, parts: Module) -> None:
+        """The memory takes up the examples of the batch."""
+        cast("Contrast", parts).remember()

@@ -53,6 +53,7 @@ class Config(Method):
     """``label_weight CE + beta (1 - mean_i rho(p_s_i, p_t_i)) + gamma (1 - mean_c rho(p_s_c, p_t_c))``."""
 
     signals: ClassVar[tuple[str, ...]] = ("logits",)
+    relates_examples: ClassVar[bool] = True
 
     kind: Literal["dist"] = Field(default="dist", description="DIST: match correlations.")
     temperature: float = Field(default=4.0, gt=0, description="T, which both logits are divided by.")
@@ -84,5 +85,5 @@ class Config(Method):
     def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
         """The weighted sum of the three terms."""
         between_classes, across_batch = dist_losses(outputs.logits, batch.teacher["logits"], self.temperature)
-        hard = hard_label_loss(outputs.logits, batch.labels)
+        hard = hard_label_loss(outputs.logits, batch)
         return self.label_weight * hard + self.beta * between_classes + self.gamma * across_batch

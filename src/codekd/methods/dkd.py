@@ -69,4 +69,4 @@ class Config(Method):
         targets = batch.labels.where(batch.labels >= 0, teacher.argmax(-1))
         target, others = decoupled_losses(outputs.logits, teacher, targets, self.temperature)
         soft = self.temperature**2 * (self.alpha * target + self.beta * others)
-        return self.label_weight * hard_label_loss(outputs.logits, batch.labels) + soft
+        return self.label_weight * hard_label_loss(outputs.logits, batch) + soft

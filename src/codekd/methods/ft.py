@@ -26,4 +26,4 @@ class Config(Method):
 
     def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
         """Mean cross-entropy over the labelled examples."""
-        return hard_label_loss(outputs.logits, batch.labels)
+        return hard_label_loss(outputs.logits, batch)

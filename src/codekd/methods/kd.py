@@ -52,4 +52,4 @@ class Config(Method):
         """The weighted sum of the soft and the hard loss."""
         soft = soft_target_loss(outputs.logits, batch.teacher["logits"], self.temperature)
         scale = self.temperature**2 if self.scale_by_squared_temperature else 1.0
-        return self.alpha * scale * soft + (1 - self.alpha) * hard_label_loss(outputs.logits, batch.labels)
+        return self.alpha * scale * soft + (1 - self.alpha) * hard_label_loss(outputs.logits, batch)

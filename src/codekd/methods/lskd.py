@@ -55,5 +55,5 @@ class Config(Method):
     def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
         """The weighted sum of the soft and the hard loss."""
         soft = soft_target_loss(standardised(outputs.logits), standardised(batch.teacher["logits"]), self.temperature)
-        hard = hard_label_loss(outputs.logits, batch.labels)
+        hard = hard_label_loss(outputs.logits, batch)
         return self.label_weight * hard + self.beta * self.temperature**2 * soft

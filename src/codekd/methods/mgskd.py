@@ -48,6 +48,7 @@ class Config(kd.Config):
     signals: ClassVar[tuple[str, ...]] = ("logits", "pooled")
     student_states: ClassVar[bool] = True
     by_layer: ClassVar[bool] = True
+    relates_examples: ClassVar[bool] = True
 
     kind: Literal["mgskd"] = Field(default="mgskd", description="Angles between the examples of a batch.")  # type: ignore[assignment]
     heads: int = Field(default=8, ge=1, description="Parts of a state; must divide the teacher's pooled width.")

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from codekd.models.head import ClassifierOutput
 
 
-def pseudo_label_loss(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
-    """Mean over the batch of ``CE(z_s, argmax z_t)``, both logits ``(batch, classes)``.
-
-    Source: Lee, "Pseudo-Label", ICML 2013 workshop, with the teacher in the place of the model itself.
-    """
-    return hard_label_loss(student_logits, teacher_logits.argmax(dim=-1))
+def predicted_labels(batch: Batch) -> Tensor:
+    """The teacher's predictions ``(batch,)``."""
+    return batch.teacher["logits"].argmax(dim=-1)
 
 
 class Config(Method):
-    """Cross-entropy with the teacher's predictions, also where an example has a label of its own."""
+    """``CE(z_s, argmax z_t)``, also where an example has a label of its own.
+
+    Source: Lee, "Pseudo-Label", ICML 2013 workshop, with the teacher in the place of the model itself.
+    """
 
     signals: ClassVar[tuple[str, ...]] = ("logits",)
 
@@ -33,4 +33,4 @@ class Config(Method):
 
     def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
         """Mean cross-entropy with the teacher's predictions over the batch."""
-        return pseudo_label_loss(outputs.logits, batch.teacher["logits"])
+        return hard_label_loss(outputs.logits, batch, predicted_labels)

@@ -8,11 +8,15 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from codekd.data.batches import Batch, Encoded, Rows, sorted_batches
+from codekd.errors import NotFiniteError
 from codekd.models.device import Device
 from codekd.models.head import ClassifierOutput
 
 BATCH_SIZE = 64
 BATCH_TOKENS = 16384
+
+NAMED = 32
+"""Examples that a message names, at most."""
 
 
 @torch.inference_mode()
@@ -40,11 +44,24 @@ def outputs(
 
 
 def predict(model: PreTrainedModel, data: Encoded, device: Device) -> NDArray[np.float32]:
-    """Raw logits ``(examples, classes)`` in the order of ``data``."""
+    """Raw logits ``(examples, classes)`` in the order of ``data``.
+
+    Raises:
+        NotFiniteError: some are not finite; it names the examples.
+    """
     logits = np.empty((len(data), model.config.num_labels), dtype=np.float32)
     for rows, _, output in outputs(model, data, device):
         logits[rows] = output.logits.float().cpu().numpy()
+    if len(wrong := np.flatnonzero(~np.isfinite(logits).all(1))):
+        raise NotFiniteError(
+            f"the logits of {len(wrong)} of {len(data)} examples are not finite ({named(data, wrong)})"
+        )
     return logits
+
+
+def named(data: Encoded, rows: Rows) -> str:
+    """The ids of some examples for a message, not more than fit into one."""
+    return ", ".join(data.ids[row] for row in rows[:NAMED]) + (", ..." if len(rows) > NAMED else "")
 
 
 @torch.inference_mode()

@@ -1,5 +1,6 @@
 """Stage ``pretrained``: an encoder's files as a Hugging Face folder, whatever they came from."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from transformers import AutoConfig, AutoTokenizer
 
 from codekd.data.hole import HOLE
 from codekd.errors import CodekdError
+from codekd.models.vocabulary import TOKENIZER_FILES
 from codekd.study import components
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
 
     Raises:
         CodekdError: the encoder has another number of layers, or another width, than the config says; its weights are
-            in no safetensors format; or its tokenizer cannot say which characters a token has.
+            in no safetensors format; or its tokenizer cannot say which characters a token has, or tell two apart.
     """
     origin = job.spec["origin"]
     components.load("teachers", origin["kind"]).obtain(origin, job.files(), folder)
@@ -32,24 +34,43 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
     tokenizer.no_truncation()
     if job.spec["trained"]:
         tokenizer.add_special_tokens([AddedToken(HOLE, special=True, normalized=False)])
+    _check_numbers(tokenizer)
     tokenizer.save(str(path))
     return {"vocabulary": tokenizer.get_vocab_size()}
 
 
+def _check_numbers(tokenizer: Tokenizer) -> None:
+    """A new token gets the number of an old one where the old ones' are not consecutive."""
+    names: dict[int, str] = {}
+    for token, number in tokenizer.get_vocab().items():
+        if (other := names.setdefault(number, token)) != token:
+            raise CodekdError(f"the tokenizer gives {other!r} and {token!r} the same number, {number}: renumber it")
+
+
 def _fast_tokenizer(folder: Path) -> Path:
-    """The tokenizer's one file, made of other files where there is none."""
-    path = folder / "tokenizer.json"
-    if not path.exists():
-        found = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        if not found.is_fast:
-            raise CodekdError(f"{type(found).__name__} cannot say which characters a token has; no tokenizer.json")
+    """The tokenizer's one file, made of other files where there is none; its settings name all special tokens.
+
+    What other files or the model's type say of special tokens is not where the tokenizer's two files are copied to.
+    """
+    path, settings = (folder / name for name in TOKENIZER_FILES)
+    found = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    if not found.is_fast:
+        raise CodekdError(f"{type(found).__name__} cannot say which characters a token has; no tokenizer.json")
+    if not (path.exists() and settings.exists()):
         found.save_pretrained(folder)
+    vocabulary = Tokenizer.from_file(str(path)).get_vocab()
+    special = {name: token for name, token in found.special_tokens_map.items() if token in vocabulary}
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | special, indent=2) + "\n")
     return path
 
 
 def _check_shape(job: "Job", folder: Path) -> None:
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    for key, found in {"layers": config.num_hidden_layers, "width": config.hidden_size}.items():
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        shape = {"layers": config.num_hidden_layers, "width": config.hidden_size}
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise CodekdError(f"config.json of the encoder describes no model of text that is known: {error}") from None
+    for key, found in shape.items():
         if job.spec[key] != found:
             raise CodekdError(
                 f"teachers.{job.coordinates[-1]}.{key} is {job.spec[key]}, but the encoder has {found}: "

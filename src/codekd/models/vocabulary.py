@@ -18,8 +18,9 @@ def copy_tokenizer(source: Path, folder: Path) -> None:
 class Vocabulary:
     """Number of token ids and the ids with a meaning of their own.
 
-    ``mask_id`` is that of the unknown token where there is no mask; ``hole_id`` is None without ``__HOLE__``;
-    ``special_ids`` stand for no code.
+    ``pad_id`` is that of the end of a text, of the unknown token or 0 where there is no padding token: models do not
+    attend to padding, so any does. ``mask_id`` is that of the unknown token where there is no mask, or ``pad_id``;
+    ``hole_id`` is None without ``__HOLE__``; ``special_ids`` stand for no code.
     """
 
     size: int
@@ -39,5 +40,12 @@ def read_vocabulary(folder: Path) -> Vocabulary:
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     hole = tokenizer.backend_tokenizer.token_to_id(HOLE)
     special = {*tokenizer.all_special_ids, *([] if hole is None else [hole])}
-    mask = tokenizer.unk_token_id if tokenizer.mask_token_id is None else tokenizer.mask_token_id
-    return Vocabulary(len(tokenizer), tokenizer.pad_token_id, mask, hole, tuple(sorted(special)))
+    end, unknown = tokenizer.eos_token_id, tokenizer.unk_token_id
+    padding = first_of(tokenizer.pad_token_id, end, unknown, 0)
+    mask = first_of(tokenizer.mask_token_id, unknown, padding)
+    return Vocabulary(len(tokenizer), padding, mask, hole, tuple(sorted(special)))
+
+
+def first_of(*ids: int | None) -> int:
+    """The first token id that there is."""
+    return next(one for one in ids if one is not None)

@@ -36,7 +36,7 @@ def band(states: Tensor, window: int) -> tuple[Tensor, Tensor]:
     squares, near = products[:, :1], products[:, 1:]
     both = squares + _later(squares, 2 * window)
     euclidean = both - 2 * near
-    euclidean = euclidean.where(euclidean > RESOLUTION * both, 0)
+    euclidean = euclidean.masked_fill(euclidean <= RESOLUTION * both, 0)
     constant = (centre @ centre.mT).expand_as(offsets)
     inverse = (squares + 2 * offsets + constant).clamp(min=TINY**2).rsqrt()
     dots = near[:, :window] + offsets + _later(offsets, window) + constant
@@ -178,10 +178,22 @@ def around(later: Tensor, window: int) -> Tensor:
     return torch.cat([torch.stack(before, 1), later[:, :window]], 1)
 
 
+def angles(exist: Tensor) -> Tensor:
+    """How many there are, given which sides exist at their centres: ``(batch, 2 window, units)``, as of `around`."""
+    sides = exist.sum(1)
+    return (sides * (sides - 1) // 2).sum()
+
+
 def neighbours(mask: Tensor, reach: int) -> Tensor:
     """``(batch, reach, units)``: is there a unit u and a unit u + k? ``mask`` is ``(batch, units)``."""
     mask = mask.unsqueeze(1)
     return mask & _later(mask, reach)
+
+
+def unlike(content: Tensor, reach: int) -> Tensor:
+    """``(batch, reach, units)``: do u and u + k have another content? ``content`` is ``(batch, units)``."""
+    content = content.unsqueeze(1)
+    return content != _later(content, reach)
 
 
 def cosine_of_angle(first: Tensor, second: Tensor, opposite: Tensor) -> Tensor:
@@ -232,8 +244,7 @@ class _AngleDifference(torch.autograd.Function):
             by_inverse[:, i] += cosine.sum(1)
             by_inverse[:, later] += cosine
             by_opposite[:, third, shift].addcmul_(error, product)
-        around_centre = exist.sum(1)
-        count = (around_centre * (around_centre - 1) // 2).sum().clamp(min=1)
+        count = angles(exist).clamp(min=1)
         gradient = -by_opposite * padded
         _add_sides(gradient, by_side - by_inverse * ours / 2, window)
         ctx.save_for_backward(_spread(_unpadded(gradient, window) / count, kept, shape))

@@ -30,7 +30,13 @@ class Signal(Model):
     """Whether it is made of the teacher's states and not of its logits alone."""
 
     tolerance: ClassVar[float]
-    """How far numbers may be from those computed anew, see :func:`codekd.signals.verify.differences`."""
+    """How far numbers may be from those computed anew in float32, see :func:`codekd.signals.verify.differences`."""
+
+    gaps: ClassVar[bool] = False
+    """Whether not a number stands where an example has no value; else all numbers are finite.
+
+    What has a value that is not finite is infinite then, so that no gap hides it, and is refused like any other.
+    """
 
     kind: str = Field(description="Module in codekd.signals.")
 

@@ -5,16 +5,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from codekd.data.batches import shards
 from codekd.data.rows import Captured
 from codekd.data.splits import SPLITS
+from codekd.errors import CodekdError
+from codekd.files import put
 from codekd.memory import return_memory
 from codekd.progress import track
-from codekd.signals.base import parse
+from codekd.signals.base import Signal, parse
 from codekd.signals.format import shard_name, write_shard
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
+
+NAMED = 10
+"""Examples that a message names."""
 
 
 def load_teacher(jobs: "Sequence[Job]") -> Any:
@@ -29,6 +37,9 @@ def run(jobs: "Sequence[Job]", folders: Sequence[Path]) -> list[dict[str, Any]]:
     """Write the shards of some signals of one teacher on one task in one pass.
 
     Memory is bounded by a shard. A run that is killed goes on with the first shard that it had not finished.
+
+    Raises:
+        CodekdError: the teacher gives numbers that are not finite, see :func:`check_numbers`.
     """
     captures = [_Capture(job, folder) for job, folder in zip(jobs, folders, strict=True)]
     teacher = load_teacher(jobs)
@@ -53,11 +64,41 @@ def run(jobs: "Sequence[Job]", folders: Sequence[Path]) -> list[dict[str, Any]]:
     return [teacher.device.describe() for _ in captures]
 
 
+def not_finite(signal: Signal, rows: Captured) -> NDArray[np.int64]:
+    """The examples, as places in ``rows``, that have numbers which are not finite and no gaps of the signal either."""
+    wrong = np.isinf(rows.values) if signal.gaps else ~np.isfinite(rows.values)
+    return np.unique(rows.owners[wrong.reshape(len(wrong), -1).any(1)])
+
+
+def check_numbers(job: "Job", split: str, ids: Sequence[str], rows: Captured) -> None:
+    """Refuse what no student can learn from.
+
+    Raises:
+        CodekdError: what the teacher of a job gives of the examples ``ids`` is not finite.
+    """
+    signal = parse(job.spec["signal"])
+    if not len(wrong := not_finite(signal, rows)):
+        return
+    (task, name), more = job.coordinates[:2], ", ..." if len(wrong) > NAMED else ""
+    remedy = (
+        f"If its training diverged, lower `learning_rate` in teachers.{name}.training"
+        if "teacher" in job.parents
+        else "If it ran in float16, run it where there is bfloat16 or in float32; if not, its weights are damaged"
+    )
+    if rows.values.dtype == np.float16:
+        remedy += f"; if its states are larger than {np.finfo(np.float16).max:.0f}, {signal.kind} cannot hold them"
+    raise CodekdError(
+        f"teachers.{name} on {task}: its {signal.name} of {len(wrong)} of {len(ids)} examples of {split} are not "
+        f"finite: {', '.join(ids[row] for row in wrong[:NAMED])}{more}. {remedy}."
+    )
+
+
 class _Capture:
     """One signal's shards, kept in the job's scratch folder until all are there."""
 
     def __init__(self, job: "Job", folder: Path) -> None:
         self.signal = parse(job.spec["signal"])
+        self._job = job
         self._folder = folder
         self._scratch = job.scratch / "shards"
         self._scratch.mkdir(parents=True, exist_ok=True)
@@ -66,13 +107,14 @@ class _Capture:
         return split in self.signal.splits and not self._path(split, shard).exists()
 
     def write(self, split: str, shard: int, ids: Sequence[str], rows: Captured) -> None:
+        check_numbers(self._job, split, ids, rows)
         temporary = self._scratch / "unfinished"
         write_shard(temporary, self.signal.kind, ids, rows)
-        temporary.replace(self._path(split, shard))
+        put(temporary, self._path(split, shard))
 
     def finish(self) -> None:
         for path in sorted(self._scratch.glob("*.parquet")):
-            path.replace(self._folder / path.name)
+            put(path, self._folder / path.name)
 
     def _path(self, split: str, shard: int) -> Path:
         return self._scratch / shard_name(split, shard)

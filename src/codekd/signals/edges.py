@@ -24,13 +24,30 @@ def edge_relations(hidden: Sequence[Tensor], nodes: UnitBatch) -> tuple[Tensor, 
     targets = links.clamp(min=0)
     pairs = zip(*(_distances(nodes.states(states), targets) for states in hidden), strict=True)
     euclidean, cosine = (torch.stack(one, 1) for one in pairs)
-    there = (links >= 0) & nodes.mask.unsqueeze(1).expand_as(links).gather(2, targets) & nodes.mask.unsqueeze(1)
+    there = edges(nodes)
 
     above, beside = euclidean[:, :, PARENT], euclidean[:, :, SIBLING]
     other = above.gather(2, targets[:, SIBLING].unsqueeze(1).expand_as(above))
     whole = there.all(1).unsqueeze(1) & (above > ALIKE) & (other > ALIKE)
     angles = cosine_of_angle(above, other, beside)
     return cosine.masked_fill(~there.unsqueeze(1), torch.nan), angles.masked_fill(~whole, torch.nan)
+
+
+def edges_with_angles(nodes: UnitBatch) -> tuple[Tensor, Tensor]:
+    """Which edges ``(sequences, 2, nodes)`` the window shows, and at which nodes ``(sequences, nodes)`` an angle.
+
+    Those of :func:`edge_relations` as far as tokens tell: nodes of the same tokens in the same shares form none.
+    """
+    there, content = edges(nodes), nodes.content()
+    above, beside = _links(nodes).clamp(min=0).unbind(1)
+    parent = content.gather(1, above)
+    return there, there.all(1) & (content != parent) & (content.gather(1, beside) != parent)
+
+
+def edges(nodes: UnitBatch) -> Tensor:
+    """``(sequences, 2, nodes)``: does the window show a node and its parent, and it and its next sibling?"""
+    links, mask = _links(nodes), nodes.mask.unsqueeze(1)
+    return (links >= 0) & mask.expand_as(links).gather(2, links.clamp(min=0)) & mask
 
 
 def _links(nodes: UnitBatch) -> Tensor:

@@ -1,13 +1,14 @@
 """Signals of a language model that is asked about an example: logits over the classes, of scores or of answers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from itertools import permutations
 from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -15,8 +16,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessor, L
 
 from codekd.data.batches import Encoded, Rows, load_encoded, sorted_batches
 from codekd.data.rows import Captured, Fixed
+from codekd.data.splits import SPLITS
 from codekd.errors import CodekdError
 from codekd.models.device import Device, choose_device
+from codekd.models.positions import read_positions
+from codekd.models.vocabulary import first_of
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
@@ -33,7 +37,7 @@ class Teacher:
     """A causal language model, its question, and where it runs.
 
     ``template`` alternates token ids with the pieces of code that come between them; ``words`` are those of the
-    classes.
+    classes, and ``answers`` the same as the model reads them.
     """
 
     model: Any
@@ -43,32 +47,34 @@ class Teacher:
     question: dict[str, Any]
     template: tuple[Ids | int, ...]
     words: tuple[str, ...]
+    answers: list[Ids]
 
     @classmethod
     def load(cls, jobs: "Sequence[Job]") -> "Teacher":
         """The one model of some jobs; parents are ``pretrained`` and ``encoded``.
 
         Raises:
-            CodekdError: the words are not one for each class, or the prompt is for another number of pieces of code.
+            CodekdError: the words are not one for each class, or the model cannot tell them apart; the prompt is for
+                another number of pieces of code, or too long with them; or the folder holds no causal model.
         """
         [job] = jobs
         folder, question = job.parents["pretrained"], job.spec["question"]
         words = tuple(question["words"] or job.spec["classes"])
-        if len(set(words)) != len(job.spec["classes"]):
-            raise CodekdError(
-                f"the teacher's `words` must be {len(job.spec['classes'])} different ones, one for each of "
-                f"{', '.join(job.spec['classes'])}; they are {', '.join(words)}"
-            )
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
-        )
-        device = choose_device(model)
-        if device.device.type == "cuda":
-            model = model.to(device.dtype)
+        answers = [tokenizer.encode(word, add_special_tokens=False) for word in words]
         template = _template(question["prompt"], job.spec["columns"], tokenizer)
-        model.to(device.device).eval()
-        return cls(model, tokenizer, device, job.parents["encoded"], question, template, words)
+        _check_words(words, answers, job.spec["classes"], question["answers"])
+        longest = question["new_tokens"] if question["answers"] == "sample" else max(map(len, answers))
+        _check_length(job, sum(len(part) for part in template if isinstance(part, list)) + longest - 1)
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+            )
+        except (OSError, ValueError) as error:
+            raise CodekdError(f"no causal language model can be read from {folder}: {error}") from None
+        device = _device(model)
+        model.to(device.device, device.dtype).eval()
+        return cls(model, tokenizer, device, job.parents["encoded"], question, template, words, answers)
 
     def signals(
         self, wanted: Sequence[Any], split: str, shard: int, rows: Rows | None = None
@@ -91,7 +97,7 @@ class Teacher:
     @torch.inference_mode()
     def _scores(self, prompts: list[Ids], ids: Sequence[str]) -> Scores:
         """Log-probabilities of the words ``(prompts, words)``: what is asked is read once, not once a word."""
-        words = self.word_tokens
+        words = self.answers
         input_ids, mask = self._left_padded(prompts)
         read = self.model(input_ids=input_ids, attention_mask=mask, position_ids=_positions(mask), use_cache=True)
         first = read.logits[:, -1].float().log_softmax(-1)
@@ -145,16 +151,10 @@ class Teacher:
         mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
         return torch.tensor(ids, device=self.device.device), torch.tensor(mask, device=self.device.device)
 
-    @cached_property
-    def word_tokens(self) -> list[Ids]:
-        """The words as the model reads them."""
-        return [self.tokenizer.encode(word, add_special_tokens=False) for word in self.words]
-
     @property
     def _padding(self) -> int:
         """A token to pad with, which nothing attends to."""
-        known = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id)
-        return next((token for token in known if token is not None), 0)
+        return first_of(self.tokenizer.pad_token_id, self.tokenizer.eos_token_id, 0)
 
 
 class _Sampling(LogitsProcessor):
@@ -176,8 +176,48 @@ def named(answer: str, words: Sequence[str]) -> int | None:
     return min(((place, length, number) for place, length, number in found if place >= 0), default=(0, 0, None))[2]
 
 
+def _check_words(words: Sequence[str], answers: Sequence[Ids], classes: Sequence[str], how: str) -> None:
+    """Refuse words of which one cannot be the answer, or not for what is asked."""
+    said = {word.strip().casefold() if how == "sample" else word for word in words}
+    if len(said) != len(classes) or len(words) != len(classes):
+        raise CodekdError(
+            f"the teacher's `words` must be {len(classes)} different ones, one for each of {', '.join(classes)}; "
+            f"they are {', '.join(words)}"
+        )
+    if how == "sample":
+        return
+    for (word, begin), (other, tokens) in permutations(zip(words, answers, strict=True), 2):
+        if tokens[: len(begin)] == begin:
+            raise CodekdError(
+                f"of the teacher's `words`, the tokens of {word!r} begin those of {other!r}, so that the model can "
+                f"never find the latter more likely: write `words:` of which none begins with another, such as "
+                f'[" no", " yes"], or `answers: sample`'
+            )
+
+
+def _check_length(job: "Job", more: int) -> None:
+    """Refuse questions that are longer, by so many tokens ``more`` than the code has, than the model can read."""
+    limit = read_positions(job.parents["pretrained"] / "config.json")
+    tables = (pq.read_table(job.parents["encoded"] / f"{split}.parquet", columns=["length"]) for split in SPLITS)
+    longest = max((max(table["length"].to_pylist(), default=0) for table in tables), default=0)
+    if limit is None or longest + more <= limit:
+        return
+    room = limit - more
+    shorter = f"`max_length: {room}` or a shorter `prompt`" if room > 0 else "a shorter `prompt`"
+    raise CodekdError(
+        f"teachers.{job.coordinates[1]}: the longest question has {longest} tokens of code and {more} of the prompt "
+        f"and the answer, but the model reads {limit} tokens: write {shorter}."
+    )
+
+
 def _positions(mask: Tensor) -> Tensor:
     return (mask.cumsum(1) - 1).clamp(min=0)
+
+
+def _device(model: Any) -> Device:
+    """Where a model runs: on a CPU in float32, whatever it has."""
+    device = choose_device(model)
+    return replace(device, dtype=torch.float32) if device.device.type == "cpu" else device
 
 
 def _template(prompt: str, columns: Sequence[str], tokenizer: Any) -> tuple[Ids | int, ...]:

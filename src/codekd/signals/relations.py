@@ -1,6 +1,6 @@
 """The signal ``relations``: banded distances between the units of a sequence, and between the layers at a unit."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -19,6 +19,8 @@ class Config(LayerSignal):
     A unit's row has, for every kept layer, ``2 window`` Euclidean and ``window`` cosine distances to the units after
     it, then for every pair of kept layers the Euclidean and the cosine distance of its own states; float16.
     """
+
+    gaps: ClassVar[bool] = True
 
     kind: Literal["relations"] = "relations"
     units: Literal["lexeme", "token"] = Field("lexeme", description="What relations are taken between.")
@@ -45,8 +47,12 @@ class Config(LayerSignal):
         return 2 * sum(self._sizes)
 
     def extract(self, output: "ClassifierOutput", batch: "Batch") -> "Tensor":
-        """What :meth:`relations` gives as float16."""
-        return self.relations(output, batch).half()
+        """What :meth:`relations` gives as float16; infinite for a unit that has a state, but no number."""
+        import torch
+
+        assert batch.units is not None
+        rows = self.relations(output, batch)
+        return rows.masked_fill(rows.isnan() & batch.units.mask.unsqueeze(-1), torch.inf).half()
 
     def relations(self, output: "ClassifierOutput", batch: "Batch") -> "Tensor":
         """Rows ``(sequences, units, values)``; not a number for a unit that has no state, 0 to such a unit."""

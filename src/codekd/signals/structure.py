@@ -1,6 +1,6 @@
 """The signal ``structure``: distances along the edges of the syntax tree, and angles between them."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from codekd.signals.base import LayerSignal, TeacherShape
 
@@ -19,6 +19,8 @@ class Config(LayerSignal):
     in the window. Angles are kept as they are: from rounded distances a narrow triangle's could not be told.
     """
 
+    gaps: ClassVar[bool] = True
+
     kind: Literal["structure"] = "structure"
 
     @property
@@ -36,14 +38,18 @@ class Config(LayerSignal):
         return 2 * 3 * self.layers
 
     def extract(self, output: "ClassifierOutput", batch: "Batch") -> "Tensor":
-        """Rows ``(sequences, nodes, 3 layers)`` float16."""
+        """Rows ``(sequences, nodes, 3 layers)`` float16; infinite where an edge has a distance, but no number.
+
+        Angles are those of edges whose distances are there.
+        """
         import torch
 
-        from codekd.signals.edges import edge_relations
+        from codekd.signals.edges import edge_relations, edges
 
         assert output.hidden_states is not None
         assert batch.units is not None
         cosine, angles = edge_relations(self.kept(output.hidden_states), batch.units)
+        cosine = cosine.masked_fill(cosine.isnan() & edges(batch.units).unsqueeze(1), torch.inf)
         return torch.cat([cosine.flatten(1, 2), angles], dim=1).mT.half()
 
     def split(self, rows: "Tensor") -> "tuple[Tensor, Tensor]":

@@ -12,6 +12,7 @@ from typing import Any
 
 from codekd.errors import CodekdError
 from codekd.models.layers import teacher_layers
+from codekd.models.positions import check_length
 from codekd.signals.base import UNITS_OF_SYNTAX, Signal, parse
 from codekd.study import components
 from codekd.study.config import Study, Trained
@@ -255,12 +256,19 @@ class Graph:
         """What a teacher starts from, and what it reads of a task."""
         config, pretrained = self._study.teachers[name].component, self._pretrained(name)
         encoded = self._encoded(task, name, pretrained, config.max_length, config.prefix)
+        if local := pretrained.files.get("file/config.json/0"):
+            # A model of the hub's is looked at when it is there.
+            check_length(f"teachers.{name}.max_length", encoded.spec["max_length"], local.path)
+            if config.adaptation:
+                key = f"teachers.{name}.adaptation.max_length"
+                check_length(key, config.adaptation.max_length, local.path)
         return self._adapted(name) if config.adaptation else pretrained, encoded
 
     def _training_spec(self, task: str, trained: Trained) -> dict[str, Any]:
         config = self._study.tasks[task]
         return {
             "classes": len(config.classes),
+            "class_names": list(config.classes),
             "metric": config.metric,
             "pooling": trained.component.pooling_for(config.shape),
             "training": trained.training.model_dump(),

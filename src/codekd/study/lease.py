@@ -1,6 +1,7 @@
 """GPUs of one machine among its jobs: a job works on one of them, which few enough others use.
 
-Snakemake's local executor counts GPUs and does not say which. A scheduler of a cluster does, and its word counts.
+Snakemake's local executor counts GPUs and does not say which. What a cluster's scheduler gave to an allocation is
+shared among the jobs in it.
 """
 
 import logging
@@ -16,7 +17,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 VISIBLE, SLOTS, PER_TEACHER = "CUDA_VISIBLE_DEVICES", "CODEKD_SLOTS_PER_GPU", "CODEKD_GPUS_PER_TEACHER"
-SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "KUBERNETES_SERVICE_HOST")
+ALLOCATION = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_PROCID", "PBS_JOBID", "LSB_JOBID", "LSB_JOBINDEX")
+"""Variables by which schedulers name what they gave GPUs to; each of these may number its own from 0."""
 POLL_SECONDS = 1.0
 
 log = logging.getLogger("codekd")
@@ -26,9 +28,10 @@ log = logging.getLogger("codekd")
 def leased_gpus(count: int = 1) -> Iterator[None]:
     """While this lasts, only ``count`` GPUs are visible, each used by no more jobs than ``$CODEKD_SLOTS_PER_GPU`` (1).
 
-    Waits for them. Nothing is done where there is no GPU, or a cluster's scheduler runs the job.
+    Waits for them, but never for a job in another allocation of a cluster's scheduler, which has GPUs of its own.
+    Nothing is done where there is no GPU.
     """
-    gpus = [] if any(name in os.environ for name in SCHEDULERS) else visible_gpus()
+    gpus = visible_gpus()
     if not gpus:
         yield
         return
@@ -52,7 +55,7 @@ def gpus_for(stage: str) -> int:
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that the user, or else the driver, lets this process see."""
+    """The GPUs that the user or a scheduler, or else the driver, lets this process see."""
     if (named := os.environ.get(VISIBLE)) is not None:
         return [name for name in named.split(",") if name and name != "-1"]
     if shutil.which("nvidia-smi") is None:
@@ -66,6 +69,7 @@ def _acquire(gpus: list[str], count: int, slots: int) -> dict[str, FileLock]:
     """Locks of so many GPUs, the least used first; they end with the process."""
     folder = Path(tempfile.gettempdir(), f"codekd-gpus-{os.getuid()}")
     folder.mkdir(exist_ok=True)
+    allocation = [f"{name}={os.environ[name]}" for name in ALLOCATION if name in os.environ]
     said = False
     while True:
         held: dict[str, FileLock] = {}
@@ -73,7 +77,8 @@ def _acquire(gpus: list[str], count: int, slots: int) -> dict[str, FileLock]:
             for gpu in gpus:
                 if gpu in held or len(held) == count:
                     continue
-                lock = FileLock(folder / f"{gpu.replace('/', '_')}-{slot}.lock", timeout=0)
+                name = "-".join([*allocation, gpu, str(slot)]).replace("/", "_")
+                lock = FileLock(folder / f"{name}.lock", timeout=0)
                 try:
                     lock.acquire()
                 except Timeout:

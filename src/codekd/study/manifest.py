@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from codekd.errors import CodekdError
+from codekd.files import put
 from codekd.study.content import digest_of
 from codekd.study.identity import digest
 
@@ -16,7 +17,9 @@ CHECKSUM = "checksum"
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Put a manifest into a folder, with a checksum of its own."""
-    (folder / MANIFEST).write_text(_text(manifest))
+    temporary = folder / f"{MANIFEST}.tmp"
+    temporary.write_text(_text(manifest))
+    put(temporary, folder / MANIFEST)
 
 
 def publish(work: Path, folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -25,7 +28,7 @@ def publish(work: Path, folder: Path, manifest: Mapping[str, Any]) -> None:
     (folder / MANIFEST).unlink(missing_ok=True)
     for name in (*manifest["files"], MANIFEST):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (work / name).replace(folder / name)
+        put(work / name, folder / name)
 
 
 def timestamp(seconds: float) -> str:

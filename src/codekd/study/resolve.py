@@ -1,7 +1,7 @@
 """From what a user wrote to a study: presets filled in, names looked up, everything checked."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -94,6 +94,8 @@ def load_study(config: Mapping[str, Any], files: Sequence[Path], lock: Mapping[s
         name: teacher and replace(teacher, component=pinned(teacher.component, "models", lock))
         for name, teacher in resolved["teachers"].items()
     }
+    for place, weights in _class_weights(file, resolved):
+        _check_class_weights(place, weights, {name: resolved["tasks"][name] for name in file.grid.tasks}, problems)
     corpora = {name: _pins(name, folder, corpus, problems) for name, corpus in file.corpora.items()}
     split = _split(folder / file.split, problems) if file.split else {}
     problems.raise_any()
@@ -129,6 +131,36 @@ def _validated(model: Any, values: Any, place: Place, problems: Problems) -> Any
     except ValidationError as error:
         problems.add_validation(place, error, model)
         return None
+
+
+def _class_weights(file: StudyFile, resolved: Mapping[str, Any]) -> Iterator[tuple[Place, Mapping[str, float]]]:
+    """Weights of classes by name, those that are trained with and those that a search tries, and where they stand."""
+    found: dict[Place, Any] = {("training", "class_weights"): file.training.get("class_weights")}
+    for section in TRAINED:
+        for name, trained in resolved[section].items():
+            weights = trained and trained.training.class_weights
+            if section == "teachers" or weights != file.training.get("class_weights"):
+                found[(section, name, "training", "class_weights")] = weights
+    searched: dict[Place, Any] = {("search", "training"): file.search.training}
+    searched |= {("search", "students", name): values for name, values in file.search.students.items()}
+    for place, values in searched.items():
+        found |= {(*place, "class_weights", index): one for index, one in enumerate(values.get("class_weights", []))}
+    return ((place, weights) for place, weights in found.items() if isinstance(weights, Mapping))
+
+
+def _check_class_weights(
+    place: Place, weights: Mapping[str, float], tasks: Mapping[str, Any], problems: Problems
+) -> None:
+    """That each name is a class of a task, and that a task of which one is named has all of its classes named."""
+    known = {name for task in tasks.values() if task for name in task.classes}
+    for name in weights:
+        if name not in known:
+            problems.add_unknown((*place, str(name)), str(name), known)
+    for task, config in tasks.items():
+        missing = [name for name in config.classes if name not in weights] if config else []
+        if missing and len(missing) < len(config.classes):
+            line = ", ".join(f"{name}: {weights.get(name, 1.0)}" for name in config.classes)
+            problems.add(place, f"{missing[0]}, a class of {task}, has no weight; write `class_weights: {{{line}}}`")
 
 
 def _definition(section: str, name: str, file: StudyFile) -> dict[str, Any]:

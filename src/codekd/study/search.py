@@ -36,11 +36,11 @@ def candidates(search: Search, student: str, training: Training, method: str, lo
     numbers = search.students.get(student, search.training)
     settings = search.methods.get(method, {})
     names = [*(f"training.{name}" for name in numbers), *(f"method.{name}" for name in settings)]
-    found: dict[tuple[Training, Any], Candidate] = {}
+    found: dict[tuple[str, ...], Candidate] = {}
     for values in product(*numbers.values(), *settings.values()):
         chosen = dict(zip(names, values, strict=True))
         changed = _changed(training, chosen, "training."), _changed(loss, chosen, "method.")
-        found.setdefault(changed, Candidate(chosen, *changed))
+        found.setdefault(tuple(one.model_dump_json() for one in changed), Candidate(chosen, *changed))
     return list(found.values())
 
 

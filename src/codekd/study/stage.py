@@ -44,7 +44,17 @@ FORCE, TIME_LIMIT = "CODEKD_FORCE", "CODEKD_TIME_LIMIT"
 GO_ON = "The same command goes on where it last saved something."
 LESS_MEMORY = "run fewer jobs at a time (--cores), or lower `batch_tokens` and `max_length`."
 UNITS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
-LIBRARIES = ("codekd", "torch", "transformers", "tokenizers", "numpy", "pyarrow", "polars", "scikit-learn", "onnxruntime")
+LIBRARIES = (
+    "codekd",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "numpy",
+    "pyarrow",
+    "polars",
+    "scikit-learn",
+    "onnxruntime",
+)
 Run = Callable[[Job, Path], dict[str, Any]]
 RunTogether = Callable[[Sequence[Job], Sequence[Path]], Sequence[dict[str, Any]]]
 
@@ -187,11 +197,12 @@ def run_nodes(run: RunTogether, assignments: Sequence[Assignment], unread: str |
             (one.scratch / ERROR).unlink(missing_ok=True)
         if todo[0].node["stage"] in ON_GPU:
             held.enter_context(leased_gpus(gpus_for(todo[0].node["stage"])))
-        started = time.time()
+        started, cpu_started = time.time(), time.process_time()
         with _time_limit(todo):
             summaries = run([one.job for one in todo], [one.work for one in todo])
+        cpu_seconds = time.process_time() - cpu_started
         for one, summary in zip(todo, summaries, strict=True):
-            publish(one.work, one.folder, _manifest(one, summary, started))
+            publish(one.work, one.folder, _manifest(one, summary, started, cpu_seconds))
         for one in todo:
             shutil.rmtree(one.scratch, ignore_errors=True)
 
@@ -264,7 +275,7 @@ def _place(parent: Mapping[str, str]) -> Path:
     return Path(parent.get("folder") or parent["file"])
 
 
-def _manifest(one: Assignment, summary: dict[str, Any], started: float) -> dict[str, Any]:
+def _manifest(one: Assignment, summary: dict[str, Any], started: float, cpu_seconds: float) -> dict[str, Any]:
     node, work = one.node, one.work
     files = sorted(path for path in work.rglob("*") if path.is_file())
     now = time.time()
@@ -279,12 +290,14 @@ def _manifest(one: Assignment, summary: dict[str, Any], started: float) -> dict[
             "name": platform.node(),
             "platform": platform.platform(),
             "cores": os.cpu_count(),
+            "processor": _processor(),
             "units": _units(),
             "gpus": os.environ.get(VISIBLE) or None,
         },
         "started": timestamp(started),
         "finished": timestamp(now),
         "seconds": round(now - started, 3),
+        "cpu_seconds": round(cpu_seconds, 3),
     }
 
 
@@ -294,6 +307,14 @@ def _units() -> list[str]:
         found = set(Path("/proc/cpuinfo").read_text().split())
         return [unit for unit in UNITS if unit in found]
     return []
+
+
+def _processor() -> str | None:
+    """The processor's name, where Linux tells it."""
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), None)
+    return None
 
 
 def _version(library: str) -> str | None:

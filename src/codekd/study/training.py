@@ -1,8 +1,12 @@
 """The numbers of a training run. Light: the Snakefile imports it."""
 
-from pydantic import Field
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
 
 from codekd.study.base import Model
+
+ClassWeights = dict[str, Annotated[float, Field(gt=0)]]
 
 
 class Training(Model):
@@ -16,3 +20,18 @@ class Training(Model):
     batch_size: int = Field(32, gt=0, description="Most examples in a batch.")
     batch_tokens: int = Field(8192, gt=0, description="Most tokens in a batch, padding included.")
     word_dropout: float = Field(0.0, ge=0, lt=1, description="Share of input tokens replaced by the mask token.")
+    class_weights: Literal["balanced"] | ClassWeights | None = Field(
+        None,
+        description="Weights of the classes in the cross-entropy with the labels: `balanced`, inverse to the number of "
+        "train examples with the label, or one for each class, such as `{clean: 1.0, buggy: 4.0}`; null for none.",
+    )
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _balanced_or_by_name(cls, weights: Any) -> Any:
+        by_name = isinstance(weights, dict) and all(
+            isinstance(one, int | float) and one > 0 for one in weights.values()
+        )
+        if not (weights is None or weights == "balanced" or by_name):
+            raise ValueError("write `balanced`, or a number above 0 for each class, such as `{clean: 1.0, buggy: 4.0}`")
+        return weights

@@ -19,12 +19,15 @@ from codekd.data.batches import Batch, Encoded, sorted_batches
 from codekd.data.encode import special_tokens
 from codekd.data.hashing import digest
 from codekd.data.labels import UNLABELLED
+from codekd.errors import NotFiniteError
 from codekd.models.device import Device, choose_device
 from codekd.models.encoder import pretrained_encoder
 from codekd.models.inference import BATCH_SIZE, BATCH_TOKENS
+from codekd.models.positions import check_length
 from codekd.models.teachers.base import Adaptation
 from codekd.models.vocabulary import copy_tokenizer, read_vocabulary
-from codekd.training.loop import Objective, drop_words, fit
+from codekd.training.loop import fit
+from codekd.training.step import Objective, drop_words
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
@@ -34,8 +37,14 @@ READ = {"train": ("train", "transfer"), "valid": ("valid",)}
 
 
 def run(job: "Job", folder: Path) -> dict[str, Any]:
-    """Train on functions of train packages, keep the epoch that guesses best in valid packages, write the encoder."""
+    """Train on functions of train packages, keep the epoch that guesses best in valid packages, write the encoder.
+
+    Raises:
+        CodekdError: functions may be longer than the encoder can read.
+    """
     settings = Adaptation.model_validate(job.spec["adaptation"])
+    key = f"teachers.{job.coordinates[-1]}.adaptation.max_length"
+    check_length(key, settings.max_length, job.parents["pretrained"] / "config.json")
     functions = _functions(job)
     limits = {"train": settings.functions, "valid": VALID_FUNCTIONS}
     chosen = {part: sorted(functions[part], key=digest)[:limit] for part, limit in limits.items()}
@@ -46,9 +55,10 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
     head = _Head(model.encoder)
 
     def loss(output: SimpleNamespace, batch: Batch, _: nn.Module) -> Tensor:
-        hidden = output.input_ids != batch.input_ids
+        hidden = _hidden(batch)
         found = head(output.states[hidden], model.embeddings)
-        return cross_entropy(found.float(), batch.input_ids[hidden], reduction="sum") / hidden.sum().clamp(min=1)
+        total = cross_entropy(found.float(), batch.input_ids[hidden], reduction="sum")
+        return total / hidden.sum().clamp(min=1) * batch.share(lambda one: _hidden(one).sum())
 
     fitted = fit(
         model,
@@ -72,8 +82,13 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
     }
 
 
+def _hidden(batch: Batch) -> Tensor:
+    """Which tokens ``(batch, length)`` are to be guessed."""
+    return batch.shown != batch.input_ids
+
+
 class _Masked(nn.Module):
-    """An encoder that says, beside its states, what it was shown."""
+    """An encoder as the training loop calls a model."""
 
     def __init__(self, encoder: PreTrainedModel) -> None:
         super().__init__()
@@ -88,7 +103,7 @@ class _Masked(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **_: Any) -> SimpleNamespace:
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        return SimpleNamespace(states=states, input_ids=input_ids)
+        return SimpleNamespace(states=states)
 
 
 class _Head(nn.Module):
@@ -107,7 +122,11 @@ class _Head(nn.Module):
 
 @torch.inference_mode()
 def _accuracy(model: _Masked, head: _Head, valid: Encoded, device: Device, share: float) -> float:
-    """Share of masked tokens that are guessed; the same ones are masked every time."""
+    """Share of masked tokens that are guessed; the same ones are masked every time.
+
+    Raises:
+        NotFiniteError: the logits are not finite.
+    """
     model.eval()
     right = count = 0
     with torch.random.fork_rng():
@@ -118,7 +137,9 @@ def _accuracy(model: _Masked, head: _Head, valid: Encoded, device: Device, share
             with device.autocast():
                 output = model(shown, batch.attention_mask)
             hidden = shown != batch.input_ids
-            found = head(output.states[hidden], model.embeddings).argmax(-1)
+            logits, found = head(output.states[hidden], model.embeddings).max(-1)
+            if not logits.isfinite().all():
+                raise NotFiniteError("what the model guesses masked tokens by is not finite")
             right += int((found == batch.input_ids[hidden]).sum())
             count += int(hidden.sum())
     return right / max(count, 1)

@@ -1,13 +1,18 @@
 """The state of a training run between two epochs, as one safetensors file."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from codekd.files import put
+
+log = logging.getLogger("codekd")
 
 State = dict[str, Tensor]
 FILE = "checkpoint.safetensors"
@@ -18,20 +23,24 @@ def save(scratch: Path, parts: dict[str, State], history: list[dict[str, Any]]) 
     tensors = {f"{part}/{name}": tensor.clone() for part, state in parts.items() for name, tensor in state.items()}
     temporary = scratch / f"{FILE}.tmp"
     save_file(tensors, temporary, metadata={"history": json.dumps(history)})
-    temporary.replace(scratch / FILE)
+    put(temporary, scratch / FILE)
 
 
 def load(scratch: Path) -> tuple[dict[str, State], list[dict[str, Any]]] | None:
-    """What ``save`` wrote, or None where there is nothing to resume."""
+    """What ``save`` wrote, or None where there is nothing to resume; a file that cannot be read is as good as none."""
     path = scratch / FILE
     if not path.exists():
         return None
     parts: dict[str, State] = {}
-    with safe_open(path, framework="pt") as file:
-        history = json.loads(file.metadata()["history"])
-        for key in file.keys():  # noqa: SIM118  (not a dict)
-            part, _, name = key.partition("/")
-            parts.setdefault(part, {})[name] = file.get_tensor(key)
+    try:
+        with safe_open(path, framework="pt") as file:
+            history = json.loads(file.metadata()["history"])
+            for key in file.keys():  # noqa: SIM118  (not a dict)
+                part, _, name = key.partition("/")
+                parts.setdefault(part, {})[name] = file.get_tensor(key)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        log.warning("%s is damaged (%s) and ignored: training starts from the beginning", path, error)
+        return None
     return parts, history
 
 
@@ -48,3 +57,14 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: State) -> None:
         index, _, name = key.partition(".")
         nested.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": nested})
+
+
+def scaler_state(scaler: torch.amp.GradScaler) -> State:
+    """A scaler's numbers as tensors; none of one that is off."""
+    return {name: torch.tensor(value) for name, value in scaler.state_dict().items()}
+
+
+def restore_scaler(scaler: torch.amp.GradScaler, state: State) -> None:
+    """Give a scaler the numbers that ``scaler_state`` took from one."""
+    if state:
+        scaler.load_state_dict({name: value.item() for name, value in state.items()})

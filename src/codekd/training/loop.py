@@ -2,27 +2,26 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from transformers import PreTrainedModel
 
-from codekd.data.batches import Batch, Encoded, Rows, training_batches
-from codekd.errors import CodekdError
+from codekd.data.batches import Encoded, Rows, training_batches
+from codekd.errors import CodekdError, NotFiniteError
 from codekd.memory import return_memory
-from codekd.models.device import Device, set_training_attention
-from codekd.models.head import ClassifierOutput
-from codekd.models.vocabulary import Vocabulary
+from codekd.models.device import Device
+from codekd.models.inference import named
 from codekd.progress import track
 from codekd.study.training import Training
 from codekd.training import checkpoint
 from codekd.training.energy import Meter
-from codekd.training.processes import Processes
+from codekd.training.step import Objective, Stepper
 
 log = logging.getLogger("codekd")
 RETURN_EVERY = 100
@@ -30,26 +29,12 @@ RETURN_EVERY = 100
 VALID = "valid_"
 """Begins the names of validation scores in a history."""
 
-Loss = Callable[[ClassifierOutput, Batch, torch.nn.Module], Tensor]
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What is minimised: ``loss(outputs, batch, parts)``, with ``parts`` trained beside the model.
-
-    ``states`` says whether the loss reads the model's states and not its logits alone.
-    """
-
-    loss: Loss
-    parts: torch.nn.Module = field(default_factory=torch.nn.Module)
-    states: bool = False
-
 
 @dataclass(frozen=True)
 class Fit:
     """A finished run: one row an epoch, and the weights after the best and the last epoch.
 
-    ``parts`` is into how many a batch was cut at last, so that it fitted into memory.
+    ``parts`` is into how many a batch was cut at last, so that it fitted into memory or several processes shared it.
     """
 
     history: list[dict[str, Any]]
@@ -57,6 +42,13 @@ class Fit:
     last: checkpoint.State
     best_epoch: int
     parts: int
+
+    def describe_parts(self, objective: Objective) -> dict[str, Any]:
+        """For the manifest; where batches were cut, a loss that relates examples related those of a part."""
+        return {
+            "parts_of_a_batch": self.parts,
+            "related_within_parts": self.parts > 1 and objective.relates_examples,
+        }
 
 
 def fit(
@@ -78,7 +70,7 @@ def fit(
     resumes from its last epoch in ``scratch`` and ends with the same weights.
 
     Raises:
-        CodekdError: the loss stopped being finite.
+        CodekdError: the loss, the gradient, the weights or what ``evaluate()`` looks at stopped being finite.
     """
     stepper = Stepper(model, objective, settings, device, name)
     processes = stepper.processes
@@ -91,14 +83,26 @@ def fit(
         model.load_state_dict(parts["model"])
         objective.parts.load_state_dict(parts.get("parts", {}))
         checkpoint.restore_optimizer(stepper.optimizer, parts["optimizer"])
+        checkpoint.restore_scaler(stepper.scaler, parts.get("scaler", {}))
+        stepper.parts = max(1, history[-1]["parts"] // processes.count)
         best = parts["best"]
         log.info("%s: resumed after epoch %d", name, len(history))
+
+    @contextmanager
+    def stopping(where: str, epoch: int) -> Iterator[None]:
+        try:
+            yield
+        except NotFiniteError as error:
+            kept = f"The last good state, after epoch {epoch}, is kept in {scratch}." if epoch else ""
+            raise CodekdError(
+                f"{name}: {error} {where}. Lower the learning rate. {kept or 'There is no good state before.'}"
+            ) from None
 
     for epoch, batches in enumerate(plan):
         if epoch < len(history):
             continue
         torch.manual_seed(seed * 1000 + epoch + processes.index * 2**32)
-        started, meter = time.perf_counter(), Meter()
+        started, cpu_started, meter = time.perf_counter(), time.process_time(), Meter()
         done = sum(len(earlier) for earlier in plan[:epoch])
         total = 0.0
         stepper.trained.train()
@@ -106,30 +110,30 @@ def fit(
         for index, rows in enumerate(shown):
             for group in stepper.optimizer.param_groups:
                 group["lr"] = settings.learning_rate * schedule(done + index, steps, settings.warmup)
-            value = stepper.step(train, rows)
-            if not np.isfinite(value):
-                ids = ", ".join(train.ids[row] for row in rows)
-                raise CodekdError(
-                    f"{name}: the loss is {value} at step {done + index} (epoch {epoch + 1}), on the examples {ids}. "
-                    f"Lower the learning rate. The last good state, after epoch {epoch}, is kept in {scratch}."
-                )
-            total += value * len(rows)
+            step = f"step {done + index} (epoch {epoch + 1})"
+            with stopping(f"at {step}, on the examples {named(train, rows)}", epoch):
+                total += stepper.step(train, rows) * len(rows)
             joules = meter.joules()
             if index % RETURN_EVERY == 0:
                 return_memory()
-        seconds = time.perf_counter() - started
+        seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
+        with stopping(f"after {step}", epoch):
+            stepper.check()
 
         row = {
             "epoch": epoch + 1,
             "loss": total / len(train),
             "seconds": seconds,
+            "cpu_seconds": cpu_seconds,
             "joules": joules,
             "examples": len(train),
+            "parts": stepper.parts_of_a_batch,
         }
         if not processes.first:
             processes.wait()
             continue
-        row |= {f"{VALID}{key}": value for key, value in evaluate().items()}
+        with stopping(f"after {step}", epoch):
+            row |= {f"{VALID}{key}": value for key, value in evaluate().items()}
         history.append(row)
         if best_epoch(history, metric) == epoch + 1:
             best = _weights(model)
@@ -137,6 +141,7 @@ def fit(
             "model": _weights(model),
             "parts": _weights(objective.parts),
             "optimizer": checkpoint.optimizer_state(stepper.optimizer),
+            "scaler": checkpoint.scaler_state(stepper.scaler),
             "best": best,
         }
         checkpoint.save(scratch, states, history)
@@ -152,7 +157,8 @@ def fit(
             len(train) / seconds,
             (settings.epochs - epoch - 1) * (time.perf_counter() - started),
         )
-    return Fit(history, best, _weights(model), best_epoch(history, metric) if history else 0, stepper.parts)
+    parts_at_last = history[-1]["parts"] if history else stepper.parts_of_a_batch
+    return Fit(history, best, _weights(model), best_epoch(history, metric) if history else 0, parts_at_last)
 
 
 def schedule(step: int, steps: int, warmup: float) -> float:
@@ -178,87 +184,5 @@ def _batches(train: Encoded, settings: Training, seed: int, epoch: int) -> list[
     return training_batches(train.lengths, settings.batch_size, settings.batch_tokens, generator)
 
 
-class Stepper:
-    """A model and the objective's parts on a device, and the AdamW that trains them.
-
-    A batch that does not fit into memory is cut into ``parts``, from then on, and several processes take parts of it
-    each: their gradients add up to that of the whole. A loss that relates the examples of a batch then relates those of
-    a part.
-    """
-
-    def __init__(
-        self, model: PreTrainedModel, objective: Objective, settings: Training, device: Device, name: str
-    ) -> None:
-        set_training_attention(model, device)
-        self.trained = torch.nn.ModuleDict({"model": model, "parts": objective.parts}).to(device.device)
-        self.optimizer = torch.optim.AdamW(
-            self.trained.parameters(),
-            lr=settings.learning_rate,
-            eps=1e-8,
-            weight_decay=settings.weight_decay,
-            fused=True,
-        )
-        self.parts = 1
-        self.processes = Processes.current()
-        self._scaler = torch.amp.GradScaler(device.device.type, enabled=device.dtype == torch.float16)
-        self._objective = objective
-        self._settings = settings
-        self._device = device
-        self._name = name
-
-    def step(self, train: Encoded, rows: Rows) -> float:
-        """Take a step on the examples at some rows, and return their loss.
-
-        Raises:
-            CodekdError: a single example does not fit into memory.
-        """
-        while True:
-            self.optimizer.zero_grad(set_to_none=True)
-            cuts = np.array_split(rows, min(self.parts * self.processes.count, len(rows)))
-            own = cuts[self.processes.index :: self.processes.count]
-            try:
-                value = sum(self._add_gradient(train, cut, len(cut) / len(rows)) for cut in own)
-                break
-            except torch.OutOfMemoryError:
-                self._halve(len(rows))
-        value = self.processes.add(self.trained.parameters(), value)
-        self._scaler.unscale_(self.optimizer)
-        torch.nn.utils.clip_grad_norm_(self.trained.parameters(), self._settings.clip)
-        self._scaler.step(self.optimizer)
-        self._scaler.update()
-        return value
-
-    def _add_gradient(self, train: Encoded, rows: Rows, share: float) -> float:
-        batch = train.batch(rows, self._device.device)
-        with self._device.autocast():
-            output = self.trained["model"](
-                input_ids=drop_words(batch, self._settings.word_dropout, train.vocabulary),
-                attention_mask=batch.attention_mask,
-                token_type_ids=batch.token_type_ids,
-                output_hidden_states=self._objective.states,
-            )
-        value = self._objective.loss(output, batch, self._objective.parts) * share
-        self._scaler.scale(value).backward()
-        return value.item()
-
-    def _halve(self, examples: int) -> None:
-        if self.parts >= examples:
-            raise CodekdError(f"{self._name}: one example does not fit into memory. Lower `max_length`.")
-        self.parts *= 2
-        log.warning("%s: out of memory; from here on batches are cut into %d parts", self._name, self.parts)
-        if self._device.device.type == "cuda":
-            torch.cuda.empty_cache()
-
-
 def _weights(model: torch.nn.Module) -> checkpoint.State:
     return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
-
-
-def drop_words(batch: Batch, share: float, vocabulary: Vocabulary) -> Tensor:
-    """``batch.input_ids`` with a random share of the tokens of code replaced by the mask token."""
-    if not share:
-        return batch.input_ids
-    special = torch.tensor(vocabulary.special_ids, device=batch.input_ids.device)
-    drop = torch.rand(batch.input_ids.shape, device=batch.input_ids.device) < share
-    drop &= ~torch.isin(batch.input_ids, special)
-    return batch.input_ids.masked_fill(drop, vocabulary.mask_id)

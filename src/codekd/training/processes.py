@@ -49,6 +49,14 @@ class Processes:
             parameter.grad = gradient.view_as(parameter).to(parameter.dtype)
         return total.item()
 
+    def all(self, here: bool) -> bool:
+        """Whether something is true in all processes."""
+        if self.count == 1:
+            return here
+        from accelerate.utils import reduce
+
+        return int(reduce(torch.tensor(int(here), device=_state().device), "sum").item()) == self.count
+
     def wait(self) -> None:
         """Until all processes are here."""
         if self.count > 1:
@@ -69,4 +77,10 @@ def launch(function: Callable[[], object], count: int) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    notebook_launcher(function, num_processes=count, use_port=str(port))
+
+    def run() -> None:
+        # It makes one of the GPUs the current one of this process, which is asked for when a device is chosen.
+        _state()
+        function()
+
+    notebook_launcher(run, num_processes=count, use_port=str(port))

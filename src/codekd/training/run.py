@@ -1,8 +1,10 @@
 """What training a teacher and training a student have in common: fit, evaluate, save."""
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
@@ -12,12 +14,14 @@ from transformers import PreTrainedModel
 
 from codekd.analysis.metrics import scores
 from codekd.data.batches import Encoded, load_encoded
+from codekd.data.labels import UNLABELLED
 from codekd.models.device import Device, choose_device
 from codekd.models.inference import predict
 from codekd.models.vocabulary import copy_tokenizer
 from codekd.study.training import Training
-from codekd.training.loop import Fit, Objective, fit, valid_scores
+from codekd.training.loop import Fit, fit, valid_scores
 from codekd.training.processes import launch
+from codekd.training.step import Objective
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
@@ -29,6 +33,10 @@ def fit_model(job: "Job", model: PreTrainedModel, objective: Objective, train: E
     A teacher that several GPUs are visible to is trained on all of them.
     """
     valid = load_encoded(job.parents["encoded"], ["valid"])
+    settings = Training.model_validate(job.spec["training"])
+    if settings.class_weights:
+        weights = class_weights(settings.class_weights, train.labels, job.spec["class_names"])
+        train = replace(train, class_weights=weights)
 
     def train_here() -> tuple[Fit, Device]:
         device = choose_device(model)
@@ -37,7 +45,7 @@ def fit_model(job: "Job", model: PreTrainedModel, objective: Objective, train: E
             objective,
             train,
             lambda: scores(valid.labels, predict(model, valid, device).argmax(1), job.spec["classes"]),
-            Training.model_validate(job.spec["training"]),
+            settings,
             seed=job.spec["seed"],
             metric=job.spec["metric"],
             device=device,
@@ -50,6 +58,20 @@ def fit_model(job: "Job", model: PreTrainedModel, objective: Objective, train: E
         launch(train_here, gpus)
     # What several processes have trained is in the checkpoint.
     return train_here()
+
+
+def class_weights(
+    weights: Mapping[str, float] | Literal["balanced"], labels: NDArray[np.int64], classes: Sequence[str]
+) -> NDArray[np.float32]:
+    """Weights of the classes ``(classes,)``, in their order; one for a class that is not named.
+
+    Balanced ones are ``n / (classes count)`` with the numbers of labelled examples, in all and of the class, as
+    scikit-learn has them; that of a class without examples is what it would be with one.
+    """
+    if weights != "balanced":
+        return np.array([weights.get(name, 1.0) for name in classes], dtype=np.float32)
+    counts = np.bincount(labels[labels != UNLABELLED], minlength=len(classes))
+    return (counts.sum() / (len(classes) * np.maximum(counts, 1))).astype(np.float32)
 
 
 def train_model(
@@ -85,6 +107,7 @@ def train_model(
         "best_epoch": run.best_epoch,
         "epochs": epochs,
         "train_seconds": round(seconds, 3),
+        "train_cpu_seconds": round(sum(row["cpu_seconds"] for row in run.history), 3),
         "examples_per_second": round(seen / seconds, 1),
         "examples_seen": seen,
         "joules": None if None in joules else round(sum(joules), 1),
@@ -95,7 +118,7 @@ def train_model(
     write_predictions(folder, test, logits)
     model.cpu().save_pretrained(folder)
     copy_tokenizer(encoded, folder)
-    return metrics | device.describe() | {"parts_of_a_batch": run.parts}
+    return metrics | device.describe() | run.describe_parts(objective)
 
 
 def write_predictions(folder: Path, test: Encoded, logits: NDArray[np.float32]) -> None:

@@ -15,9 +15,9 @@ from codekd.models.head import reuse_head
 from codekd.models.inference import pooled_widths
 from codekd.signals.format import read_signal
 from codekd.study import components
-from codekd.training.loop import Objective
 from codekd.training.run import train_model
 from codekd.training.selected import with_choice
+from codekd.training.step import Objective
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
@@ -58,4 +58,7 @@ def prepare(job: "Job") -> tuple[PreTrainedModel, Objective, Encoded]:
         teacher={kind: signal.shape for kind, signal in signals.items()},
         examples=len(train),
     )
-    return model, Objective(method.loss, method.parts(sizes), method.student_states), train
+    objective = Objective(
+        method.loss, method.parts(sizes), method.student_states, method.relates_examples, method.step_taken
+    )
+    return model, objective, train

@@ -8,8 +8,8 @@ import torch
 from codekd.data.batches import load_encoded
 from codekd.methods.base import hard_label_loss
 from codekd.models.encoder import EncoderForSequenceClassification
-from codekd.training.loop import Objective
 from codekd.training.run import train_model
+from codekd.training.step import Objective
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
@@ -22,5 +22,5 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
     model = EncoderForSequenceClassification.from_encoder(
         job.parents["pretrained"], job.spec["classes"], job.spec["pooling"], train.vocabulary, job.spec["dropout"]
     )
-    objective = Objective(lambda outputs, batch, _: hard_label_loss(outputs.logits, batch.labels))
+    objective = Objective(lambda outputs, batch, _: hard_label_loss(outputs.logits, batch))
     return train_model(job, folder, model, objective, train)

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 def run(job: "Job", folder: Path) -> dict[str, Any]:
     """Train a student and write how it did on validation; the test split is not read."""
-    fitted, device = fit_model(job, *prepare(job))
+    model, objective, train = prepare(job)
+    fitted, device = fit_model(job, model, objective, train)
     valid = valid_scores(fitted.history[fitted.best_epoch - 1])
     metrics = {"best_epoch": fitted.best_epoch, "scores": {"valid": valid}}
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
-    return metrics | device.describe()
+    return metrics | device.describe() | fitted.describe_parts(objective)

@@ -52,7 +52,8 @@ def frames(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]
         by_package.setdefault(clone.package, []).append(clone)
     rows: dict[str, list[Row]] = {"train": [], "valid": [], "test": [], "unlabeled": []}
     for package, found in by_package.items():
-        found.sort(key=lambda clone: digest(clone.earlier, clone.current))
+        # Not by the digest that is a pair's id: limits take the lowest ids, and would take these clones first.
+        found.sort(key=lambda clone: digest("order", clone.earlier, clone.current))
         labelled = [clone for clone in found if clone.similarity < config.similarity_below]
         chosen = set(labelled[: config.per_package]) if split[package] != "transfer" else set()
         for clone, neighbours in zip(found, nearest_others(found, config.negatives), strict=True):

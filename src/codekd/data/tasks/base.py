@@ -41,6 +41,12 @@ class TaskConfig(Model):
 
     kind: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="Module in data/tasks that builds the examples.")
     examples: Limits = Field(Limits(), description="How many examples of each split are kept.")
+    evaluated_per_group: int | None = Field(
+        None,
+        gt=0,
+        description="Examples that a group (a package, a project) gives to valid and to test, at most, so that none "
+        "outweighs the others; null for all.",
+    )
     classes: tuple[str, ...] = Field(min_length=2, description="Names of the classes; a label is an index here.")
     metric: Literal["accuracy", "f1", "macro_f1"] = Field(
         description="Chooses the best epoch; f1 is that of the second of two classes."

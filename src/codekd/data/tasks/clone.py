@@ -35,6 +35,9 @@ class Config(TaskConfig):
         0.7, gt=0, le=1, description="Pairs with a lower line similarity are labelled; 1.0 takes every type."
     )
     per_package: int | None = Field(400, gt=0, description="Labelled clones a package gives; null for all.")
+    evaluated_per_group: int | None = Field(
+        120, gt=0, description="Pairs that a package gives to valid and to test, at most; null for all."
+    )
     negatives: int = Field(1, ge=1, description="Neighbours of another name for every labelled clone.")
 
 

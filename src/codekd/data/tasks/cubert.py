@@ -42,6 +42,14 @@ def read(config: Config, files: Mapping[str, Sequence[Path]]) -> "tuple[dict[str
     def example(row: Row) -> Example:
         code, label, info = one_hole(row.text("function")), row.label("label", reader.classes), row.text("info")
         # Rows have no number, and the clauses of a function the same info.
-        return {"key": reader.unseen(info, code), "code": code, "label": label, "group": info}
+        return {"key": reader.unseen(info, code), "code": code, "label": label, "group": repository(info)}
 
     return reader.frames(files, example)
+
+
+def repository(info: str) -> str:
+    """``owner/name`` of the repository in an example's info, ``dataset/ETHPy150Open owner/name/path.py function``."""
+    _, _, path = info.partition(" ")
+    owner, _, rest = path.partition("/")
+    name, _, inside = rest.partition("/")
+    return f"{owner}/{name}" if inside else info

@@ -34,6 +34,9 @@ class Config(TaskConfig):
     kind: Literal["exception"] = "exception"
     classes: tuple[str, ...] = Field(CLASSES, min_length=2, description="Exception types, by their last name.")
     metric: Literal["accuracy", "f1", "macro_f1"] = Field("accuracy", description="Chooses the best epoch.")
+    evaluated_per_group: int | None = Field(
+        200, gt=0, description="Examples that a package gives to valid and to test, at most; null for all."
+    )
 
 
 def build(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]) -> "dict[str, pl.DataFrame]":

@@ -35,6 +35,8 @@ class Adaptation(Model):
     def _masks_something(cls, training: Training) -> Training:
         if not training.word_dropout:
             raise ValueError("`word_dropout` must be more than 0: it is the share of tokens to guess")
+        if training.class_weights:
+            raise ValueError("`class_weights` must be left out: there are no classes before a task")
         return training
 
 

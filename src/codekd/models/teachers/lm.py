@@ -24,7 +24,9 @@ class Config(checkpoint.Config):
     kind: Literal["lm"] = "lm"  # type: ignore[assignment]
     prompt: str = Field(description="The question, with {code}, or with {code_a} and {code_b}; the answer follows it.")
     words: tuple[str, ...] | None = Field(
-        None, description="What names each class in an answer, in the order of the classes; by default their names."
+        None,
+        description="What names each class in an answer, in the order of the classes; by default their names. Where "
+        "they are scored, the tokens of none may begin another's: the shorter would always be the more likely.",
     )
     answers: Literal["score", "sample"] = Field(
         "score", description="Whether the words' log-probabilities are the logits, or sampled answers are counted."

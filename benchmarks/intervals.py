@@ -1,0 +1,186 @@
+"""How often a report's tests are wrong, by simulation: python benchmarks/intervals.py [--studies 4000] [RESULTS...]
+
+Two methods are compared on test splits like the real ones, many times: 13 packages of unequal size, whose examples are
+alike in how hard they are and in how they take to a method, and seeds that make a run as a whole better or worse.
+Printed are, for every number of seeds and every spread of theirs, how often equal methods are called different, how
+often 95 % intervals hold the true difference, and how often a true difference is found. docs/statistics.md has the
+figures. Given folders such as ``results/students/exception/*/bigru-1.5m/{ft,kd}`` of a finished study with several
+seeds, it prints in what those runs and the simulated ones are alike.
+"""
+
+import argparse
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import stats
+
+from codekd.analysis.variance import Units, sample
+
+SEEDS, SPREADS, GAINS = (3, 5), (0.0, 0.5, 1.0, 2.0), (0.0, 1.0, 2.0, 3.0)
+LEVEL = 0.05
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Design:
+    """A test split and what makes examples right: normal variables that add up to a score, which is right above a cut.
+
+    ``sizes`` are the examples of each package; the others are shares of the variance, of the package, of how a package
+    takes to a method, of how an example does, and of how a seed takes to an example; the rest is the example's own.
+    """
+
+    sizes: tuple[int, ...]
+    accuracy: float
+    package: float
+    package_by_method: float
+    example_by_method: float
+    example_by_seed: float
+
+    @property
+    def packages(self) -> NDArray[np.int64]:
+        """Of every example."""
+        return np.repeat(np.arange(len(self.sizes)), self.sizes)
+
+    @property
+    def cut(self) -> float:
+        """What an example's score is to be below its mean, so that the mean accuracy is right."""
+        return float(stats.norm.ppf(self.accuracy))
+
+    def points(self, difference: float) -> float:
+        """A difference of mean accuracy in points, as one of scores."""
+        return difference / 100 / float(stats.norm.pdf(self.cut))
+
+
+# Shares with which simulated runs are alike as those of bigru-1.5m on exceptions are.
+REAL = Design(
+    sizes=(503, 330, 270, 230, 200, 180, 160, 140, 130, 110, 100, 90, 73),
+    accuracy=0.57,
+    package=0.10,
+    package_by_method=0.004,
+    example_by_method=0.08,
+    example_by_seed=0.11,
+)
+
+
+def runs(design: Design, seeds: int, spread: float, gain: float, draw: np.random.Generator) -> Floats:
+    """Whether two methods with some seeds are right, ``(2, seeds, examples)``; the first gains ``gain`` points."""
+    packages, count = design.packages, len(design.sizes)
+    own = 1 - design.package - design.package_by_method - design.example_by_method - design.example_by_seed
+
+    def normal(variance: float, size: int) -> Floats:
+        return np.sqrt(variance) * draw.standard_normal(size)
+
+    shared = design.cut + normal(own, len(packages)) + normal(design.package, count)[packages]
+    right = np.empty((2, seeds, len(packages)), dtype=bool)
+    for method in range(2):
+        of_method = normal(design.package_by_method, count)[packages] + normal(design.example_by_method, len(packages))
+        for seed in range(seeds):
+            luck = design.points(spread) * draw.standard_normal() + design.points(gain) * (method == 0)
+            right[method, seed] = shared + of_method + luck + normal(design.example_by_seed, len(packages)) > 0
+    return right
+
+
+def true_difference(design: Design, spread: float, gain: float) -> float:
+    """The expected difference of accuracy over packages and seeds."""
+    scale = np.sqrt(1 + design.points(spread) ** 2)
+    better, worse = ((design.cut + design.points(one)) / scale for one in (gain, 0.0))
+    return float(stats.norm.cdf(better) - stats.norm.cdf(worse))
+
+
+def studied(right: Floats, packages: NDArray[np.int64], metric: str, draw: np.random.Generator) -> tuple[float, ...]:
+    """P-value, and both ends of the interval, of what a report says of the difference."""
+    seeds, examples = right.shape[1:]
+    labels = draw.integers(2, size=examples)
+    predictions = np.where(right, labels, 1 - labels).reshape(2 * seeds, examples)
+    found = sample(metric, labels, predictions, Units.of(packages))
+    difference = found.estimate(range(seeds)) - found.estimate(range(seeds, 2 * seeds))
+    p_value = difference.p_value()
+    assert p_value is not None
+    return p_value, *difference.interval()
+
+
+def rates(
+    design: Design, studies: int, seeds: int, spread: float, gain: float, metric: str = "accuracy", number: int = 0
+) -> tuple[float, float, float]:
+    """Share of the studies that call the methods different, that cover the true difference, and the mean half width."""
+    draw = np.random.default_rng([seeds, int(10 * spread), int(10 * gain), number])
+    truth = true_difference(design, spread, gain)
+    results = (studied(runs(design, seeds, spread, gain, draw), design.packages, metric, draw) for _ in range(studies))
+    found = np.array(list(results))
+    covered = (found[:, 1] <= truth) & (truth <= found[:, 2])
+    return float((found[:, 0] < LEVEL).mean()), float(covered.mean()), float((found[:, 2] - found[:, 1]).mean() / 2)
+
+
+def likeness(right: Floats, packages: NDArray[np.int64]) -> str:
+    """What runs have in common, ``(2, seeds, examples)``: how often they are right and differ, and by package."""
+    first, second = right.astype(float)
+    seeds = np.mean([np.mean(one[0] != one[1]) for one in (first, second)])
+    return (
+        f"right {right.mean():.3f}, correlation within packages {correlation(right.mean(axis=(0, 1)), packages):.3f}; "
+        f"seeds differ on {seeds:.3f}, methods on {np.mean(first[0] != second[0]):.3f}; SD over seeds "
+        f"{100 * np.std(right.mean(axis=2), axis=1, ddof=1).mean():.2f} points; correlation of the methods' difference "
+        f"within packages {correlation(first.mean(axis=0) - second.mean(axis=0), packages):.4f}"
+    )
+
+
+def correlation(values: Floats, packages: NDArray[np.int64]) -> float:
+    """Intraclass correlation of values ``(examples,)``, by analysis of variance (Donner 1986, equation 2.1)."""
+    sizes = np.bincount(packages)
+    means = np.bincount(packages, weights=values) / sizes
+    within = ((values - means[packages]) ** 2).sum() / (len(values) - len(sizes))
+    between = (sizes * (means - values.mean()) ** 2).sum() / (len(sizes) - 1)
+    typical = (len(values) - (sizes**2).sum() / len(values)) / (len(sizes) - 1)
+    return float((between - within) / (between + (typical - 1) * within))
+
+
+def read(methods: Sequence[Path], results: Path) -> tuple[Floats, NDArray[np.int64]]:
+    """Whether the runs in two methods' folders are right, ``(2, seeds, examples)``, and the examples' packages."""
+    frames = [[pl.read_parquet(path) for path in sorted(one.glob("*/predictions.parquet"))] for one in methods]
+    task = methods[0].relative_to(results).parts[1]
+    manifest = json.loads(next(methods[0].glob("*/manifest.json")).read_text())
+    [encoded] = results.glob(f"encoded/{task}/*-{manifest['parents']['encoded']}/manifest.json")
+    examples = json.loads(encoded.read_text())["parents"]["examples"]
+    groups = pl.read_parquet(results / f"examples/{task}-{examples}/test.parquet", columns=["id", "group"])
+    packages = frames[0][0].join(groups, "id", maintain_order="left")["group"].rank("dense").to_numpy() - 1
+    right = [[(frame["label"] == frame["prediction"]).to_numpy() for frame in one] for one in frames]
+    return np.array(right), packages.astype(np.int64)
+
+
+def table(design: Design, studies: int, metric: str, gains: Sequence[float]) -> Iterator[str]:
+    """Rows of a Markdown table."""
+    yield "| seeds | SD over seeds | nulls rejected | " + "".join(f"found: {gain:g} points | " for gain in gains[1:])
+    yield "|---|---|---|" + "---|" * len(gains[1:])
+    for seeds, spread in itertools.product(SEEDS, SPREADS):
+        found = [rates(design, studies, seeds, spread, gain, metric) for gain in gains]
+        cells = [f"{100 * found[0][0]:.1f} %", *(f"{100 * one[0]:.0f} % ({100 * one[1]:.1f})" for one in found[1:])]
+        yield f"| {seeds} | {spread:g} | {' | '.join(cells)} | ±{100 * found[0][2]:.1f} |"
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--studies", type=int, default=4000, help="simulated studies a cell of the table")
+    parser.add_argument("methods", nargs="*", type=Path, help="folders of two methods of a finished study")
+    arguments = parser.parse_args()
+    if arguments.methods:
+        results = next(parent for parent in arguments.methods[0].parents if parent.name == "students").parent
+        print("real:", likeness(*read(arguments.methods, results)))
+        simulated = [runs(REAL, 3, 0.5, 0.0, np.random.default_rng(seed)) for seed in range(5)]
+        print(*(f"simulated: {likeness(right, REAL.packages)}" for right in simulated), sep="\n")
+        return
+    studies = arguments.studies
+    print(f"Accuracy; {studies} studies a cell, found differences with coverage of their intervals:")
+    print("\n".join(table(REAL, studies, "accuracy", GAINS)))
+    print("F1:")
+    print("\n".join(table(REAL, studies, "f1", GAINS[:1])))
+
+
+if __name__ == "__main__":
+    main()
