@@ -16,6 +16,7 @@ from codekd.data.encode import Encoding
 from codekd.deploy import speed
 from codekd.deploy.export import Cell
 from codekd.deploy.timing import Times, ratio, spread, take_turns
+from codekd.memory import peak_memory
 from codekd.models.architectures.bigru import Config as BiGRU
 from codekd.study.manifest import read_manifest
 
@@ -158,7 +159,7 @@ def test_works_are_done_in_turns_and_waiting_is_no_cpu_time():
 def test_the_peak_of_memory_has_what_was_used_before_too():
     last = []
     for _ in range(3):
-        with speed.peak_memory() as peak:
+        with peak_memory() as peak:
             pieces = [bytearray(10_000) for _ in range(5_000)]
             last.append(pieces[-1])  # above all that is given back
             del pieces

@@ -11,10 +11,8 @@ the manifest, and in no identity; that it had something else to do is recorded w
 import copy
 import json
 import logging
-import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -44,7 +42,8 @@ from codekd.deploy.runtimes import (
     write_onnx,
 )
 from codekd.deploy.timing import Times, ratio, spread, take_turns
-from codekd.memory import return_memory
+from codekd.errors import CodekdError
+from codekd.memory import peak_memory
 from codekd.models import bigru, encoder  # noqa: F401  (registers the classes)
 from codekd.models.device import choose_device
 from codekd.models.head import reuse_head
@@ -168,18 +167,15 @@ def _served(load: Callable[[], PreTrainedModel], encoded: Path, turns: Turns, na
     runs = {in_torch: torch_run(model)}
     sizes = {in_torch: sum(weight.numel() * weight.element_size() for weight in model.parameters())}
     reason = None
-    if onnx_is_installed():
-        try:
-            in_onnx, sizes_in_onnx = _in_onnx(model, batches[BATCH][0])
-        except Exception as error:  # of exporters that know not all encoders; what is measured does without
-            first = next(iter(str(error).splitlines()), "")
-            reason = f"It cannot be written as ONNX: {type(error).__name__}: {first}"
-        else:
-            runs, sizes = runs | in_onnx, sizes | sizes_in_onnx
-    else:
-        reason = f"onnx, onnxscript and onnxruntime are not installed ({INSTALL})"
-    if reason:
+    try:
+        in_onnx, sizes_in_onnx = _in_onnx(model, batches[BATCH][0])
+    except Exception as error:  # of exporters that know not all encoders: what is measured does without
+        reason = str(error)
+        if not isinstance(error, CodekdError):
+            reason = f"It cannot be written as ONNX: {type(error).__name__}: {reason.partition(chr(10))[0]}"
         log.warning("%s is measured in PyTorch alone. %s.", name, reason)
+    else:
+        runs, sizes = runs | in_onnx, sizes | sizes_in_onnx
     if (device := choose_device(model)).device.type == "cuda":
         told = device.describe()
         on_gpu = Runtime("pytorch", told["precision"], told["device"])
@@ -196,6 +192,8 @@ def _served(load: Callable[[], PreTrainedModel], encoded: Path, turns: Turns, na
 
 def _in_onnx(model: PreTrainedModel, batch: Batch) -> tuple[dict[Runtime, Run], dict[Runtime, int]]:
     """A model in ONNX, in float32 and in eight bits, and the sizes of the files."""
+    if not onnx_is_installed():
+        raise CodekdError(f"onnx, onnxscript and onnxruntime are not installed ({INSTALL})")
     with tempfile.TemporaryDirectory() as folder:
         files = {"float32": Path(folder, MODEL), "int8": Path(folder, SMALL)}
         write_onnx(model, batch, files["float32"])
@@ -260,27 +258,6 @@ def numbers(times: Times, counts: NDArray[np.integer], on_cpu: bool) -> list[dic
 
 def _quartiles(values: NDArray[np.float64]) -> list[float]:
     return np.quantile(values, (0.5, 0.25, 0.75)).tolist()
-
-
-@contextmanager
-def peak_memory() -> Iterator[list[int]]:
-    """What the process needed at most inside, above what it had, in bytes; 0 where the system does not tell."""
-    found = [0]
-    return_memory()
-    before = memory("VmRSS")
-    # Writing 5 there starts the count of the peak anew.
-    reset = Path("/proc/self/clear_refs")
-    if os.access(reset, os.W_OK):
-        reset.write_text("5")
-    yield found
-    found[0] = max(memory("VmHWM") - before, 0)
-
-
-def memory(name: str) -> int:
-    """A number of this process's in bytes, such as ``VmHWM``, the peak of its memory; 0 where there is none."""
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(name)), 0)
 
 
 @torch.inference_mode()
