@@ -27,7 +27,7 @@ from workspace import BASE, MINILM, Workspace, pair_stages, write_pairs
 
 from codekd.data.batches import Encoded, load_encoded, load_units, shards, training_batches
 from codekd.deploy.export import convert
-from codekd.deploy.speed import memory
+from codekd.memory import memory
 from codekd.methods import ckd
 from codekd.models.device import Device, choose_device
 from codekd.models.encoder import EncoderForSequenceClassification

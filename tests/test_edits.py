@@ -42,9 +42,9 @@ def cells(where: str) -> list[str]:
 
 
 def taught(task: str, *teachers: str) -> list[str]:
-    """Teachers of a task, what is captured of them, and how fast they are."""
+    """Teachers of a task, what is captured of them, and how fast students are beside them."""
     found = [f"{stage}/{task}/{one}*" for stage in ("teachers", "signals", "verified") for one in teachers]
-    return found + [f"inference/{task}/teachers/{one}" for one in teachers if one in TRAINED]
+    return found + [f"inference/{task}/{one}/*" for one in teachers if one in TRAINED]
 
 
 def of_task(task: str) -> list[str]:
@@ -55,7 +55,7 @@ def of_task(task: str) -> list[str]:
 
 FUNCTIONS = [
     "tokenizers/functions/*",
-    *(f"{stage}*" for task in ("clone", "defect") for stage in (f"encoded/{task}/bpe", f"inference/{task}/students/")),
+    *(f"{stage}*" for task in ("clone", "defect") for stage in (f"encoded/{task}/bpe", f"inference/{task}/")),
     *(pattern for task in ("clone", "defect") for pattern in cells(f"{task}/*")),
 ]
 OF_ASKED = ["pretrained/asked", "encoded/*/asked-*", "teachers/*/asked", "signals/*/asked/*", "verified/*/asked/*"]
@@ -129,7 +129,7 @@ EDITS = {
     "one student more": (
         in_config("[bigru-1.5m, roberta-1.5m]", "[bigru-1.5m, roberta-1.5m, roberta-0.6m]"),
         [
-            *("tokenizers/*/1000", "encoded/*/bpe1000-*", "inference/*/students/roberta-0.6m", REPORT),
+            *("tokenizers/*/1000", "encoded/*/bpe1000-*", "inference/*/roberta-0.6m", REPORT),
             *(f"{stage}/*/roberta-0.6m/*" for stage in STUDENTS),
         ],
     ),

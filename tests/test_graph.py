@@ -14,7 +14,7 @@ from codekd.study.resolve import load_study
 ROOT = Path(__file__).parents[1]
 PATH = ROOT / "config" / "config.yaml"
 TASKS = ("exception", "clone", "defect")
-MODELS = ("teachers/minilm", "students/roberta-1.5m", "students/bigru-1.5m")
+PAIRS = ("minilm/roberta-1.5m", "minilm/bigru-1.5m")
 
 
 def edited(**changes):
@@ -75,12 +75,17 @@ LOGITS_OF_CLONE = ("signals/clone/minilm/logits", "verified/clone/minilm/logits"
         ({"students__ONE__training": {"learning_rate": 1e-3}}, cells(student="roberta-1.5m") | REPORT),
         (
             {"students__ONE__heads": 2},
-            cells(student="roberta-1.5m") | {f"inference/{task}/students/roberta-1.5m" for task in TASKS} | REPORT,
+            cells(student="roberta-1.5m") | {f"inference/{task}/minilm/roberta-1.5m" for task in TASKS} | REPORT,
         ),
         (
             {"tasks__clone__metric": "accuracy"},
             cells("clone")
-            | {"teachers/clone/minilm", *LOGITS_OF_CLONE, "floors/clone", "inference/clone/teachers/minilm"}
+            | {
+                "teachers/clone/minilm",
+                *LOGITS_OF_CLONE,
+                "floors/clone",
+                *(f"inference/clone/{pair}" for pair in PAIRS),
+            }
             | REPORT,
         ),
         ({"name": "other"}, {"report/other"}),
@@ -166,7 +171,7 @@ def test_a_shorter_window_encodes_anew_what_stays_the_same_examples():
         "teachers/exception/minilm",
         "signals/exception/minilm/logits",
         "verified/exception/minilm/logits",
-        *(f"inference/exception/{model}" for model in MODELS),
+        *(f"inference/exception/{pair}" for pair in PAIRS),
     }
     assert not {
         name for name in made(tasks__exception__max_length=10_000) if name.startswith("encoded/") and "10000" in name
@@ -236,10 +241,27 @@ def test_how_fast_a_model_answers_depends_on_the_model_and_not_on_how_it_was_tau
         return {"/".join(node.coordinates): node.identity for node in graph.stage("inference")}
 
     before = measured()
-    assert set(before) == {f"{task}/{model}" for task in TASKS for model in MODELS}
+    assert set(before) == {f"{task}/{pair}" for task in TASKS for pair in PAIRS}
     assert measured(methods={"kd": {"temperature": 9.0}}, grid__seeds=[4], training={"epochs": 1}) == before
     wider = measured(students={"bigru-1.5m": {"hidden": 200}})
-    assert {name for name in before if wider[name] != before[name]} == {f"{task}/students/bigru-1.5m" for task in TASKS}
+    assert {name for name in before if wider[name] != before[name]} == {f"{task}/minilm/bigru-1.5m" for task in TASKS}
+    other = {"other": {"preset": "minilm", "training": {"epochs": 1}}}
+    more = measured(grid__teachers=["minilm", "other"], grid__students=["bigru-1.5m", "roberta-0.6m"], teachers=other)
+    assert len(more) == 3 * 2 * 2
+    assert more.items() & before.items() == {
+        (f"{task}/minilm/bigru-1.5m", before[f"{task}/minilm/bigru-1.5m"]) for task in TASKS
+    }
     assert not Graph(load_study(edited(inference=False), [PATH])).stage("inference"), (
         "nothing is measured that nobody asked for"
     )
+
+
+def test_a_student_with_its_teachers_head_is_another_model_to_serve():
+    def measured(*methods):
+        graph = Graph(load_study(edited(inference=True, grid__methods=[*methods], grid__tasks=["defect"]), [PATH]))
+        return {"/".join(node.coordinates[1:]): node.spec["reuses_head"] for node in graph.stage("inference")}
+
+    plain, reusing = dict.fromkeys(PAIRS, False), {f"{pair}/reused-head": True for pair in PAIRS}
+    assert measured("ft", "kd") == plain
+    assert measured("ft", "simkd") == plain | reusing
+    assert measured("simkd") == reusing

@@ -394,3 +394,12 @@ def test_gpu_hours_are_those_of_the_work_at_a_throughput(tmp_path):
     slow, fast = (estimate.gpu_hours(study, tmp_path, rate) for rate in (1e12, 1e13))
     overhead = estimate.gpu_hours(study, tmp_path, 1e30)
     assert (slow - overhead) == pytest.approx(10 * (fast - overhead))
+
+
+def test_speed_is_measured_with_nothing_beside_it(tmp_path):
+    study = Graph(load_study(yaml.safe_load(CONFIG.read_text()), [CONFIG]), tmp_path)
+    measured, floors = study.stage("inference"), study.stage("floors")
+    alone = len(measured) * estimate.SECONDS["inference"]
+    assert estimate.wall_seconds(measured, tmp_path, 4) == estimate.wall_seconds(measured, tmp_path, 1) == alone > 0
+    beside = len(floors) * estimate.SECONDS["floors"] / 4
+    assert estimate.wall_seconds([*measured, *floors], tmp_path, 4) == alone + beside

@@ -5,6 +5,7 @@ What a node depends on is written down here once more, plainly and in full, with
 
 import copy
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -204,9 +205,9 @@ class Oracle:
         record = self.cell(task, teacher, student, *first, int(seed.removeprefix("seed")))
         return record | {"selected": self.selected(task, teacher, student, method) if others else None}
 
-    def inference(self, task: str, kind: str, name: str) -> Record:
+    def inference(self, task: str, teacher: str, student: str, *head: str) -> Record:
         """Of a student weights do not matter."""
-        return self.teachers(task, name) if kind == "teachers" else self.untrained(task, name)
+        return self.untrained(task, student) | {"teacher": self.teachers(task, teacher), "head": head}
 
     def report(self, name: str) -> Record:
         grid = self.study.grid
@@ -220,7 +221,8 @@ class Oracle:
         ]
         taught = [cell if self.study.methods[cell[3]].signals else [cell[0], "none", *cell[2:]] for cell in cells]
         once = [list(cell) for cell in dict.fromkeys(map(tuple, taught))]
-        models = [("teachers", one) for one in grid.teachers] + [("students", one) for one in grid.students]
+        heads = {("reused-head",) if self.study.methods[method].reuses_head else () for method in grid.methods}
+        served = [(*pair, *head) for pair in product(grid.teachers, grid.students) for head in sorted(heads)]
         return {
             "name": name,
             "tasks": {task: [self.floors(task), self.study.tasks[task].classes] for task in grid.tasks},
@@ -228,7 +230,7 @@ class Oracle:
             "teachers": [[task, one, self.teachers(task, one)] for task in grid.tasks for one in grid.teachers],
             "cells": [[*cell, self.students(*cell[:4], f"seed{cell[4]}")] for cell in once],
             "inference": self.study.inference
-            and [[task, *one, self.inference(task, *one)] for task in grid.tasks for one in models],
+            and [[task, *one, self.inference(task, *one)] for task in grid.tasks for one in served],
         }
 
 

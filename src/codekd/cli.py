@@ -163,8 +163,9 @@ def to_onnx(
     cell: Annotated[Path, typer.Argument(help="The folder of a student or of a fine-tuned teacher.")],
     out: Annotated[Path, typer.Option(help="Folder to write; by default export/ and the cell's coordinates.")] = Path(),
 ) -> None:
-    """Write a model as ONNX, in eight bits too where that is faster here, and say how it compares with PyTorch."""
-    from codekd.deploy.export import MODEL, SMALL, Cell, export
+    """Write a model as ONNX, in eight bits too where they are faster and answer alike, and compare it with PyTorch."""
+    from codekd.deploy.export import AGREEMENT, Cell, export
+    from codekd.deploy.runtimes import MODEL, SMALL
 
     with _plain_errors():
         found = Cell.load(cell)
@@ -172,8 +173,11 @@ def to_onnx(
         measured = export(found, target)
         times = ", ".join(f"{name} {value:.2f} ms" for name, value in measured["milliseconds"].items())
         typer.echo(f"{target / MODEL}: logits as PyTorch's within {measured['largest_difference']:.1g}")
-        typer.echo(f"One example at a time on one CPU thread: {times}.")
-        kept = f"kept as {target / SMALL}" if measured["int8_kept"] else "not kept, it is not faster here"
+        busy = " The machine was busy: they are too many." if measured["busy"] else ""
+        typer.echo(f"One example at a time on one CPU thread, once it is read: {times}.{busy}")
+        slow = "" if measured["int8_faster"] else ", it is not faster here"
+        wrong = "" if measured["int8_agreement"] >= AGREEMENT else f", less than {100 * AGREEMENT:g} %"
+        kept = f"kept as {target / SMALL}" if measured["int8_kept"] else f"not kept{wrong}{slow}"
         typer.echo(f"int8 predicts the same for {100 * measured['int8_agreement']:.1f} % of the examples; {kept}.")
 
 
@@ -207,9 +211,9 @@ def predict(
 @app.command("recommend")
 def recommended(
     study: Annotated[Path, typer.Argument(help="The study's config file, or the folder of its report.")],
-    max_latency_ms: Annotated[float | None, typer.Option(min=0, help="For one example on one CPU thread.")] = None,
-    max_mb: Annotated[float | None, typer.Option(min=0, help="Of the file of weights.")] = None,
-    min_retention: Annotated[float | None, typer.Option(min=0, help="Percent of the teacher's score.")] = None,
+    max_latency_ms: Annotated[float | None, typer.Option(min=0, help="From code to answer, one CPU thread.")] = None,
+    max_mb: Annotated[float | None, typer.Option(min=0, help="Of model.onnx.")] = None,
+    min_retention: Annotated[float | None, typer.Option(min=0, help="Percent of the teacher's score on valid.")] = None,
     results: Path = Path("results"),
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:

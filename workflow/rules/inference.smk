@@ -1,4 +1,4 @@
-# One job measures all models that are missing, one after another, and has the machine for itself.
+# One job measures all students that are missing, each in turns with its teacher, and has the machine for itself.
 for _, nodes in unfinished("inference"):
 
     rule inference:
@@ -16,6 +16,6 @@ for _, nodes in unfinished("inference"):
         params:
             jobs=jobs_of(nodes),
         message:
-            f"measure how fast {len(nodes)} models answer"
+            f"measure how fast {len(nodes)} students answer, in turns with their teachers"
         shell:
             "python -P $SCRIPTS/inference.py --job {params.jobs:q} --output {output:q} --log {log:q}"

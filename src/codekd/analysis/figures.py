@@ -27,7 +27,7 @@ PANEL_WIDTH, PANEL_HEIGHT, LETTER = 2.9, 2.4, 0.085  # inches, the first two wit
 SMALL = "small"
 COSTS = {
     "milliseconds": ("on_front", "time for one example on one CPU thread", "ms"),
-    "megabytes": ("on_front_of_size", "size of the weights", "MB"),
+    "megabytes": ("on_front_of_size", "size of the file", "MB"),
 }
 """What serving costs: whether nothing beats a model in that and in score, how it is called, and its unit."""
 
@@ -191,7 +191,8 @@ def pareto(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
     if table.is_empty():
         return _note("No times were measured: set `inference: true` in the config.")
     methods = [name for name in _in_order(table, "method") if name != TEACHER]
-    named = pl.when(pl.col("student") == "").then("teacher").otherwise("student").alias("name")
+    student = pl.when("reused_head").then(pl.col("student") + " + head").otherwise("student")
+    named = pl.when(pl.col("student") == "").then("teacher").otherwise(student).alias("name")
     shown = pl.concat(
         table.with_columns(named, against=pl.lit(cost), value=cost, front=front) for cost, (front, *_) in COSTS.items()
     )
@@ -207,7 +208,8 @@ def pareto(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
         for method, own in _by_method(rows):
             how = star if method == TEACHER else {}
             _points(axes, _lanes(own["name"], lanes), 100 * own["score"], method, **how)
-        axes.set_xlabel(label)
+        busy = rows["against"][0] == "milliseconds" and rows["busy"].any()
+        axes.set_xlabel(f"{label},\nmeasured on a busy machine" if busy else label)
         axes.set_ylabel(f"test {metric_name(rows['metric'][0])}, %")
         axes.grid(axis="y")
     _legend(figure, layout, methods, _key("teacher", style.Look(style.INK, "*")))

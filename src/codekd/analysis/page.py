@@ -61,6 +61,16 @@ def estimated(title: str, key: str, write: Callable[[float], str], corrected: st
     return Column(title, lambda row: estimate(row, key, write), sure=sure)
 
 
+def served(row: Row) -> str:
+    """The name of a model whose answers were timed."""
+    return f"{row['name']}, with its teacher's head" if row["reused_head"] else str(row["name"])
+
+
+def milliseconds(row: Row) -> str:
+    """A median with its quartiles: ``2.3 [2.1, 2.9]``."""
+    return "{milliseconds:.1f} [{milliseconds_low:.1f}, {milliseconds_high:.1f}]".format_map(row)
+
+
 def decimals(places: int, unit: float = 1) -> Callable[[float], str]:
     """Write a number with so many, in some unit."""
     return lambda value: f"{value / unit:,.{places}f}"
@@ -111,10 +121,12 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         number("of ft", "relative_joules", ratio),
     ),
     "inference": (
-        name("Model", "name"),
-        Column("Device", lambda row: f"{row['device']}, {row['precision']}", text=True),
-        *(number("Threads", "threads"), number("ms", "milliseconds", decimals(1))),
-        *(number("95 %", "milliseconds_95", decimals(1)), number("Examples/s", "examples_per_second", decimals(0))),
+        Column("Model", served, text=True),
+        Column("Runtime", lambda row: f"{row['runtime']}, {row['precision']}, {row['device']}", text=True),
+        *(number("Batch", "batch"), Column("ms", milliseconds)),
+        *(number("tokenizer, ms", "tokenizer_milliseconds", decimals(2)), number("times as fast", "speed_up", ratio)),
+        number("teacher, ms", "teacher_milliseconds", decimals(1)),
+        Column("Machine", lambda row: "busy" if row["busy"] else NOTHING, text=True),
         *(number("Parameters", "parameters", size), number("MB", "bytes", decimals(1, 1e6))),
         number("MFLOPs", "flops", decimals(0, 1e6)),
         number("Memory, MB", "peak_bytes", decimals(0, 1e6)),
@@ -143,8 +155,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
 }
 BY: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("costs", "behaviour", "scores"), ("task", "teacher")),
-    "inference": ("task",),
+    **dict.fromkeys(("costs", "behaviour", "scores", "inference"), ("task", "teacher")),
 }
 """What a table is cut by; each part has these in its caption."""
 

@@ -5,6 +5,9 @@ import polars as pl
 from codekd.analysis.numbers import duration, percent, ratio, share
 from codekd.analysis.tables import REFERENCE, TEACHER, best_on_validation, best_students
 
+RUNTIMES = {"onnx": "ONNX", "pytorch": "PyTorch"}
+BUSY = "Measured on a busy machine: the ratio holds, the milliseconds are too many."
+
 
 def training(costs: pl.DataFrame) -> list[str]:
     """What a method costs per example against plain fine-tuning, from the cache and with the teacher in every step."""
@@ -37,7 +40,10 @@ def training(costs: pl.DataFrame) -> list[str]:
 
 
 def inference(pareto: pl.DataFrame, scores: pl.DataFrame) -> list[str]:
-    """Of every task and teacher how much faster the student is that is best on the validation split."""
+    """Of every task and teacher how much faster the student is that is best on the validation split.
+
+    What was measured on a busy machine is said to be.
+    """
     sentences = []
     best = best_on_validation(scores, "task", "teacher")
     for (task, teacher), rows in pareto.group_by("task", "teacher", maintain_order=True):
@@ -47,11 +53,20 @@ def inference(pareto: pl.DataFrame, scores: pl.DataFrame) -> list[str]:
             continue
         slow, fast = alone.row(0, named=True), chosen.row(0, named=True)
         sentences.append(
-            f"{task}: {fast['student']} answers in {fast['milliseconds']:.1f} ms on one CPU thread, "
-            f"{ratio(slow['milliseconds'] / fast['milliseconds'])} as fast as {teacher} "
+            f"{task}: {fast['student']} answers in {fast['milliseconds']:.1f} ms on one CPU thread in "
+            f"{RUNTIMES[fast['runtime']]}, tokenizer included, {ratio(fast['speed_up'])} as fast as {teacher} "
             f"({slow['milliseconds']:.1f} ms), and keeps {percent(fast['retention'])} % of its score, trained with "
-            f"{fast['method']}."
+            f"{fast['method']}.{' ' + BUSY if fast['busy'] or slow['busy'] else ''}"
         )
+    return sentences
+
+
+def without_onnx(served: pl.DataFrame) -> list[str]:
+    """Which models were measured in PyTorch alone, and why."""
+    sentences = []
+    for (reason,), rows in served.drop_nulls("without_onnx").group_by("without_onnx", maintain_order=True):
+        names = (rows["task"] + "/" + rows["name"]).unique(maintain_order=True)
+        sentences.append(f"Measured in PyTorch alone: {', '.join(names)}. {reason}.")
     return sentences
 
 

@@ -76,7 +76,7 @@ def _tables(
         "architectures": questions.architectures(estimates, recurrent),
         "costs": questions.costs(scores, estimates, job),
         "inference": served,
-        "pareto": serving.pareto(scores, references, served),
+        "pareto": serving.pareto(scores, references, served, job.spec["reuse_head"]),
         "types": tables.types(estimates),
         "behaviour": breakdown.behaviour(estimates),
         "reliability": breakdown.reliabilities(estimates),
@@ -103,7 +103,7 @@ def _page(
         "teachers": findings.teachers(made["teachers"]),
         "architectures": findings.architectures(made["architectures"]),
         "training": practice.training(made["costs"]),
-        "serving": practice.inference(made["pareto"], scores),
+        "serving": [*practice.inference(made["pareto"], scores), *practice.without_onnx(made["inference"])],
         "behaviour": practice.behaviour(made["behaviour"], scores),
     }
     return page.render(

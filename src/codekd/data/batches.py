@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from codekd.data.labels import UNLABELLED
 from codekd.data.rows import Captured
 from codekd.data.syntax import syntax_of
 from codekd.data.units import Tokens, UnitBatch, Units, lexeme_units, node_units, token_units
@@ -73,6 +75,19 @@ class Encoded:
     signals: Mapping[str, Captured]
     units: Units | None = None
     class_weights: NDArray[np.float32] | None = None
+
+    @classmethod
+    def of_rows(cls, rows: Sequence[Mapping[str, Any]], vocabulary: Vocabulary) -> "Encoded":
+        """Examples without ids and labels, of rows that :meth:`codekd.data.encode.Encoding.row` made."""
+        return cls(
+            ids=[""] * len(rows),
+            labels=np.full(len(rows), UNLABELLED, dtype=np.int64),
+            tokens=np.concatenate([row["input_ids"] for row in rows]),
+            offsets=np.concatenate([[0], np.cumsum([row["length"] for row in rows])]),
+            second_start=np.array([row["second_start"] for row in rows], dtype=np.int32),
+            vocabulary=vocabulary,
+            signals={},
+        )
 
     def __len__(self) -> int:
         return len(self.ids)

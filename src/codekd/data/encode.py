@@ -87,13 +87,16 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
 
 
 class Encoding:
-    """How code becomes sequences: with the tokenizer in a folder, and as the spec of an ``encoded`` node says."""
+    """How code becomes sequences: with the tokenizer in a folder, and as the spec of an ``encoded`` node says.
 
-    def __init__(self, folder: Path, spec: Mapping[str, Any]) -> None:
+    The tokens of so many different pieces are ``remembered``.
+    """
+
+    def __init__(self, folder: Path, spec: Mapping[str, Any], remembered: int = REMEMBERED) -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         self._limit, self._has_hole = spec["max_length"], spec["has_hole"]
         self._before, self._after = special_tokens(self.tokenizer, spec["prefix"])
-        self._piece_of = lru_cache(REMEMBERED)(self._tokenized)
+        self._piece_of = lru_cache(remembered)(self._tokenized)
 
     def row(self, *code: str) -> dict[str, Any]:
         """One row of the table, less its id and label, of one piece of code or the two of a pair."""

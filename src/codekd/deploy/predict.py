@@ -1,7 +1,7 @@
 """Labels for the functions of source files, from a trained cell or from what was exported of it."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -15,7 +15,8 @@ from scipy.special import softmax
 from codekd.data.batches import Encoded
 from codekd.data.corpus import UNPARSABLE
 from codekd.data.encode import Encoding
-from codekd.deploy.export import MODEL, SETTINGS, SMALL, Cell, Run, session, torch_run
+from codekd.deploy.export import SETTINGS, Cell
+from codekd.deploy.runtimes import MODEL, SMALL, Run, session, torch_run
 from codekd.deploy.sources import Function, Shown, shown
 from codekd.models.vocabulary import read_vocabulary
 from codekd.progress import track
@@ -69,25 +70,15 @@ class Labeller:
         for start in track(starts, description="predict", unit="batch"):
             chosen = examples[start : start + BATCH]
             rows = [encoding.row(*(one.code for one in example)) for example in chosen]
-            probabilities = softmax(self.run(_encoded(rows, vocabulary).batch(np.arange(len(rows)), CPU)), axis=1)
+            probabilities = softmax(
+                self.run(Encoded.of_rows(rows, vocabulary).batch(np.arange(len(rows)), CPU)), axis=1
+            )
             for example, values in zip(chosen, probabilities, strict=True):
                 yield _record(example) | self._answer(values)
 
     def _answer(self, probabilities: NDArray[np.floating]) -> dict[str, Any]:
         best = int(probabilities.argmax())
         return {"label": self.spec["classes"][best], "probability": round(float(probabilities[best]), 4)}
-
-
-def _encoded(rows: Sequence[Mapping[str, Any]], vocabulary: Any) -> Encoded:
-    return Encoded(
-        ids=[""] * len(rows),
-        labels=np.zeros(len(rows), dtype=np.int64),
-        tokens=np.concatenate([row["input_ids"] for row in rows]),
-        offsets=np.concatenate([[0], np.cumsum([row["length"] for row in rows])]),
-        second_start=np.array([row["second_start"] for row in rows], dtype=np.int32),
-        vocabulary=vocabulary,
-        signals={},
-    )
 
 
 def _place(function: Function) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The student to deploy: the best one within limits of time, size and loss, and why."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,31 +9,50 @@ import polars as pl
 
 from codekd.analysis.findings import estimate
 from codekd.analysis.numbers import percent
+from codekd.analysis.practice import RUNTIMES
 from codekd.analysis.results import NO_TEACHER
 from codekd.analysis.tables import NAMES
 from codekd.errors import CodekdError
 
+Row = Mapping[str, Any]
+SERVED = ("runtime", "milliseconds", "int8_milliseconds", "megabytes", "busy")
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A limit that a student breaks, in words, and by what share of the limit."""
+
+    words: str
+    excess: float
+
 
 @dataclass(frozen=True)
 class Limits:
-    """What a student may take, on one CPU thread and in its file of weights, and must keep of its teacher's score."""
+    """What a student may take from code to answer on one CPU thread and in its file, and must keep of the teacher.
+
+    What is kept of the score is judged on the validation split: chosen on the test split, the score there flatters.
+    """
 
     milliseconds: float | None = None
     megabytes: float | None = None
     retention: float | None = None
 
-    def broken(self, row: Mapping[str, Any]) -> list[str]:
-        """What a student breaks, in words."""
-        broken = []
-        if self.milliseconds is not None and row["milliseconds"] > self.milliseconds:
-            broken.append(f"{row['milliseconds']:.1f} ms is more than {self.milliseconds:g}")
-        if self.megabytes is not None and row["megabytes"] > self.megabytes:
-            broken.append(f"{row['megabytes']:.1f} MB is more than {self.megabytes:g}")
-        if self.retention is not None and row["retention"] is None:
-            broken.append("without a teacher nothing is known of what is kept")
-        elif self.retention is not None and row["retention"] < self.retention:
-            broken.append(f"{percent(row['retention'])} % of the score is less than {percent(self.retention)}")
-        return broken
+    def broken(self, row: Row) -> list[Broken]:
+        """What a student breaks."""
+        found = []
+        for limit, value, unit in (
+            (self.milliseconds, row["milliseconds"], "ms"),
+            (self.megabytes, row["megabytes"], "MB"),
+        ):
+            if limit is not None and value > limit:
+                found.append(Broken(f"{value:.1f} {unit} is more than {limit:g}", _share(value - limit, limit)))
+        kept, least = row["valid_retention"], self.retention
+        if least is not None and kept is None:
+            found.append(Broken("without a teacher nothing is known of what is kept", float("inf")))
+        elif least is not None and kept < least:
+            words = f"{percent(kept)} % of the score on the validation split is less than {percent(least)}"
+            found.append(Broken(words, _share(least - kept, least)))
+        return found
 
 
 @dataclass(frozen=True)
@@ -53,7 +72,8 @@ def recommend(report: Path, limits: Limits) -> Iterator[Recommendation]:
     """One recommendation a task, from a report's tables.
 
     The best student on the validation split within the limits, the fastest of equals; nothing is better on that split
-    and as fast. Chosen on the test split, its score there would flatter it.
+    and as fast. Time and size are those of ``model.onnx``, which ``codekd export`` always writes, tokenizer included,
+    or of PyTorch where ONNX was not measured.
 
     Raises:
         CodekdError: the folder is no report, or the study has not measured inference.
@@ -68,27 +88,27 @@ def recommend(report: Path, limits: Limits) -> Iterator[Recommendation]:
         raise CodekdError(
             f"{report}: the study has not measured inference; set `inference: true` in its config and run it again."
         )
-    served = pareto.select(*NAMES, "milliseconds", "megabytes")
+    served = pareto.select(*NAMES, *SERVED)
     students = scores.join(served, NAMES, maintain_order="left").sort(-pl.col("valid_score"), "milliseconds")
     for task in scores["task"].unique(maintain_order=True):
         rows = list(students.filter(task=task).iter_rows(named=True))
         within = [row for row in rows if not limits.broken(row)]
         if not within:
-            yield Recommendation(task, None, _nobody(rows, limits))
+            yield Recommendation(task, None, " ".join([_nobody(rows, limits), *_reserves(rows)]))
             continue
         best = within[0]
         seeds = cells.filter(pl.col("teacher").is_in([best["teacher"], NO_TEACHER]), task=task, student=best["student"])
         seed = seeds.filter(method=best["method"]).sort("valid_score", descending=True).row(0, named=True)
-        yield Recommendation(task, (report / seed["link"]).resolve(), _because(within, rows))
+        why = " ".join([_because(within, rows), *_reserves(rows)])
+        yield Recommendation(task, (report / seed["link"]).resolve(), why)
 
 
-def _because(within: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:
+def _because(within: Sequence[Row], rows: Sequence[Row]) -> str:
     best, *others = within
-    kept = "" if best["retention"] is None else f", {percent(best['retention'])} % of the score of {best['teacher']}"
     text = (
-        f"{best['student']} with {best['method']}: {estimate(best, 'score', percent)} % on the test split{kept}, "
-        f"{best['milliseconds']:.1f} ms, {best['megabytes']:.1f} MB. It is the best on the validation split of "
-        f"{len(within)} students within the limits, of {len(rows)}"
+        f"{best['student']} with {best['method']}: {estimate(dict(best), 'score', percent)} % on the test split"
+        f"{_kept(best)}, {_served(best)}. It is the best on the validation split of {len(within)} students within the "
+        f"limits, of {len(rows)}"
     )
     faster = (row for row in others if row["milliseconds"] < best["milliseconds"])
     if other := next(faster, None):
@@ -99,9 +119,46 @@ def _because(within: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:
     return f"{text}, and none is faster."
 
 
-def _nobody(rows: list[dict[str, Any]], limits: Limits) -> str:
-    nearest = min(rows, key=lambda row: len(limits.broken(row)))
+def _kept(row: Row) -> str:
+    if row["retention"] is None or row["valid_retention"] is None:
+        return ""
     return (
-        f"no student is within the limits. The nearest, {nearest['student']} with {nearest['method']}: "
-        f"{'; '.join(limits.broken(nearest))}."
+        f", {percent(row['valid_retention'])} % of the score of {row['teacher']} on the validation split and "
+        f"{percent(row['retention'])} % on the test split"
     )
+
+
+def _served(row: Row) -> str:
+    small = row["int8_milliseconds"]
+    faster = f" ({small:.1f} in eight bits)" if small and small < row["milliseconds"] else ""
+    busy = ", measured on a busy machine" if row["busy"] else ""
+    return f"{row['milliseconds']:.1f} ms{faster} in {RUNTIMES[row['runtime']]}{busy}, {row['megabytes']:.1f} MB"
+
+
+def _nobody(rows: Sequence[Row], limits: Limits) -> str:
+    """The nearest is the one whose worst excess over a limit is the smallest share of that limit."""
+
+    def distance(row: Row) -> tuple[float, float]:
+        excesses = [one.excess for one in limits.broken(row)]
+        return max(excesses), sum(excesses)
+
+    nearest = min(rows, key=distance)
+    broken = "; ".join(one.words for one in limits.broken(nearest))
+    return (
+        f"no student is within the limits. The nearest, {nearest['student']} with {nearest['method']}, "
+        f"takes {_served(nearest)}{_kept(nearest)}: {broken}."
+    )
+
+
+def _reserves(rows: Sequence[Row]) -> Iterator[str]:
+    """What the choice may owe to chance, or to the machine."""
+    if busy := sum(bool(row["busy"]) for row in rows):
+        yield f"The machine was busy when {busy} of the {len(rows)} were measured: their milliseconds are too many."
+    if any(row["runtime"] != "onnx" for row in rows):
+        yield "In ONNX, which is what is exported, not all were measured; the report says why."
+    if min(row["seeds"] for row in rows) == 1:
+        yield "Trained with one seed: with another, other students may be the best."
+
+
+def _share(excess: float, limit: float) -> float:
+    return excess / limit if limit else float("inf")

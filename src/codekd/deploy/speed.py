@@ -1,168 +1,270 @@
-"""Stage ``inference``: what it takes to serve a model, measured on test examples of its task.
+"""Stage ``inference``: what it takes to serve a student, in turns with its teacher, from examples' code to logits.
 
-Parents: ``encoded``, and ``teacher`` for a teacher; of a student the spec has the ``architecture``, ``classes`` and
-``pooling``: its weights do not matter. Leaves ``inference.json``: parameters, bytes of the weights, floating-point
-operations of an example, peak memory in bytes, and for every device, number of threads and precision the milliseconds
-of one example alone and the examples per second in batches. The machine should have nothing else to do meanwhile; it is
-in the manifest, and in no identity.
+Parents: ``examples``; ``encoded``, which says how the student reads; and ``teacher`` with ``teacher_encoded``, where
+the teacher is a model of ours. The spec has the student's ``architecture``, ``classes`` and ``pooling``, and whether it
+``reuses_head`` of its teacher: its weights do not matter. Leaves ``inference.json``: of both models the parameters, the
+floating-point operations and tokens of an example, and the peak of memory in bytes; and for every runtime, alone and in
+batches, the milliseconds of an example on one thread and how many times as long the teacher takes. The machine is in
+the manifest, and in no identity; that it had something else to do is recorded with each number.
 """
 
+import copy
 import json
-import os
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import logging
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from codekd.data.batches import Batch, Encoded, Rows, load_encoded
-from codekd.memory import return_memory
+from codekd.data.batches import Batch, Encoded
+from codekd.data.encode import Encoding
+from codekd.data.read import read_examples
+from codekd.deploy.runtimes import (
+    CPU,
+    INPUTS,
+    INSTALL,
+    MODEL,
+    SMALL,
+    Run,
+    onnx_is_installed,
+    quantize,
+    session,
+    threads_of_torch,
+    torch_run,
+    write_onnx,
+)
+from codekd.deploy.timing import Times, ratio, spread, take_turns
+from codekd.errors import CodekdError
+from codekd.memory import peak_memory
 from codekd.models import bigru, encoder  # noqa: F401  (registers the classes)
-from codekd.models.device import Device, choose_device
+from codekd.models.device import choose_device
+from codekd.models.head import reuse_head
+from codekd.models.vocabulary import read_vocabulary
 from codekd.progress import track
 from codekd.study import components
+from codekd.study.manifest import read_manifest
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
 
-ALONE, TOGETHER, BATCH = 48, 96, 32
-"""Examples that are answered one at a time, and those in batches."""
+Code = tuple[str, ...]
+"""What an example is made from: a piece of code, or the two of a pair."""
+
+Turns = Mapping[int, Sequence[Sequence[Code]]]
+"""By the size of a batch, the examples that are answered together, turn by turn."""
+
+ALONE, TOGETHER, BATCH, COUNTED = 48, 96, 32, 12
+"""Examples that are answered one at a time, those in batches, how many a batch has, and those whose operations and
+tokens are counted.
+"""
 
 LONGEST, FEWEST = 5.0, 8
-"""Seconds after which no more is asked, and how many examples are answered one at a time at least."""
+"""Seconds after which no new turn begins, and how many examples are answered at least."""
+
+log = logging.getLogger("codekd")
+
+
+class Runtime(NamedTuple):
+    """What a model is run in."""
+
+    runtime: str
+    precision: str
+    device: str
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model that is ready to answer.
+
+    ``facts`` is what is known of it, and ``bytes`` its size in every runtime; ``read`` turns code into a batch, and
+    ``batches`` has those of the examples that are asked.
+    """
+
+    facts: Mapping[str, Any]
+    bytes: Mapping[Runtime, int]
+    read: Callable[[Sequence[Code]], Batch]
+    batches: Mapping[int, Sequence[Batch]]
+    runs: Mapping[Runtime, Run]
+
+    def works(self, runtime: Runtime, size: int, turns: Sequence[Sequence[Code]]) -> list[Callable[[int], object]]:
+        """What a turn takes: to read the code, and to answer what was read."""
+        run, batches = self.runs[runtime], self.batches[size]
+        return [lambda turn: self.read(turns[turn]), lambda turn: run(batches[turn])]
 
 
 def run(jobs: "Sequence[Job]", folders: Sequence[Path]) -> list[dict[str, Any]]:
-    """Measure models one after another."""
-    pairs = list(zip(jobs, folders, strict=True))
-    return [_run(job, folder) for job, folder in track(pairs, description="inference", unit="model")]
+    """Measure students one after another; those of one teacher are best given together."""
+    teacher_of = lru_cache(1)(_teacher)  # written as ONNX once for all its students, and one at a time in memory
+    found = []
+    with threads_of_torch(1):
+        for job, folder in track(list(zip(jobs, folders, strict=True)), description="inference", unit="student"):
+            models = {}
+            if "teacher" in job.parents:
+                models["teacher"] = teacher_of(
+                    *(job.parents[role] for role in ("teacher", "teacher_encoded", "examples"))
+                )
+            models["student"] = _student(job)
+            found.append(_measured(models, turns_of(job.parents["examples"], job.parents["encoded"])))
+            (folder / "inference.json").write_text(json.dumps(found[-1], indent=1) + "\n")
+    return found
 
 
-def _run(job: "Job", folder: Path) -> dict[str, Any]:
-    data = load_encoded(job.parents["encoded"], ["test"])
-    alone, together = (spread(data, count) for count in (ALONE, TOGETHER))
+def _teacher(folder: Path, encoded: Path, examples: Path) -> Served:
+    def load() -> PreTrainedModel:
+        return AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True)
+
+    return _served(load, encoded, turns_of(examples, encoded), f"the teacher in {folder}")
+
+
+def _student(job: "Job") -> Served:
+    def build() -> PreTrainedModel:
+        architecture = components.parse("students", job.spec["architecture"])
+        vocabulary = read_vocabulary(job.parents["encoded"])
+        model: PreTrainedModel = architecture.build(vocabulary, job.spec["classes"], job.spec["pooling"])
+        if job.spec["reuses_head"]:
+            reuse_head(model, job.parents["teacher"])
+        return model
+
+    return _served(build, job.parents["encoded"], turns_of(job.parents["examples"], job.parents["encoded"]), job.name)
+
+
+def turns_of(examples: Path, encoded: Path) -> Turns:
+    """Test examples of all lengths, one at a time and in batches; the same for all that is made from them."""
+    return _turns(examples, tuple(read_manifest(encoded)["spec"]["columns"]))
+
+
+@lru_cache(1)
+def _turns(examples: Path, columns: tuple[str, ...]) -> Turns:
+    code: list[Code] = read_examples(examples, "test", columns).select(columns).rows()
+    lengths = np.array([sum(map(len, one)) for one in code])
+    alone, together = ([code[row] for row in spread(lengths, count)] for count in (ALONE, TOGETHER))
+    starts = range(0, len(together), BATCH)
+    return {1: [[one] for one in alone], BATCH: [together[start : start + BATCH] for start in starts]}
+
+
+def _served(load: Callable[[], PreTrainedModel], encoded: Path, turns: Turns, name: str) -> Served:
+    encoding = Encoding(encoded, read_manifest(encoded)["spec"], remembered=0)
+    vocabulary = read_vocabulary(encoded)
+
+    def read(examples: Sequence[Code]) -> Batch:
+        rows = [encoding.row(*code) for code in examples]
+        return Encoded.of_rows(rows, vocabulary).batch(np.arange(len(rows)), CPU.device)
+
+    batches = {size: [read(examples) for examples in own] for size, own in turns.items()}
     with peak_memory() as peak:
-        model = _model(job, data).eval()
-        cpu = Device(torch.device("cpu"), torch.float32)
-        times = [_times(model, data, alone, together, cpu, threads) for threads in sorted({1, cores()})]
-    chosen = choose_device(model)
-    if chosen != cpu:
-        counts = [1] if chosen.device.type == "cuda" else sorted({1, cores()})
-        times += [_times(model, data, alone, together, chosen, threads) for threads in counts]
-    found = {
-        "parameters": model.num_parameters(),
-        "bytes": sum(weight.numel() * weight.element_size() for weight in model.parameters()),
-        "flops": _flops(model.cpu(), data, alone),
-        "tokens": float(data.lengths[alone].mean()),
-        "peak_bytes": peak[0],
-        "times": times,
-    }
-    (folder / "inference.json").write_text(json.dumps(found, indent=1) + "\n")
-    return found
-
-
-def _model(job: "Job", data: Encoded) -> PreTrainedModel:
-    if "teacher" in job.parents:
-        return AutoModelForSequenceClassification.from_pretrained(job.parents["teacher"], local_files_only=True)
-    architecture = components.parse("students", job.spec["architecture"])
-    model: PreTrainedModel = architecture.build(data.vocabulary, job.spec["classes"], job.spec["pooling"])
-    return model
-
-
-def spread(data: Encoded, count: int) -> Rows:
-    """The rows of so many examples of all lengths, in an order without meaning."""
-    places = np.linspace(0, len(data) - 1, min(count, len(data))).astype(int)
-    rows = np.argsort(data.lengths, kind="stable")[places]
-    return np.random.default_rng(0).permutation(rows)
-
-
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def threads_of_torch(count: int) -> Iterator[None]:
-    """So many threads on the CPU, as long as this lasts."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
+        model = load().eval()
+        for own in batches.values():
+            torch_run(model)(max(own, key=lambda batch: batch.input_ids.numel()))
+    in_torch = Runtime("pytorch", "float32", "cpu")
+    runs = {in_torch: torch_run(model)}
+    sizes = {in_torch: sum(weight.numel() * weight.element_size() for weight in model.parameters())}
+    reason = None
     try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+        in_onnx, sizes_in_onnx = _in_onnx(model, batches[BATCH][0])
+    except Exception as error:  # of exporters that know not all encoders: what is measured does without
+        reason = str(error)
+        if not isinstance(error, CodekdError):
+            reason = f"It cannot be written as ONNX: {type(error).__name__}: {reason.partition(chr(10))[0]}"
+        log.warning("%s is measured in PyTorch alone. %s.", name, reason)
+    else:
+        runs, sizes = runs | in_onnx, sizes | sizes_in_onnx
+    if (device := choose_device(model)).device.type == "cuda":
+        told = device.describe()
+        on_gpu = Runtime("pytorch", told["precision"], told["device"])
+        runs[on_gpu], sizes[on_gpu] = torch_run(copy.deepcopy(model).to(device.device), device), sizes[in_torch]
+    facts = {
+        "parameters": model.num_parameters(),
+        "flops": _flops(model, batches[1][:COUNTED]),
+        "tokens": float(np.mean([batch.input_ids.shape[1] for batch in batches[1][:COUNTED]])),
+        "peak_bytes": peak[0],
+        "without_onnx": reason,
+    }
+    return Served(facts, sizes, read, batches, runs)
 
 
-@contextmanager
-def peak_memory() -> Iterator[list[int]]:
-    """What the process needed at most inside, above what it had, in bytes; 0 where the system does not tell."""
-    found = [0]
-    return_memory()
-    before = memory("VmRSS")
-    # Writing 5 there starts the count of the peak anew.
-    reset = Path("/proc/self/clear_refs")
-    if os.access(reset, os.W_OK):
-        reset.write_text("5")
-    yield found
-    found[0] = max(memory("VmHWM") - before, 0)
+def _in_onnx(model: PreTrainedModel, batch: Batch) -> tuple[dict[Runtime, Run], dict[Runtime, int]]:
+    """A model in ONNX, in float32 and in eight bits, and the sizes of the files."""
+    if not onnx_is_installed():
+        raise CodekdError(f"onnx, onnxscript and onnxruntime are not installed ({INSTALL})")
+    with tempfile.TemporaryDirectory() as folder:
+        files = {"float32": Path(folder, MODEL), "int8": Path(folder, SMALL)}
+        write_onnx(model, batch, files["float32"])
+        quantize(files["float32"], files["int8"])
+        runtimes = {Runtime("onnx", precision, "cpu"): path for precision, path in files.items()}
+        return (
+            {runtime: session(path) for runtime, path in runtimes.items()},
+            {runtime: path.stat().st_size for runtime, path in runtimes.items()},
+        )
 
 
-def memory(name: str) -> int:
-    """A number of this process's in bytes, such as ``VmHWM``, the peak of its memory; 0 where there is none."""
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith(name)), 0)
-
-
-@torch.inference_mode()
-def _times(
-    model: PreTrainedModel, data: Encoded, alone: Rows, together: Rows, device: Device, threads: int
-) -> dict[str, Any]:
-    with threads_of_torch(threads):
-        model.to(device.device)
-        single = [data.batch(alone[[place]], device.device) for place in range(len(alone))]
-        starts = range(0, len(together), BATCH)
-        batches = [data.batch(together[start : start + BATCH], device.device) for start in starts]
-        for batch in (*single[:3], batches[0]):
-            _seconds(model, batch, device)
-        alone_seconds = _each(model, single, device, FEWEST)
-        seconds = _each(model, batches, device, 1)
-        answered = sum(len(batch.input_ids) for batch in batches[: len(seconds)])
-    return device.describe() | {
-        "threads": threads,
-        "milliseconds": 1000 * float(np.median(alone_seconds)),
-        "milliseconds_95": 1000 * float(np.quantile(alone_seconds, 0.95)),
-        "examples_per_second": answered / sum(seconds),
+def _measured(models: Mapping[str, Served], turns: Turns) -> dict[str, Any]:
+    runtimes = [one for one in models["student"].runs if all(one in model.runs for model in models.values())]
+    return {
+        "models": {name: dict(model.facts) for name, model in models.items()},
+        "times": [
+            {"model": name, **runtime._asdict(), "batch": size, "bytes": models[name].bytes[runtime], **row}
+            for runtime in runtimes
+            for size, own in turns.items()
+            for name, row in _answered(models, runtime, size, own).items()
+        ],
     }
 
 
-def _each(model: PreTrainedModel, batches: Sequence[Batch], device: Device, fewest: int) -> list[float]:
-    """Seconds of the batches, of fewer where they take long."""
-    found: list[float] = []
-    for batch in batches:
-        if len(found) >= fewest and sum(found) > LONGEST:
-            break
-        found.append(_seconds(model, batch, device))
-    return found
+def _answered(
+    models: Mapping[str, Served], runtime: Runtime, size: int, turns: Sequence[Sequence[Code]]
+) -> dict[str, dict[str, Any]]:
+    works = [work for model in models.values() for work in model.works(runtime, size, turns)]
+    fewest = -(-FEWEST // size)
+    times = take_turns(works, len(turns), 3 if size == 1 else 1, LONGEST, fewest)
+    counts = np.array([len(examples) for examples in turns[: len(times.wall)]])
+    return dict(zip(models, numbers(times, counts, runtime.device == "cpu"), strict=True))
 
 
-def _seconds(model: PreTrainedModel, batch: Batch, device: Device) -> float:
-    start = time.perf_counter()
-    with device.autocast():
-        model(batch.input_ids, batch.attention_mask, batch.token_type_ids).logits.float().cpu()
-    return time.perf_counter() - start
+def numbers(times: Times, counts: NDArray[np.integer], on_cpu: bool) -> list[dict[str, Any]]:
+    """Milliseconds of an example and ratios to the first model, one record a model.
+
+    Milliseconds are medians over turns by the clock, with quartiles, of the tokenizer and the model together and of
+    each; ratios are those of CPU time where models run on the CPU, which is none while a thread waits for a core.
+
+    Args:
+        times: two works a model, its tokenizer and the model itself.
+        counts: examples of every turn, ``(turns,)``.
+        on_cpu: whether the models ran there.
+    """
+    wall, cpu = (1000 * each.reshape(len(counts), -1, 2) / counts[:, None, None] for each in (times.wall, times.cpu))
+    whole = (cpu if on_cpu else wall).sum(2)
+    several = wall.shape[1] > 1
+    return [
+        {
+            "turns": len(counts),
+            **dict(zip(("milliseconds", "milliseconds_low", "milliseconds_high"), _quartiles(own.sum(1)), strict=True)),
+            **dict(zip(("tokenizer_milliseconds", "model_milliseconds"), np.median(own, 0).tolist(), strict=True)),
+            "cpu_milliseconds": float(np.median(cpu[:, place].sum(1))),
+            "teacher_milliseconds": float(np.median(wall[:, 0].sum(1))) if several else None,
+            "speed_up": ratio(whole[:, 0], whole[:, place]) if several else None,
+            "busy": times.busy if on_cpu else None,
+        }
+        for place, own in enumerate(np.moveaxis(wall, 1, 0))
+    ]
+
+
+def _quartiles(values: NDArray[np.float64]) -> list[float]:
+    return np.quantile(values, (0.5, 0.25, 0.75)).tolist()
 
 
 @torch.inference_mode()
-def _flops(model: PreTrainedModel, data: Encoded, rows: Rows) -> float:
-    """Mean over examples; of matrix products, which is nearly all."""
+def _flops(model: PreTrainedModel, batches: Sequence[Batch]) -> float:
+    """Mean over batches; of matrix products, which is nearly all."""
     counter = FlopCounterMode(display=False)
     with counter:
-        for place in range(len(rows)):
-            batch = data.batch(rows[[place]], torch.device("cpu"))
-            model(batch.input_ids, batch.attention_mask, batch.token_type_ids)
-    return counter.get_total_flops() / len(rows)
+        for batch in batches:
+            model(*(getattr(batch, name) for name in INPUTS))
+    return counter.get_total_flops() / len(batches)

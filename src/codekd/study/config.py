@@ -73,7 +73,8 @@ class StudyFile(Model):
     )
     inference: bool = Field(
         default=False,
-        description="Whether to measure how fast every model answers; no other job runs on the machine meanwhile.",
+        description="Whether to measure how fast every student answers, in turns with its teacher; no other job of the "
+        "study runs meanwhile.",
     )
     training: dict[str, Any] = Field(default={}, description="Training numbers for all students of this study.")
     search: Search = Field(default=Search(), description="Values to choose from by validation score.")

@@ -22,6 +22,9 @@ from codekd.study.job import file_roles, full_name, title
 from codekd.study.search import Candidate, candidates
 
 NO_TEACHER = "none"
+REUSED_HEAD = "reused-head"
+"""In the name of a measured student that answers with its teacher's head, which makes it a larger model."""
+
 CONTENTS = ".contents.json"
 
 RUN_A_MODEL = ("adapted", "teachers", "signals", "trials", "students")
@@ -385,28 +388,34 @@ class Graph:
         tokenizer = self._tokenizer(task, architecture.vocabulary_size)
         return self._encoded(task, f"bpe{architecture.vocabulary_size}", tokenizer, architecture.max_length)
 
-    def _inference(
-        self, task: str, group: str, name: str, model: Mapping[str, Any], parents: Mapping[str, Node]
-    ) -> Node:
-        """What it takes to serve a model; all that are missing are measured one after another, by one job."""
-        entries = ["codekd.deploy.speed"]
-        if "architecture" in model:
-            entries.append(components.module_name("students", model["architecture"]["kind"]))
-        return self._add("inference", (task, group, name), model, entries, parents)
+    def _inference(self, task: str, teacher: str, student: str, reuses_head: bool) -> Node:
+        """What it takes to serve a student, in turns with its teacher, or alone where that is no model of ours.
+
+        All that are missing are measured one after another, by one job.
+        """
+        trained = self._study.students[student]
+        spec = self._training_spec(task, trained) | {"architecture": self._architecture(trained)}
+        spec = {key: spec[key] for key in ("classes", "pooling", "architecture")} | {"reuses_head": reuses_head}
+        entries = ["codekd.deploy.speed", components.module_name("students", trained.component.kind)]
+        parents = {"examples": self._examples(task), "encoded": self._read_by_student(task, trained)}
+        if self._study.teachers[teacher].component.trained:
+            parents["teacher"] = fine_tuned = self._teacher(task, teacher)
+            parents["teacher_encoded"] = fine_tuned.parents["encoded"]
+        else:
+            teacher = NO_TEACHER
+        head = (REUSED_HEAD,) if reuses_head else ()
+        return self._add("inference", (task, teacher, student, *head), spec, entries, parents)
 
     def _inferences(self, task: str) -> Iterator[tuple[str, Node]]:
-        """Every teacher and student of a task, by name; an untrained teacher is no model of ours to serve."""
-        for name in self._study.grid.teachers:
-            if self._study.teachers[name].component.trained:
-                teacher = self._teacher(task, name)
-                parents = {"teacher": teacher, "encoded": teacher.parents["encoded"]}
-                yield f"teachers/{name}", self._inference(task, "teachers", name, {}, parents)
-        for name in self._study.grid.students:
-            trained = self._study.students[name]
-            spec = self._training_spec(task, trained) | {"architecture": self._architecture(trained)}
-            spec = {key: spec[key] for key in ("classes", "pooling", "architecture")}
-            parents = {"encoded": self._read_by_student(task, trained)}
-            yield f"students/{name}", self._inference(task, "students", name, spec, parents)
+        """Every teacher with every student of a task, as the methods of the grid make it, by role."""
+        grid = self._study.grid
+        heads = sorted({self._study.methods[method].reuses_head for method in grid.methods})
+        for teacher in grid.teachers:
+            for student in grid.students:
+                for reuses_head in heads:
+                    head = f"/{REUSED_HEAD}" if reuses_head else ""
+                    role = f"inference/{task}/{teacher}/{student}{head}"
+                    yield role, self._inference(task, teacher, student, reuses_head)
 
     def _report(self) -> Node:
         grid = self._study.grid
@@ -416,7 +425,7 @@ class Graph:
             parents[f"examples/{task}"] = self._examples(task)
             parents[f"floors/{task}"] = self._floor(task)
             if self._study.inference:
-                parents |= {f"inference/{task}/{name}": node for name, node in self._inferences(task)}
+                parents |= dict(self._inferences(task))
             for teacher in grid.teachers:
                 parents[f"teachers/{task}/{teacher}"] = self._teacher(task, teacher)
                 for student in grid.students:
@@ -432,6 +441,7 @@ class Graph:
             "study": self._study.name,
             "tasks": {task: {**self._task_spec(task), "kind": self._study.tasks[task].kind} for task in grid.tasks},
             "students": {name: {"recurrent": self._study.students[name].component.recurrent} for name in grid.students},
+            "reuse_head": [name for name in grid.methods if self._study.methods[name].reuses_head],
             "teachers": [[task, teacher] for task in grid.tasks for teacher in grid.teachers],
             "cells": [list(cell) for cell in cells],
         }

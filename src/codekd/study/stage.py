@@ -44,7 +44,17 @@ FORCE, TIME_LIMIT = "CODEKD_FORCE", "CODEKD_TIME_LIMIT"
 GO_ON = "The same command goes on where it last saved something."
 LESS_MEMORY = "run fewer jobs at a time (--cores), or lower `batch_tokens` and `max_length`."
 UNITS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
-LIBRARIES = ("codekd", "torch", "transformers", "tokenizers", "numpy", "pyarrow", "polars", "scikit-learn")
+LIBRARIES = (
+    "codekd",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "numpy",
+    "pyarrow",
+    "polars",
+    "scikit-learn",
+    "onnxruntime",
+)
 Run = Callable[[Job, Path], dict[str, Any]]
 RunTogether = Callable[[Sequence[Job], Sequence[Path]], Sequence[dict[str, Any]]]
 

@@ -1,0 +1,75 @@
+"""The time that pieces of work take, measured in turns, so that what else the machine does falls on all alike."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Seconds = NDArray[np.float64]
+
+BUSY = 1.1
+"""Wall time by CPU time from which a machine was busy: a thread that computes waits for nothing but a core."""
+
+
+def spread(lengths: NDArray[np.integer], count: int) -> NDArray[np.int64]:
+    """The rows of so many examples of all ``lengths``, in an order without meaning."""
+    places = np.linspace(0, len(lengths) - 1, min(count, len(lengths))).astype(int)
+    rows = np.argsort(lengths, kind="stable")[places]
+    return np.random.default_rng(0).permutation(rows)
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds ``(rounds, works)`` by the clock, ``wall``, and those that this thread had a core, ``cpu``."""
+
+    wall: Seconds
+    cpu: Seconds
+
+    @property
+    def busy(self) -> bool:
+        """Whether the thread waited for a core for more than a tenth of its time."""
+        return bool(self.wall.sum() > BUSY * self.cpu.sum())
+
+
+def take_turns(
+    works: Sequence[Callable[[int], object]],
+    rounds: int,
+    warm: int = 1,
+    longest: float = float("inf"),
+    fewest: int = 1,
+) -> Times:
+    """Do every work with 0, then every work with 1, and so on, each on one thread.
+
+    Args:
+        works: what is measured; each is given the number of the round.
+        rounds: how often each is done at most.
+        warm: so many rounds are done beforehand and not counted.
+        longest: seconds after which no new round begins,
+        fewest: unless there were not so many yet.
+    """
+    for turn in range(min(warm, rounds)):
+        for work in works:
+            work(turn)
+    found: list[list[tuple[float, float]]] = []
+    end = time.perf_counter() + longest
+    while len(found) < rounds and (len(found) < fewest or time.perf_counter() < end):
+        found.append([_timed(work, len(found)) for work in works])
+    wall, cpu = np.moveaxis(np.array(found), 2, 0)
+    return Times(wall, cpu)
+
+
+def _timed(work: Callable[[int], object], turn: int) -> tuple[float, float]:
+    wall, cpu = time.perf_counter(), time.thread_time()
+    work(turn)
+    return time.perf_counter() - wall, time.thread_time() - cpu
+
+
+def ratio(first: Seconds, second: Seconds) -> float:
+    """How many times as long the first work takes as the second, both ``(rounds,)`` of one measurement in turns.
+
+    The median of the ratios of single rounds: both works of a round met the same load, clock rate and example, and a
+    round in which one of them was disturbed is no more than one of many.
+    """
+    return float(np.median(first / second))
