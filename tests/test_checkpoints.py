@@ -40,7 +40,7 @@ from codekd.models.teachers.checkpoint import Config
 from codekd.study.graph import Graph
 from codekd.study.lock import lock_file, unpinned
 from codekd.study.resolve import load_study
-from codekd.training.loop import drop_words
+from codekd.training.step import drop_words
 
 WIDTH, LAYERS, CLASSES = 32, 3, 4
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
