@@ -170,7 +170,8 @@ def test_words_of_which_the_shorter_always_wins_are_refused(
     expected = (
         r"tokens of ' no' begin those of ' noQX'.* never find the latter more likely: write `words:` of which none"
     )
-    shorter, longer = sorted((AutoTokenizer.from_pretrained(made["pretrained"]).encode(word) for word in words), key=len)
+    tokenizer = AutoTokenizer.from_pretrained(made["pretrained"])
+    shorter, longer = sorted((tokenizer.encode(word) for word in words), key=len)
     assert longer[: len(shorter)] == shorter, "the vocabulary is learnt from this project's source, which changes"
     with pytest.raises(CodekdError, match=expected):
         run_signals("codekd.signals.capture", {tmp_path / "a": logits.Config()}, made, spec_of(words=words))

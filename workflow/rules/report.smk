@@ -8,6 +8,7 @@ FIGURES = {
     "retention": "retention against parameters",
     "time": "training time",
     "pareto": "score against time",
+    "size": "score against size",
     "agreement": "agreement with the teacher",
     "reliability": "reliability diagrams",
 }

@@ -1,12 +1,12 @@
 """The figures of a report, drawn from its tables.
 
-Every figure has one panel a task, and one row of panels a teacher, that of what serving costs two.
+Every figure has one panel a task, and one row of panels a teacher.
 """
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -186,29 +186,26 @@ def reliability(table: pl.DataFrame, student: Mapping[str, str], layout: Layout 
     return figure
 
 
-def pareto(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
-    """Test score against the time for one example and against size; a line joins what nothing beats in both."""
+def pareto(table: pl.DataFrame, cost: str, layout: Layout = PAGE) -> Figure:
+    """Test score against a cost of :data:`COSTS`; a line joins what nothing beats in both."""
     if table.is_empty():
         return _note("No times were measured: set `inference: true` in the config.")
+    front_of, label, unit = COSTS[cost]
     methods = [name for name in _in_order(table, "method") if name != TEACHER]
     student = pl.when("reused_head").then(pl.col("student") + " + head").otherwise("student")
-    named = pl.when(pl.col("student") == "").then("teacher").otherwise(student).alias("name")
-    shown = pl.concat(
-        table.with_columns(named, against=pl.lit(cost), value=cost, front=front) for cost, (front, *_) in COSTS.items()
-    )
-    figure, panels = _panels(layout, shown, _height_above_students(shown) + 0.5, ("teacher", "against"))
+    shown = table.with_columns(pl.when(pl.col("student") == "").then("teacher").otherwise(student).alias("name"))
+    figure, panels = _panels(layout, shown, _height_above_students(shown) + 0.5)
     star = {"marker": "*", "color": style.INK, "markersize": 1.6 * rcParams["lines.markersize"]}
     for axes, rows in panels:
-        _, label, unit = COSTS[rows["against"][0]]
-        costs = rows.unique("name", maintain_order=True).sort("value", "name")
-        told = [f"{value:.3g} {unit}" for value in costs["value"]]
-        lanes, _ = _cost_axis(axes, costs["name"], costs["value"], told)
-        front = rows.filter("front").sort("value")
+        costs = rows.unique("name", maintain_order=True).sort(cost, "name")
+        lanes, _ = _cost_axis(axes, costs["name"], costs[cost], [f"{value:.3g} {unit}" for value in costs[cost]])
+        front = rows.filter(front_of).sort(cost)
         axes.plot(_lanes(front["name"], lanes), 100 * front["score"], color=style.GRID, linewidth=2.2, zorder=1)
         for method, own in _by_method(rows):
             how = star if method == TEACHER else {}
             _points(axes, _lanes(own["name"], lanes), 100 * own["score"], method, **how)
-        busy = rows["against"][0] == "milliseconds" and rows["busy"].any()
+        _below_floor(axes, next(iter(rows["floor"].drop_nulls()), None), "y")
+        busy = cost == "milliseconds" and rows["busy"].any()
         axes.set_xlabel(f"{label},\nmeasured on a busy machine" if busy else label)
         axes.set_ylabel(f"test {metric_name(rows['metric'][0])}, %")
         axes.grid(axis="y")
@@ -386,13 +383,15 @@ def _marked_line(axes: Axes, layout: Layout, name: str, value: float | None, das
     )
 
 
-def _below_floor(axes: Axes, floor: float | None) -> None:
-    """Hatch what n-grams reach as well."""
-    if floor is not None:
-        low, high = axes.get_xlim()
-        if 100 * floor > low:
-            axes.axvspan(low, 100 * floor, facecolor="none", edgecolor=style.GRID, hatch="//", linewidth=0, zorder=0.5)
-        axes.set_xlim(low, high)
+def _below_floor(axes: Axes, floor: float | None, along: Literal["x", "y"] = "x") -> None:
+    """Hatch the scores up to what n-grams reach; they are on the axis ``along``."""
+    if floor is None:
+        return
+    limits, span = (axes.get_xlim(), axes.axvspan) if along == "x" else (axes.get_ylim(), axes.axhspan)
+    if 100 * floor > limits[0]:
+        top = min(100 * floor, limits[1])
+        span(limits[0], top, facecolor="none", edgecolor=style.GRID, hatch="//", linewidth=0, zorder=0.5)
+    axes.set(**{f"{along}lim": limits})
 
 
 def _key(label: str, look: style.Look, **how: Any) -> Line2D:

@@ -8,6 +8,7 @@ import polars as pl
 from codekd.analysis.findings import distinguishable, estimate
 from codekd.analysis.numbers import metric_name, percent, points, ratio, size
 from codekd.analysis.questions import ALL
+from codekd.analysis.significance import LEVEL
 from codekd.analysis.tables import NAMES, REFERENCE, best_on_validation
 from codekd.analysis.variance import FEWEST_GROUPS
 
@@ -83,7 +84,8 @@ def _against(rows: pl.DataFrame, name: str, p_name: str) -> str:
     known = rows.drop_nulls(name).sort(name, descending=True)
     if known.is_empty():
         return ""
-    first = known.row(0, named=True)
+    sure_first = pl.col(p_name).lt(LEVEL).fill_null(False) & (pl.col(name) > 0)
+    first = known.sort(sure_first, pl.col(name), descending=True).row(0, named=True)
     highest = f"highest {first['student']} {first['method']} {estimate(first, name, points)}"
     if first[p_name] is None:
         return f"{int((known[name] > 0).sum())} of {len(known)} score more, {highest}"
@@ -104,9 +106,10 @@ def _verdict(row: Row) -> str:
         share = f"{percent(row['share_of_teacher'])} % of its parameters ({size(row['parameters'])})"
         parts = [f"keeps {estimate(row, 'retention', percent)} % of {row['teacher']}’s {metric} with {share}"]
     if row["milliseconds"] is not None:
-        faster = f"{ratio(row['speed_up'])} as fast, " if row["speed_up"] else ""
-        busy = ", on a busy machine" if row["busy"] else ""
-        parts.append(f"answers {faster}in {row['milliseconds']:.1f} ms{busy}, from {row['megabytes']:.1f} MB")
+        faster = f"{row['speed_up']:.1f} times as fast" if row["speed_up"] else ""
+        busy = " on a busy machine" if row["busy"] else ""
+        takes = f"{row['milliseconds']:.1f} ms{busy}, {row['megabytes']:.1f} MB"
+        parts.append(f"answers {faster} ({takes})" if faster else f"answers in {takes}")
     if row["above_floor"] is not None:
         parts.append(_floor(row))
     return f"{', '.join(parts[:-1])}{' and ' if parts[1:] else ''}{parts[-1]}."

@@ -31,7 +31,8 @@ FIGURES: dict[str, Callable[[Mapping[str, pl.DataFrame], Layout], Figure]] = {
     "ranks": lambda made, layout: figures.ranks(made["ranks"], layout),
     "retention": lambda made, layout: figures.retention(made["scores"], layout),
     "time": lambda made, layout: figures.time(made["scores"], layout),
-    "pareto": lambda made, layout: figures.pareto(made["pareto"], layout),
+    "pareto": lambda made, layout: figures.pareto(made["pareto"], "milliseconds", layout),
+    "size": lambda made, layout: figures.pareto(made["pareto"], "megabytes", layout),
     "agreement": lambda made, layout: figures.agreement(_with_sizes(made["behaviour"], made["scores"]), layout),
     "reliability": lambda made, layout: figures.reliability(
         made["reliability"], tables.best_students(made["scores"]), layout

@@ -27,7 +27,7 @@ PARETO: Schema = {
     **NAMED,
     "reused_head": pl.Boolean,
     "metric": pl.String,
-    **numbers("score"),
+    **numbers("score", "floor"),
     "runtime": pl.String,
     **numbers("milliseconds", "int8_milliseconds", "megabytes", "speed_up"),
     **dict.fromkeys(("busy", "on_front", "on_front_of_size"), pl.Boolean),
@@ -60,7 +60,7 @@ def pareto(scores: pl.DataFrame, references: pl.DataFrame, served: pl.DataFrame,
     was measured.
     """
     fast = _deployed(served)
-    students = scores.select(*NAMES, "metric", "score", reused_head=pl.col("method").is_in(reuse)).join(
+    students = scores.select(*NAMES, "metric", "score", "floor", reused_head=pl.col("method").is_in(reuse)).join(
         fast.filter(kind="student").drop("kind"),
         left_on=["task", "teacher", "student", "reused_head"],
         right_on=["task", "teacher", "name", "reused_head"],
