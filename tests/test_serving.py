@@ -50,9 +50,9 @@ def test_times_of_a_busy_machine_are_shown_to_be_that(study: Job, tmp_path: Path
     folder = make(study, tmp_path)
     points = table(folder, "pareto")
     assert points["busy"].all()
-    labels = [axes.get_xlabel() for axes in figures.pareto(points).axes]
+    labels = [figures.pareto(points, cost).axes[0].get_xlabel() for cost in ("milliseconds", "megabytes")]
     assert labels == ["time for one example on one CPU thread,\nmeasured on a busy machine", "size of the file"]
-    quiet = figures.pareto(points.with_columns(busy=pl.lit(False))).axes[0]
+    quiet = figures.pareto(points.with_columns(busy=pl.lit(False)), "milliseconds").axes[0]
     assert quiet.get_xlabel() == "time for one example on one CPU thread"
     text = text_of(folder)
     assert " busy " in text.split("teacher, ms Machine")[1]
