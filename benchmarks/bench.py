@@ -92,9 +92,9 @@ def main(
 
 
 def steps(folder: Path, rounds: int) -> list[Row]:
-    """Time of a training step, batch included, relative to ``ft`` of the same student on the same batches.
+    """CPU time of a training step, batch included, relative to ``ft`` of the same student on the same batches.
 
-    ``cached`` reads signals from the cache; ``online`` runs the teacher in the step, as distillation usually does.
+    Methods take turns. On a GPU it is time of the clock. ``cached`` reads signals from the cache; ``online`` runs the teacher in the step, as distillation usually does.
     """
     space = Workspace(folder, FEW)
     found: list[Row] = []
@@ -107,9 +107,9 @@ def steps(folder: Path, rounds: int) -> list[Row]:
             for name, method in methods.items():
                 # The step before leaves the caches as a run of this method would.
                 method.step(count)
-                own[name].append(_seconds(method.step, count))
+                own[name].append(_cpu_seconds(method.step, count))
                 if name != "ft" and count % TEACHER_EVERY == 0:
-                    online[name].append((own[name][-1] + _seconds(method.teach, count)) / own["ft"][-1])
+                    online[name].append((own[name][-1] + _cpu_seconds(method.teach, count)) / own["ft"][-1])
         ft = own.pop("ft")[1:]
         found.append({"student": student, "method": "ft", "teacher": "none", "ratio": 1.0, "seconds": median(ft)})
         for name, times in own.items():
@@ -366,6 +366,14 @@ def _seconds(work: Callable[..., Any], *arguments: Any) -> float:
     work(*arguments)
     _wait()
     return time.perf_counter() - start
+
+
+def _cpu_seconds(work: Callable[..., Any], *arguments: Any) -> float:
+    if torch.cuda.is_available():
+        return _seconds(work, *arguments)
+    start = time.process_time()
+    work(*arguments)
+    return time.process_time() - start
 
 
 def _wait() -> None:

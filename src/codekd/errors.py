@@ -6,4 +6,4 @@ class CodekdError(Exception):
 
 
 class NotFiniteError(CodekdError):
-    """A number is infinite or none where a model is to go on with it."""
+    """A number that is infinite, or not a number, where a model is to go on with it."""
