@@ -94,7 +94,8 @@ def main(
 def steps(folder: Path, rounds: int) -> list[Row]:
     """CPU time of a training step, batch included, relative to ``ft`` of the same student on the same batches.
 
-    Methods take turns. On a GPU it is time of the clock. ``cached`` reads signals from the cache; ``online`` runs the teacher in the step, as distillation usually does.
+    Methods take turns. On a GPU it is time of the clock. ``cached`` reads signals from the cache; ``online`` runs the
+    teacher in the step, as distillation usually does.
     """
     space = Workspace(folder, FEW)
     found: list[Row] = []
