@@ -90,7 +90,7 @@ def test_a_teacher_is_compared_by_its_students(two_teachers: tuple[Job, Path]) -
         ]
         assert row["difference"] == pytest.approx(np.mean(each))
         assert row["difference_low"] < row["difference"] < row["difference_high"]
-        assert row["p_corrected"] >= row["p_value"]
+    assert "p_value" not in rows.columns, "each teacher was trained once"
     teachers = table(folder, "references").filter(kind="teacher")["score"].to_list()
     assert list(rows.select("teacher_score", "other_score").row(0)) == teachers
     assert "exception: students of minilm are" in text_of(folder)

@@ -9,7 +9,7 @@ import polars as pl
 
 from codekd.analysis.behaviour import Likeness, brier, calibration_error, likeness, reliability
 from codekd.analysis.estimates import Estimates, Group
-from codekd.analysis.influence import f1
+from codekd.analysis.jackknife import f1_of_class
 from codekd.analysis.results import Run, Task
 from codekd.analysis.tables import NAMED, NAMES, TEACHER, Row, Schema, numbers, plain
 
@@ -82,7 +82,7 @@ def classes(tasks: Iterable[Estimates]) -> pl.DataFrame:
                 if of_class.any():
                     row = {"class": name, "examples": int(of_class.sum())}
                     row |= {"recall": float((predictions[:, of_class] == label).mean())}
-                    row |= {"f1": float(f1(task.task.labels, predictions, positive=label)[0].mean())}
+                    row |= {"f1": float(f1_of_class(label, task.task.labels, predictions).mean())}
                     rows.append(_named(task, teacher, names) | row)
     return pl.DataFrame(rows, CLASSES)
 

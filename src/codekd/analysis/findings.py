@@ -93,8 +93,9 @@ def teachers(table: pl.DataFrame) -> list[str]:
     """Which teacher teaches better, over all methods."""
     return [
         f"{row['task']}: students of {row['teacher']} are {estimate(row, 'difference', points)} points against those "
-        f"of {row['other']}, on average over methods and {_count(row['students'], 'student')}{_doubt(row)}; the "
-        f"teachers themselves reach {percent(row['teacher_score'])} and {percent(row['other_score'])} %."
+        f"of {row['other']}, on average over methods and {_count(row['students'], 'student')}: of these two teachers, "
+        f"each trained once. They themselves reach {percent(row['teacher_score'])} and "
+        f"{percent(row['other_score'])} %."
         for row in table.filter(method=ALL).iter_rows(named=True)
     ]
 

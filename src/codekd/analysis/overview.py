@@ -8,7 +8,6 @@ import polars as pl
 from codekd.analysis.findings import distinguishable, estimate
 from codekd.analysis.numbers import metric_name, percent, points, ratio, size
 from codekd.analysis.questions import ALL
-from codekd.analysis.significance import LEVEL
 from codekd.analysis.tables import NAMES, REFERENCE, best_on_validation
 from codekd.analysis.variance import FEWEST_GROUPS
 
@@ -34,13 +33,15 @@ def caveats(tests: pl.DataFrame, scores: pl.DataFrame, pareto: pl.DataFrame, mix
             "One seed: intervals are those of these models, for other test examples. One seed does not tell whether a "
             "method is better or was lucky in training, so nothing here is called better or worse."
         )
-    if few := list(tests.filter(pl.col("groups") < FEWEST_GROUPS).iter_rows(named=True)):
-        told = ", ".join(
-            f"{row['task']} ({row['groups']}; {row['largest_group']} {percent(row['largest_share'])} %)" for row in few
-        )
+    few = tests.filter(pl.col("unit") != "group").drop_nulls("groups")
+    if told := [
+        f"{row['task']} ({row['groups']}; {row['largest_group']} {percent(row['largest_share'])} %)"
+        for row in few.iter_rows(named=True)
+    ]:
         sentences.append(
-            f"Few groups: the test examples of {told} come from fewer than {FEWEST_GROUPS} packages or other groups. "
-            "Intervals there are about further examples of these, and say nothing about other ones."
+            f"Few groups: the test examples of {', '.join(told)} come from fewer than {FEWEST_GROUPS} packages or "
+            "other groups, or mostly from one. Intervals there are about further examples of these, and say nothing "
+            "about other ones."
         )
     if pareto["busy"].any():
         sentences.append("Times of serving were measured on a busy machine; measure again before you rely on them.")
@@ -58,21 +59,20 @@ def in_short(made: Mapping[str, pl.DataFrame]) -> dict[str, list[str]]:
     training = costs.group_by("method", maintain_order=True).agg(pl.col("per_example").median()).sort("per_example")
     steps = ", ".join(f"{method} {ratio(times)}" for method, times in training.iter_rows())
     return {
-        "Above n-grams?": _by_task(scores, lambda rows: _against(rows, "above_floor", "floor_p_corrected")),
-        f"Better than {REFERENCE}?": _by_task(scores, lambda rows: _against(rows, "difference", "p_corrected")),
+        "Above n-grams?": _by_teacher(scores, lambda rows: _against(rows, "above_floor", "floor_p_corrected")),
+        f"Better than {REFERENCE}?": _by_teacher(scores, lambda rows: _against(rows, "difference", "p_corrected")),
         "Which teacher?": [
-            f"{row['task']}: {row['teacher']} against {row['other']} {_difference(row, 'difference', 'p_corrected')}."
+            f"{row['task']}: students of {row['teacher']} {estimate(row, 'difference', points)} points against those "
+            f"of {row['other']}."
             for row in made["teachers"].filter(method=ALL).iter_rows(named=True)
         ],
-        "Transformer or recurrent?": [
-            f"{row['task']}: {row['student']} against {row['other']} {_difference(row, 'difference', 'p_corrected')}."
-            for row in made["architectures"].filter(method=ALL).iter_rows(named=True)
-        ],
-        "Dearer than ft?": [f"Per example seen: {steps}."] if steps else [],
+        "Transformer or recurrent?": _by_teacher(made["architectures"].filter(method=ALL), _architectures),
+        f"Dearer than {REFERENCE}?": [f"Per example seen: {steps}."] if steps else [],
     }
 
 
-def _by_task(table: pl.DataFrame, tell: Callable[[pl.DataFrame], str]) -> list[str]:
+def _by_teacher(table: pl.DataFrame, tell: Callable[[pl.DataFrame], str]) -> list[str]:
+    """What is to be told of every task, and teacher where there are several."""
     several = table["teacher"].n_unique() > 1
     groups = table.group_by("task", "teacher", maintain_order=True)
     told = [(f"{task}, teacher {teacher}" if several else str(task), tell(rows)) for (task, teacher), rows in groups]
@@ -80,23 +80,30 @@ def _by_task(table: pl.DataFrame, tell: Callable[[pl.DataFrame], str]) -> list[s
 
 
 def _against(rows: pl.DataFrame, name: str, p_name: str) -> str:
-    """How many of some students are above and below what a difference is to, and the highest."""
-    known = rows.drop_nulls(name).sort(name, descending=True)
+    """How many of some students are above and below what a difference is to, and the one that is best on validation."""
+    known = rows.drop_nulls(name)
     if known.is_empty():
         return ""
-    sure_first = pl.col(p_name).lt(LEVEL).fill_null(False) & (pl.col(name) > 0)
-    first = known.sort(sure_first, pl.col(name), descending=True).row(0, named=True)
-    highest = f"highest {first['student']} {first['method']} {estimate(first, name, points)}"
-    if first[p_name] is None:
-        return f"{int((known[name] > 0).sum())} of {len(known)} score more, {highest}"
+    best = best_on_validation(known, "task").row(0, named=True)
+    chosen = f"best on validation: {best['student']} {best['method']} {estimate(best, name, points)}"
+    if best[p_name] is None:
+        return f"{chosen}, of one seed"
     sure = [row[name] > 0 for row in known.iter_rows(named=True) if distinguishable(row, p_name)]
     above = f"{sum(sure)} of {len(known)} above" if any(sure) else f"none of {len(known)} above"
-    return f"{above}{f', {len(sure) - sum(sure)} below' if not all(sure) else ''}; {highest}"
+    return f"{above}{f', {len(sure) - sum(sure)} below' if not all(sure) else ''}; {chosen}"
 
 
-def _difference(row: Row, name: str, p_name: str) -> str:
-    doubt = "" if row[p_name] is None or distinguishable(row, p_name) else ", not distinguishable"
-    return f"{estimate(row, name, points)} points{doubt}"
+def _architectures(rows: pl.DataFrame) -> str:
+    return "; ".join(
+        f"{row['student']} against {row['other']} {estimate(row, 'difference', points)} points{_doubt(row)}"
+        for row in rows.iter_rows(named=True)
+    )
+
+
+def _doubt(row: Row) -> str:
+    if row["p_corrected"] is None:
+        return ", of one seed"
+    return "" if distinguishable(row) else ", not distinguishable"
 
 
 def _verdict(row: Row) -> str:

@@ -100,7 +100,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
     "teachers": (
         *(TASK, METHOD, name("Students of", "teacher"), name("against those of", "other")),
-        *(number("Students", "students"), DIFFERENCE, P, CORRECTED),
+        *(number("Students", "students"), estimated("Difference", "difference", points)),
         *(number("First teacher, %", "teacher_score", percent), number("second, %", "other_score", percent)),
     ),
     "architectures": (
@@ -110,7 +110,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         number("corrected", "gain_p_corrected", p),
     ),
     "tests": (
-        *(TASK, number("Test examples", "examples", decimals(0)), number("Groups", "groups")),
+        *(TASK, number("Test examples", "examples", decimals(0)), number("Groups", "groups", decimals(0))),
         *(name("Largest", "largest_group"), number("its share, %", "largest_share", percent)),
         Column("Sampled", lambda row: f"{row['units']:,} {row['unit']}s", text=True),
     ),

@@ -19,6 +19,7 @@ from codekd.analysis.tables import (
     Row,
     Schema,
     compared,
+    estimated,
     numbers,
     plain,
     with_corrected,
@@ -46,7 +47,6 @@ TEACHERS: Schema = {
     "students": pl.Int64,
     **numbers("teacher_score", "other_score"),
     **with_interval("difference"),
-    **numbers("p_value", "p_corrected"),
 }
 ARCHITECTURES: Schema = {
     **dict.fromkeys(("task", "teacher", "method", "student", "other"), pl.String),
@@ -85,11 +85,11 @@ def pairs(tasks: Iterable[Estimates]) -> pl.DataFrame:
 def teachers(tasks: Iterable[Estimates]) -> pl.DataFrame:
     """One row per task, method and pair of teachers: how much better the students of the first are, on average.
 
-    The method ``all`` is the mean over the methods. P-values are corrected for their number within a task.
+    The method ``all`` is the mean over the methods. Every teacher was trained once, so that the differences are those
+    of these trained teachers and have no p-values.
     """
     rows: list[Row] = []
     for task in tasks:
-        of_task: list[Row] = []
         names = [name for name, _ in task.panels if name in task.task.teachers]
         for first, second in combinations(names, 2):
             pairs = [(one, (second, *one[1:])) for one in task.groups if one[0] == first]
@@ -97,14 +97,13 @@ def teachers(tasks: Iterable[Estimates]) -> pl.DataFrame:
             for method in (ALL, *dict.fromkeys(pair[0][2] for pair in pairs)):
                 chosen = [pair for pair in pairs if _counts(pair[0][2], method)]
                 if chosen:
-                    of_task.append(
+                    rows.append(
                         {"task": task.task.name, "method": method, "teacher": first, "other": second}
                         | {"students": len({one[1] for one, _ in chosen})}
                         | {"teacher_score": task.task.score(task.task.teachers[first])}
                         | {"other_score": task.task.score(task.task.teachers[second])}
-                        | compared(_mean_difference(task, chosen))
+                        | estimated("difference", _mean_difference(task, chosen))
                     )
-        rows += with_corrected(of_task)
     return pl.DataFrame(rows, TEACHERS)
 
 

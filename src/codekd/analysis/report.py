@@ -116,6 +116,8 @@ def _page(
         verdicts=overview.verdicts(scores, made["pareto"]),
         caveats=overview.caveats(made["tests"], scores, made["pareto"], _mixed(tasks)),
         in_short=overview.in_short(made),
+        sampled=made["tests"]["unit"].to_list(),
+        several_seeds=made["scores"]["seeds"].min() != 1,
         evidence=evidence,
         friedman=findings.friedman(made["ranks"]),
         limits=findings.limits(estimates),

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from codekd.analysis.estimates import Estimates, Group
-from codekd.analysis.influence import f1
+from codekd.analysis.jackknife import f1_of_class
 from codekd.analysis.results import NO_TEACHER, Cell, Run, Task
 from codekd.analysis.significance import LEVEL, average_ranks, corrected
 from codekd.analysis.variance import Estimate, mean
@@ -189,13 +189,18 @@ def references(tasks: Iterable[Estimates]) -> pl.DataFrame:
 
 
 def tests(tasks: Iterable[Estimates]) -> pl.DataFrame:
-    """One row a task: how many examples and groups, such as packages, its test split has, and what is sampled of it."""
+    """One row a task: how many examples and groups, such as packages, its test split has, and what is sampled of it.
+
+    Examples that each are a group of their own have none.
+    """
     rows = []
     for one in tasks:
         names, counts = np.unique(one.task.groups, return_counts=True)
-        largest = int(counts.argmax())
-        row: Row = {"task": one.task.name, "examples": len(one.task.labels), "groups": len(names)}
-        row |= {"largest_group": str(names[largest]), "largest_share": float(counts[largest] / counts.sum())}
+        row: Row = {"task": one.task.name, "examples": len(one.task.labels)}
+        if len(names) < len(one.task.labels):
+            largest = int(counts.argmax())
+            row |= {"groups": len(names), "largest_group": str(names[largest])}
+            row |= {"largest_share": float(counts[largest] / counts.sum())}
         rows.append(row | {"unit": one.task.units.kind, "units": one.task.units.count})
     return pl.DataFrame(rows, TESTS)
 
@@ -313,7 +318,7 @@ def _per_type(task: Task, runs: Sequence[Run]) -> Iterable[Row]:
             "type": name,
             "examples": int(of_type.sum()),
             "recall": float((predictions[:, of_type] == 1).mean()),
-            "f1": float(f1(task.labels[among], predictions[:, among])[0].mean()),
+            "f1": float(f1_of_class(1, task.labels[among], predictions[:, among]).mean()),
         }
 
 

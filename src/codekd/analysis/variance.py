@@ -6,9 +6,10 @@ Two things vary: which packages the test examples come from, and the luck of tra
     V = V_groups + max(0, V_seeds - V_both),
 
 the variance over groups of the mean over seeds, that over seeds of the mean over groups, less the part that both of
-them hold: the interaction of seeds and groups (two-way clustering: Cameron, Gelbach & Miller 2011, equation 2.11).
-Over groups it is the jackknife that leaves out a group at a time, to first order (CV3: MacKinnon, Nielsen & Webb 2023).
-Intervals and p-values are those of Student's t with Satterthwaite's degrees of freedom (1946).
+them hold: the interaction of seeds and groups. These are the components of the crossed design of several readers who
+read the same cases (Dorfman, Berbaum & Metz 1992). Over groups the variance is the jackknife that leaves out one at a
+time (CV3: MacKinnon, Nielsen & Webb 2023). Intervals and p-values are those of Student's t with Satterthwaite's degrees
+of freedom (1946).
 
 Shapes: R runs of a task, U units of its test split, n seeds.
 """
@@ -22,13 +23,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from codekd.analysis.influence import Classes, Floats, metric_of
+from codekd.analysis.jackknife import Classes, Floats, Partition, metric_of
+from codekd.errors import CodekdError
 
-FEWEST_GROUPS = 8
-"""Groups from which on they are what is sampled; with fewer, numbers are about these groups alone."""
+FEWEST_GROUPS, LARGEST_SHARE = 8, 1 / 3
+"""Groups from which on they are what is sampled, unless one has a larger share than this of the examples.
+
+Otherwise numbers are about these groups alone.
+"""
+
+ROUNDING = 1e-12
+"""Of a variance by that of the scores themselves: below it is no variance."""
 
 BLOCK = 2**24
-"""Influences held at a time: 128 MiB."""
+"""Numbers held at a time: 128 MiB."""
 
 Unit = Literal["group", "example", "function"]
 
@@ -47,18 +55,27 @@ class Units:
 
     @classmethod
     def of(cls, groups: NDArray[Any], sides: NDArray[Any] | None = None) -> "Units":
-        """Groups where there are at least :data:`FEWEST_GROUPS`, otherwise the examples or, of pairs, the functions.
+        """Groups where they are enough and none outweighs the others, or else the examples or, of pairs, the functions.
 
         ``groups`` ``(examples,)`` name that of every example, ``sides`` ``(examples, 2)`` the two functions of every
-        pair. Pairs that each are a group of their own share functions all the same.
+        pair. Examples that each are a group of their own belong to none; pairs then share functions all the same.
         """
-        names, members = np.unique(groups, return_inverse=True)
-        if len(names) >= FEWEST_GROUPS and (sides is None or len(names) < len(members)):
+        names, members, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+        grouped = FEWEST_GROUPS <= len(names) < len(members)
+        if grouped and sizes.max() <= LARGEST_SHARE * len(members):
             return cls("group", (members,), len(names))
         if sides is None:
             return cls("example", (np.arange(len(members)),), len(members))
         functions, places = np.unique(sides, return_inverse=True)
         return cls("function", tuple(places.reshape(sides.shape).T), len(functions))
+
+    @property
+    def partition(self) -> Partition:
+        """What is left out one at a time: the units, or of pairs that share functions, the pairs."""
+        if self.kind == "function":
+            count = len(self.members[0])
+            return Partition(np.arange(count), count)
+        return Partition(self.members[0], self.count)
 
 
 @dataclass(frozen=True)
@@ -66,13 +83,12 @@ class Sample:
     """The runs of a task on one test split.
 
     ``scores`` are ``(runs,)``, ``covariance`` ``(runs, runs)`` is theirs over test splits of other units, with
-    ``freedom`` degrees of freedom; what ``kind`` these units are is said in reports.
+    ``freedom`` degrees of freedom.
     """
 
     scores: Floats
     covariance: Floats
     freedom: int
-    kind: Unit
 
     def estimate(self, runs: Sequence[int]) -> "Estimate":
         """The score of some runs that differ in their seed alone."""
@@ -87,50 +103,41 @@ def sample(metric: str, labels: Classes, predictions: Classes, units: Units) -> 
     Raises:
         CodekdError: the metric has no formula.
     """
-    formula = metric_of(metric)
+    formula, partition = metric_of(metric), units.partition
     step = max(1, BLOCK // max(1, len(labels)))
-    scores, influences = zip(
-        *(
-            _of_units(*formula(labels, predictions[start : start + step]), units)
-            for start in range(0, len(predictions), step)
-        ),
-        strict=True,
-    )
-    return Sample(np.concatenate(scores), _covariance(np.concatenate(influences), units), units.count - 1, units.kind)
+    scores, changes = [], []
+    for start in range(0, len(predictions), step):
+        score, change = formula(labels, predictions[start : start + step], partition)
+        scores.append(score)
+        changes.append(change.astype(np.float32 if units.kind != "group" else float))  # examples may be many
+    return Sample(np.concatenate(scores), _covariance(np.concatenate(changes), units), units.count - 1)
 
 
-def _of_units(scores: Floats, influences: Floats, units: Units) -> tuple[Floats, Floats]:
-    """Influences of groups, ``(runs, groups)``; those of examples stay, in single precision."""
-    if units.kind == "group":
-        return scores, _summed(influences, units.members[0], units.count)
-    return scores, influences.astype(np.float32)
+def _covariance(changes: NDArray[np.floating], units: Units) -> Floats:
+    """``(runs, runs)``, from what leaving out each unit changes."""
+    left = changes.shape[1]
+    if units.kind != "function":
+        return (left - 1) / left * _products(changes)
+    # Pairs vary together where they share a function (Aronow, Samii & Assenova 2015). Sums over functions count what
+    # shares both of them twice, which is subtracted.
+    first, second = units.members
+    two = np.flatnonzero(first != second)
+    codes = np.minimum(first, second)[two] * units.count + np.maximum(first, second)[two]
+    names, twice = np.unique(codes, return_inverse=True)
+    changes_of_two = changes[:, two]
+    of_functions = Partition(first, units.count).sums(changes)
+    of_functions += Partition(second[two], units.count).sums(changes_of_two)
+    return _positive(_products(of_functions) - _products(Partition(twice, len(names)).sums(changes_of_two)))
 
 
-def _covariance(influences: Floats, units: Units) -> Floats:
-    """``(runs, runs)``, from the influences of groups or of examples."""
-    if units.kind == "function":
-        # Two pairs vary together where they share a function (Aronow, Samii & Assenova 2015); a pair shares two with
-        # itself, and is to be counted once.
-        first, second = (_summed(influences, members, units.count) for members in units.members)
-        return _positive(_products(first + second) - _products(influences))
-    share = np.bincount(units.members[0], minlength=units.count) / len(units.members[0])
-    without = influences / np.maximum(1 - share, 1e-12)
-    return (units.count - 1) / units.count * _products(without)
-
-
-def _products(influences: Floats) -> Floats:
-    """``influences @ influences.T`` in double precision, ``(runs, runs)``."""
-    step = max(1, BLOCK // max(1, len(influences)))
-    found = np.zeros((len(influences), len(influences)))
-    for start in range(0, influences.shape[1], step):
-        part = influences[:, start : start + step].astype(float)
+def _products(values: NDArray[np.floating]) -> Floats:
+    """``values @ values.T`` in double precision, ``(runs, runs)``, a block at a time."""
+    step = max(1, BLOCK // max(1, len(values)))
+    found = np.zeros((len(values), len(values)))
+    for start in range(0, values.shape[1], step):
+        part = values[:, start : start + step].astype(float)
         found += part @ part.T
     return found
-
-
-def _summed(influences: Floats, members: NDArray[np.int64], count: int) -> Floats:
-    """Influences of units, ``(runs, units)``."""
-    return np.stack([np.bincount(members, weights=row, minlength=count) for row in influences])
 
 
 def _positive(matrix: Floats) -> Floats:
@@ -153,12 +160,14 @@ class Estimate:
 
     def __sub__(self, other: "Estimate") -> "Estimate":
         """The difference, seed by seed."""
+        _check_seeds(self, other)
         return Estimate(self.sample, self.values - other.values, self.weights - other.weights)
 
     def __truediv__(self, other: "Estimate | float") -> "Estimate":
         """The ratio, seed by seed."""
         if not isinstance(other, Estimate):
             return Estimate(self.sample, self.values / other, self.weights / other)
+        _check_seeds(self, other)
         ratio, below = self.values / other.values, other.values[:, None]
         return Estimate(self.sample, ratio, self.weights / below - ratio[:, None] * other.weights / below)
 
@@ -172,23 +181,26 @@ class Estimate:
         """How many values there are."""
         return len(self.values)
 
+    def _over_groups(self, weights: Floats) -> float:
+        """The variance over groups of a sum of scores with some weights ``(runs,)``; none where that is rounding."""
+        variance = float(weights @ self.sample.covariance @ weights)
+        return variance if variance > ROUNDING * float(weights**2 @ np.diag(self.sample.covariance)) else 0.0
+
     @cached_property
     def _error(self) -> tuple[float, float]:
         """Standard error and degrees of freedom."""
-        mean, covariance = self.weights.mean(axis=0), self.sample.covariance
-        groups, n = float(mean @ covariance @ mean), self.seeds
+        n, freedom, mean = self.seeds, self.sample.freedom, self.weights.mean(axis=0)
+        groups = self._over_groups(mean)
         if n == 1:
-            return groups**0.5, self.sample.freedom
+            return groups**0.5, freedom
         seeds = float(self.values.var(ddof=1)) / n
-        apart = self.weights - mean
-        both = float(np.einsum("sr,rq,sq->", apart, covariance, apart)) / (n - 1) / n
-        luck = max(0.0, seeds - both)
-        total = groups + luck
+        both = sum(self._over_groups(one - mean) for one in self.weights) / (n - 1) / n
+        total = groups + max(0.0, seeds - both)
         if total == 0:
-            return 0.0, self.sample.freedom
-        # The variance of an estimated variance: what is subtracted does not make that of the seeds any surer.
-        spread = groups**2 / self.sample.freedom + (seeds**2 / (n - 1) if luck else 0.0)
-        return total**0.5, total**2 / spread
+            return 0.0, freedom
+        # What is subtracted does not make an estimated variance any surer.
+        known = total**2 / (groups**2 / freedom + seeds**2 / (n - 1))
+        return total**0.5, max(known, min(n - 1, freedom))
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Both ends of the confidence interval; of one seed, that of this model alone."""
@@ -209,5 +221,13 @@ class Estimate:
 def mean(estimates: Sequence[Estimate]) -> Estimate:
     """The mean of some numbers, seed by seed."""
     first = estimates[0]
+    for one in estimates:
+        _check_seeds(first, one, alike=True)
     values = np.mean([one.values for one in estimates], axis=0)
     return Estimate(first.sample, values, np.mean([one.weights for one in estimates], axis=0))
+
+
+def _check_seeds(first: Estimate, second: Estimate, alike: bool = False) -> None:
+    """That numbers can be taken seed by seed; one with a single value goes with any, unless all must be ``alike``."""
+    if first.seeds != second.seeds and (alike or 1 not in (first.seeds, second.seeds)):
+        raise CodekdError(f"runs with {first.seeds} and {second.seeds} seeds cannot be compared seed by seed")
