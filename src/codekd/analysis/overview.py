@@ -8,10 +8,14 @@ import polars as pl
 from codekd.analysis.findings import distinguishable, estimate
 from codekd.analysis.numbers import metric_name, percent, points, ratio, size
 from codekd.analysis.questions import ALL
+from codekd.analysis.significance import LEVEL
 from codekd.analysis.tables import NAMES, REFERENCE, best_on_validation
 from codekd.analysis.variance import FEWEST_GROUPS
 
 Row = dict[str, Any]
+
+LISTED = 16
+"""Students and methods that are named one by one, at most."""
 
 
 def verdicts(scores: pl.DataFrame, pareto: pl.DataFrame) -> list[Row]:
@@ -59,8 +63,8 @@ def in_short(made: Mapping[str, pl.DataFrame]) -> dict[str, list[str]]:
     training = costs.group_by("method", maintain_order=True).agg(pl.col("per_example").median()).sort("per_example")
     steps = ", ".join(f"{method} {ratio(times)}" for method, times in training.iter_rows())
     return {
-        "Above n-grams?": _by_teacher(scores, lambda rows: _against(rows, "above_floor", "floor_p_corrected")),
-        f"Better than {REFERENCE}?": _by_teacher(scores, lambda rows: _against(rows, "difference", "p_corrected")),
+        "Above n-grams?": _by_teacher(scores, _floors),
+        f"Better than {REFERENCE}?": _by_teacher(scores, _plain),
         "Which teacher?": [
             f"{row['task']}: students of {row['teacher']} {estimate(row, 'difference', points)} points against those "
             f"of {row['other']}."
@@ -79,18 +83,41 @@ def _by_teacher(table: pl.DataFrame, tell: Callable[[pl.DataFrame], str]) -> lis
     return [f"{name}: {text}." for name, text in told if text]
 
 
-def _against(rows: pl.DataFrame, name: str, p_name: str) -> str:
-    """How many of some students are above and below what a difference is to, and the one that is best on validation."""
-    known = rows.drop_nulls(name)
+def _floors(rows: pl.DataFrame) -> str:
+    """Which students are above n-grams and which are not; of one seed, which score more."""
+    known = rows.drop_nulls("above_floor")
+    if known.is_empty():
+        return ""
+    above, level = pl.col("above_floor") > 0, pl.lit(False)
+    one_seed = known["floor_p_corrected"].null_count() > 0
+    titles = ("score more", "score less", "") if one_seed else ("above", "below", "not distinguishable")
+    if not one_seed:
+        level = pl.col("floor_p_corrected") >= LEVEL
+    parts = known.filter(above & ~level), known.filter(~above & ~level), known.filter(level)
+    told = [f"{_names(part, known)} {title}" for title, part in zip(titles, parts, strict=True) if len(part)]
+    return "; ".join(told) + (" (one seed)" if one_seed else "")
+
+
+def _names(part: pl.DataFrame, whole: pl.DataFrame) -> str:
+    """Students with their methods, or how many they are of all where that is long."""
+    if len(part) == len(whole) or len(whole) > LISTED:
+        return f"all {len(whole)}" if len(part) == len(whole) else f"{len(part)} of {len(whole)}"
+    methods = part.group_by("student", maintain_order=True).agg("method")
+    return ", ".join(f"{student} ({', '.join(names)})" for student, names in methods.iter_rows())
+
+
+def _plain(rows: pl.DataFrame) -> str:
+    """How many students are better and worse than plain fine-tuning, and the one that is best on validation."""
+    known = rows.drop_nulls("difference")
     if known.is_empty():
         return ""
     best = best_on_validation(known, "task").row(0, named=True)
-    chosen = f"best on validation: {best['student']} {best['method']} {estimate(best, name, points)}"
-    if best[p_name] is None:
-        return f"{chosen}, of one seed"
-    sure = [row[name] > 0 for row in known.iter_rows(named=True) if distinguishable(row, p_name)]
-    above = f"{sum(sure)} of {len(known)} above" if any(sure) else f"none of {len(known)} above"
-    return f"{above}{f', {len(sure) - sum(sure)} below' if not all(sure) else ''}; {chosen}"
+    chosen = f"{best['student']} {best['method']}, best on validation, {estimate(best, 'difference', points)}"
+    if best["p_corrected"] is None:
+        return f"one seed does not tell; {chosen}"
+    sure = [row["difference"] > 0 for row in known.iter_rows(named=True) if distinguishable(row)]
+    worse = f", {len(sure) - sum(sure)} worse" if not all(sure) else ""
+    return f"{sum(sure) or 'none'} of {len(known)} better{worse}; {chosen}"
 
 
 def _architectures(rows: pl.DataFrame) -> str:
@@ -102,7 +129,7 @@ def _architectures(rows: pl.DataFrame) -> str:
 
 def _doubt(row: Row) -> str:
     if row["p_corrected"] is None:
-        return ", of one seed"
+        return " (one seed)"
     return "" if distinguishable(row) else ", not distinguishable"
 
 
