@@ -14,7 +14,7 @@ from codekd.analysis.tables import REFERENCE, best_on_validation
 
 Row = dict[str, Any]
 NOT_DISTINGUISHABLE = ", which is not distinguishable at this size"
-ONE_SEED = ", of one seed, which does not tell a difference from the luck of training"
+ONE_SEED = " (one seed)"
 
 
 def summary(tasks: Sequence[Task]) -> str:
@@ -61,7 +61,12 @@ def best_methods(pairs: pl.DataFrame, scores: pl.DataFrame) -> list[str]:
 
     The best one has the highest mean over the students that have most of the methods, so that all are seen on the same.
     """
-    titles = "better than", "worse than", "not distinguishable at this size from", "with one seed not compared with"
+    titles = (
+        "better than",
+        "worse than",
+        "not distinguishable at this size from",
+        "of one seed and so neither better nor worse than",
+    )
     several = pairs["teacher"].n_unique() > 1
     sentences = []
     for (task, teacher), rows in pairs.group_by("task", "teacher", maintain_order=True):

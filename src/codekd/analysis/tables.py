@@ -117,7 +117,7 @@ def methods(tasks: Iterable[Estimates], scores: pl.DataFrame) -> pl.DataFrame:
     """One row per task, teacher and method: its mean difference to plain fine-tuning over the students.
 
     ``above`` and ``below`` count the students whose own difference in ``scores`` is distinguishable from zero, with
-    its correction for their number.
+    its correction for their number; null where there is one seed.
     """
     rows: list[Row] = []
     for task in tasks:
@@ -294,16 +294,16 @@ def _scores_row(estimates: Estimates, teacher: str, group: Group) -> Row:
 
 
 def _methods_row(estimates: Estimates, teacher: str, method: str, groups: Sequence[Group], scores: pl.DataFrame) -> Row:
-    gains = [estimates.students[group] - estimates.students[plain(group)] for group in groups]
+    gain = mean([estimates.students[group] - estimates.students[plain(group)] for group in groups])
     sure = scores.filter(pl.col("p_corrected") < LEVEL)["difference"]
     return {
         "task": estimates.task.name,
         "teacher": teacher,
         "method": method,
         "students": len(groups),
-        **compared(mean(gains)),
-        "above": int((sure > 0).sum()),
-        "below": int((sure < 0).sum()),
+        **compared(gain),
+        "above": int((sure > 0).sum()) if gain.seeds > 1 else None,
+        "below": int((sure < 0).sum()) if gain.seeds > 1 else None,
     }
 
 
