@@ -53,6 +53,13 @@ def test_every_config_that_ships_is_valid(name):
     assert graph.report.parents
 
 
+@pytest.mark.parametrize(("section", "name"), [("methods", "all"), ("teachers", "none"), ("students", "name")])
+def test_names_that_reports_use_are_refused(write, section, name):
+    definition = {"methods": "preset: kd", "teachers": "preset: minilm", "students": "preset: bigru-7m"}[section]
+    found = problem(write(extra=f"{section}: {{{name}: {{{definition}}}}}\n"))
+    assert f"{section}.{name}: reports use this name for something else; choose another one" in found
+
+
 def test_overriding_one_number_of_a_preset_is_one_line(write):
     study = load(write(extra="methods: {kd: {temperature: 7}}\n"))
     assert study.methods["kd"].temperature == 7.0
@@ -130,7 +137,7 @@ BAD = [
         "weights of classes",
         [],
         "training: {class_weights: {clean: 0}}\n",
-        "class_weights: write `balanced`, or a number above 0 for each class",
+        "class_weights: write `balanced`, or for each class a number from 0.001 to 1000",
     ),
     ("layers do not fit", [], "students: {roberta-1.5m: {heads: 5}}\n", "heads (5) must divide hidden (192)"),
     (

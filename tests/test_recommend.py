@@ -50,6 +50,16 @@ def test_the_best_on_the_validation_split_is_named_with_its_folder(report: Path)
     assert f"/{student}/{method}/seed{seed}-" in str(found.cell)
 
 
+def test_how_it_stands_against_n_grams_is_said(report: Path) -> None:
+    [found] = recommend(report, Limits())
+    assert re.search(r" % on the test split, [+−]\d+\.\d \[.*\] points against n-grams, ", found.why)
+
+
+def test_without_any_time_the_fastest_is_nearest(report: Path) -> None:
+    [found] = recommend(report, Limits(0.0))
+    assert "The nearest, roberta-1.5m with " in found.why
+
+
 @pytest.mark.parametrize(
     ("limits", "student"), [(Limits(3.0), "roberta-1.5m"), (Limits(megabytes=5.0), "roberta-1.5m")]
 )

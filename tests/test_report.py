@@ -417,6 +417,59 @@ def test_machines_that_differ_within_a_comparison_are_named(tmp_path):
     assert "Different devices" not in text
 
 
+def remade(folder: Path, **changes: object) -> None:
+    """Change what a manifest says."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | changes))
+
+
+def test_seconds_of_other_devices_and_processors_are_not_compared(tmp_path):
+    job = write_study(tmp_path, EXCEPTION)
+    for role, folder in job.parents.items():
+        if "/kd/" in role:
+            remade(folder, summary={"device": "H100"})
+        if "/ckd/" in role:
+            remade(folder, host={"processor": "Other"})
+    folder = make(job, tmp_path)
+    assert table(folder, "scores").filter(pl.col("method") != "ft")["relative_seconds"].null_count() == 4
+    assert "Dearer than" not in text_of(folder)
+
+
+def test_times_of_serving_from_different_machines_are_named(tmp_path):
+    milliseconds = {"minilm": 40.0, "bigru-1.5m": 8.0, "roberta-1.5m": 9.0}
+    job = write_study(tmp_path, EXCEPTION, milliseconds=milliseconds)
+    first = next(folder for role, folder in job.parents.items() if role.startswith("inference/"))
+    remade(first, host={"processor": "Other"})
+    told = "were measured on different machines. Different processors: (One avx2|Other) .*, within exception."
+    assert re.search(told, text_of(make(job, tmp_path)))
+
+
+def test_scores_of_nothing_and_of_everything_make_a_page(tmp_path):
+    """A teacher that is never right, and students that are all perfect, as n-grams are."""
+    milliseconds = {"minilm": 40.0, "bigru-1.5m": 8.0, "roberta-1.5m": 9.0}
+    job = write_study(tmp_path, {"defect": TASKS["defect"]}, seeds=(1,), milliseconds=milliseconds)
+    for role, folder in job.parents.items():
+        if (path := folder / "predictions.parquet").exists():
+            wrong = role.startswith("teachers/")
+            frame = pl.read_parquet(path).with_columns(prediction=pl.col("label") ^ int(wrong))
+            frame.write_parquet(path)
+            metrics = json.loads((folder / "metrics.json").read_text())
+            reached = {"accuracy": float(not wrong), "macro_f1": float(not wrong), "f1": float(not wrong)}
+            (folder / "metrics.json").write_text(json.dumps(metrics | {"scores": {"valid": reached, "test": reached}}))
+    folder = make(job, tmp_path)
+    text = text_of(folder)
+    assert "Above n-grams? defect: all 6 score the same (one seed)." in text
+    assert "reaches 100.0 % accuracy" in text and "nan" not in text
+    assert table(folder, "scores")["score_low"].null_count() == 6
+
+
+def test_manifests_that_say_nothing_make_a_page(tmp_path):
+    job = write_study(tmp_path, EXCEPTION)
+    for folder in job.parents.values():
+        remade(folder, host=None, versions=None, summary=None)
+    assert "Different" not in text_of(make(job, tmp_path)).split("Findings")[0]
+
+
 def test_costs_are_cpu_seconds_and_on_a_gpu_those_of_the_clock(tmp_path):
     job = write_study(tmp_path, EXCEPTION)
     for role, folder in job.parents.items():

@@ -193,6 +193,23 @@ def test_a_damaged_checkpoint_is_named_and_ignored(kept, tmp_path, caplog):
     assert equal(undisturbed.last, again.last)
 
 
+@pytest.mark.parametrize("what", ["history", "best", "optimizer", "model"])
+def test_a_checkpoint_of_another_run_is_named_and_ignored(what, tmp_path, caplog):
+    undisturbed, *_ = fit(tmp_path / "a")
+    parts, history = checkpoint.load(tmp_path / "a")
+    if what == "history":
+        history = []
+    elif what == "model":
+        parts["model"] = {name: value[:1] for name, value in parts["model"].items()}
+    else:
+        del parts[what]
+    (tmp_path / "b").mkdir()
+    checkpoint.save(tmp_path / "b", parts, history)
+    again, *_ = fit(tmp_path / "b")
+    assert "checkpoint.safetensors is damaged" in caplog.text
+    assert equal(undisturbed.last, again.last)
+
+
 def test_a_run_in_half_precision_resumes_with_the_scale_that_it_had(tmp_path):
     half, steps = Device(CPU, torch.float16), iter(range(10**6))
 

@@ -113,7 +113,7 @@ def time(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
             _points(axes, per_example, y, method, **_hollow())
         _ratio_axis(axes)
         axes.axvline(1, color=style.INK, linewidth=1)
-        axes.set_xlabel(f"CPU time of training, {REFERENCE} = 1")
+        axes.set_xlabel(f"training time, {REFERENCE} = 1")
     in_total = _key("in total", style.Look(style.MUTED, "o"))
     per_example_seen = _key("per example seen", style.Look(style.MUTED, "o"), **_hollow())
     _legend(figure, layout, methods, in_total, per_example_seen)

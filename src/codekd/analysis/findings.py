@@ -98,8 +98,8 @@ def teachers(table: pl.DataFrame) -> list[str]:
     """Which teacher teaches better, over all methods."""
     return [
         f"{row['task']}: students of {row['teacher']} are {estimate(row, 'difference', points)} points against those "
-        f"of {row['other']}, on average over methods and {_count(row['students'], 'student')}: of these two teachers, "
-        f"each trained once. They themselves reach {percent(row['teacher_score'])} and "
+        f"of {row['other']}, on average over methods and {_count(row['students'], 'student')}: of these two teachers "
+        f"as they are. They themselves reach {percent(row['teacher_score'])} and "
         f"{percent(row['other_score'])} %."
         for row in table.filter(method=ALL).iter_rows(named=True)
     ]
@@ -138,7 +138,7 @@ def unlearned(table: pl.DataFrame, examples: Mapping[str, int]) -> list[str]:
         with_teacher = f"; {teacher} is right on {int(known.sum())} of them" if len(known) else ""
         sentences.append(
             f"{task}: {len(rows):,} of {total:,} test examples ({percent(len(rows) / total)} %){with_teacher}. "
-            f"Most are of the class {most} ({count:,})."
+            f"The commonest class of them is {most} ({count:,})."
         )
     return sentences
 

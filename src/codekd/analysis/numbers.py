@@ -10,7 +10,7 @@ def metric_name(metric: str) -> str:
 
 def percent(share: float) -> str:
     """A share in [0, 1] as a percentage with one decimal: ``57.4``."""
-    return _signless_zero(f"{100 * share:.1f}")
+    return _signless_zero(f"{100 * share:.1f}").replace("-", "−")
 
 
 def points(difference: float) -> str:

@@ -29,7 +29,9 @@ def verdicts(scores: pl.DataFrame, pareto: pl.DataFrame) -> list[Row]:
     return [{key: row[key] for key in keys} | {"text": _verdict(row)} for row in best.iter_rows(named=True)]
 
 
-def caveats(tests: pl.DataFrame, scores: pl.DataFrame, pareto: pl.DataFrame, mixed: list[str]) -> list[str]:
+def caveats(
+    tests: pl.DataFrame, scores: pl.DataFrame, pareto: pl.DataFrame, mixed: list[str], mixed_times: list[str]
+) -> list[str]:
     """What bounds every number of the page, each in a sentence."""
     sentences = []
     if scores["seeds"].min() == 1:
@@ -44,8 +46,8 @@ def caveats(tests: pl.DataFrame, scores: pl.DataFrame, pareto: pl.DataFrame, mix
     ]:
         sentences.append(
             f"Few groups: the test examples of {', '.join(told)} come from fewer than {FEWEST_GROUPS} packages or "
-            "other groups, or mostly from one. Intervals there are about further examples of these, and say nothing "
-            "about other ones."
+            "other groups, or more than a third of them from one. Intervals there are about further examples of these, "
+            "and say nothing about other ones."
         )
     if pareto["busy"].any():
         sentences.append("Times of serving were measured on a busy machine; measure again before you rely on them.")
@@ -53,6 +55,10 @@ def caveats(tests: pl.DataFrame, scores: pl.DataFrame, pareto: pl.DataFrame, mix
         sentences.append(
             "Numbers of one comparison were made on different machines, which round differently and may move a score "
             f"by some points. {' '.join(mixed)}"
+        )
+    if mixed_times:
+        sentences.append(
+            f"Times of serving that are compared were measured on different machines. {' '.join(mixed_times)}"
         )
     return sentences
 
@@ -88,19 +94,18 @@ def _floors(rows: pl.DataFrame) -> str:
     known = rows.drop_nulls("above_floor")
     if known.is_empty():
         return ""
-    above, level = pl.col("above_floor") > 0, pl.lit(False)
     one_seed = known["floor_p_corrected"].null_count() > 0
-    titles = ("score more", "score less", "") if one_seed else ("above", "below", "not distinguishable")
-    if not one_seed:
-        level = pl.col("floor_p_corrected") >= LEVEL
-    parts = known.filter(above & ~level), known.filter(~above & ~level), known.filter(level)
+    titles = ("score more", "score less", "score the same") if one_seed else ("above", "below", "not distinguishable")
+    difference = pl.col("above_floor")
+    level = difference == 0 if one_seed else pl.col("floor_p_corrected") >= LEVEL
+    parts = known.filter(difference > 0, ~level), known.filter(difference < 0, ~level), known.filter(level)
     told = [f"{_names(part, known)} {title}" for title, part in zip(titles, parts, strict=True) if len(part)]
     return "; ".join(told) + (" (one seed)" if one_seed else "")
 
 
 def _names(part: pl.DataFrame, whole: pl.DataFrame) -> str:
     """Students with their methods, or how many they are of all where that is long."""
-    if len(part) == len(whole) or len(whole) > LISTED:
+    if (len(part) == len(whole) > 1) or len(whole) > LISTED:
         return f"all {len(whole)}" if len(part) == len(whole) else f"{len(part)} of {len(whole)}"
     methods = part.group_by("student", maintain_order=True).agg("method")
     return ", ".join(f"{student} ({', '.join(names)})" for student, names in methods.iter_rows())

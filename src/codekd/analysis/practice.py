@@ -16,7 +16,7 @@ def training(costs: pl.DataFrame) -> list[str]:
         return []
     each = compared.group_by("method", maintain_order=True).agg(pl.col("per_example").median())
     parts = [f"{method} {ratio(times)}" for method, times in each.sort("per_example").iter_rows()]
-    sentences = [f"Per example seen, training takes this many times the CPU time of {REFERENCE}: {', '.join(parts)}."]
+    sentences = [f"Per example seen, training takes this many times the seconds of {REFERENCE}: {', '.join(parts)}."]
     online = compared.drop_nulls("online_relative")
     if len(online):
         rises = online["online_seconds"] / online["seconds"]
@@ -55,7 +55,7 @@ def inference(pareto: pl.DataFrame, scores: pl.DataFrame) -> list[str]:
         sentences.append(
             f"{task}: {fast['student']} answers in {fast['milliseconds']:.1f} ms on one CPU thread in "
             f"{RUNTIMES[fast['runtime']]}, tokenizer included, {ratio(fast['speed_up'])} as fast as {teacher} "
-            f"({slow['milliseconds']:.1f} ms), and keeps {percent(fast['retention'])} % of its score, trained with "
+            f"({slow['milliseconds']:.1f} ms), and keeps {share(fast['retention'])} % of its score, trained with "
             f"{fast['method']}.{' ' + BUSY if fast['busy'] or slow['busy'] else ''}"
         )
     return sentences

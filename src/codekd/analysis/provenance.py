@@ -32,12 +32,17 @@ class Made:
     libraries: str = ""
 
     @property
+    def clock(self) -> tuple[str, str]:
+        """What its seconds were counted on."""
+        return self.device, self.processor
+
+    @property
     def on_gpu(self) -> bool:
         """Whether the model ran on a GPU."""
         return self.device not in ("", "cpu")
 
 
-def made(folder: Path) -> Made:
+def made_on(folder: Path) -> Made:
     """What a node was made on, by its manifest.
 
     Raises:
@@ -47,28 +52,35 @@ def made(folder: Path) -> Made:
         manifest: Mapping[str, Any] = json.loads((folder / "manifest.json").read_text())
     except (OSError, ValueError) as error:
         raise CodekdError(f"{folder} is not a finished node: manifest.json: {error}; run the study again.") from None
-    host, versions, summary = (manifest.get(key, {}) for key in ("host", "versions", "summary"))
+    host, versions, summary = (manifest.get(key) or {} for key in ("host", "versions", "summary"))
     known = [f"{name} {versions[name]}" for name in LIBRARIES if versions.get(name)]
     processor = " ".join([host.get("processor") or "", *(host.get("units") or [])]).strip()
     return Made(processor, summary.get("device", ""), summary.get("precision", ""), ", ".join(known))
 
 
-def mixed(comparisons: Mapping[str, Sequence[Made]], machines: Mapping[str, Sequence[Made]]) -> list[str]:
+Runs = Mapping[Path, Made]
+"""What some runs were made on, by their folders."""
+
+
+def mixed(comparisons: Mapping[str, Runs], machines: Mapping[str, Runs]) -> list[str]:
     """Sentences that name what differs within comparisons, and within which; none where all is alike.
 
     Args:
-        comparisons: by name, what the runs of one model were made on, such as a student's on a task.
-        machines: by name, what runs of several models were made on. Their devices and precisions may differ: on one
-            machine a GRU has another precision than a transformer.
+        comparisons: by name, the runs of one model, such as a student's on a task.
+        machines: by name, the runs of several models. Their devices and precisions may differ: on one machine a GRU
+            has another precision than a transformer.
     """
     sentences = []
     for field, title in PROPERTIES.items():
         compared = comparisons if field in ("device", "precision") else machines
-        values = {name: [getattr(one, field) for one in runs] for name, runs in compared.items()}
-        mixing = {name: own for name, own in values.items() if len({*own}) > 1}
+        values = {
+            name: {folder: getattr(one, field) or "not known" for folder, one in runs.items()}
+            for name, runs in compared.items()
+        }
+        mixing = {name: own for name, own in values.items() if len({*own.values()}) > 1}
         if mixing:
-            counts = Counter(value or "not known" for own in mixing.values() for value in own)
-            told = "; ".join(f"{value} ({count:,})" for value, count in counts.most_common())
+            each = {folder: value for own in mixing.values() for folder, value in own.items()}
+            told = "; ".join(f"{value} ({count:,})" for value, count in Counter(each.values()).most_common())
             sentences.append(f"Different {title}: {told}, within {_names([*mixing])}.")
     return sentences
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from codekd.analysis.estimates import Estimates, Group
-from codekd.analysis.provenance import made
+from codekd.analysis.provenance import made_on
 from codekd.analysis.tables import (
     NAMES,
     REFERENCE,
@@ -145,7 +145,10 @@ def costs(scores: pl.DataFrame, tasks: Iterable[Estimates], job: "Job") -> pl.Da
     paid = []
     for task in tasks:
         for teacher, run in task.task.teachers.items():
-            seconds, per_example = _captured(job.parents.get(f"signals/{task.task.name}/{teacher}/logits"))
+            captured = job.parents.get(f"signals/{task.task.name}/{teacher}/logits")
+            clocks = {cell.run.clock for cell in task.task.cells if cell.teacher == teacher}
+            alike = captured is not None and clocks == {made_on(captured).clock}
+            seconds, per_example = _captured(captured) if alike else (None, None)
             paid.append((task.task.name, teacher, run.cost, seconds, per_example))
     names: Schema = dict.fromkeys(("task", "teacher"), pl.String)
     once = pl.DataFrame(paid, names | numbers("teacher_seconds", "capture_seconds", "read"), orient="row")
@@ -199,5 +202,5 @@ def _captured(folder: Path | None) -> tuple[float, float] | tuple[None, None]:
     if folder is None:
         return None, None
     manifest = json.loads((folder / "manifest.json").read_text())
-    seconds = manifest["seconds"] if made(folder).on_gpu else manifest["cpu_seconds"]
+    seconds = manifest["seconds"] if made_on(folder).on_gpu else manifest["cpu_seconds"]
     return seconds, seconds / pl.scan_parquet(folder / "*.parquet").select(pl.len()).collect().item()

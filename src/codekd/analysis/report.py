@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from codekd.analysis import breakdown, figures, findings, overview, page, practice, questions, serving, style, tables
 from codekd.analysis.estimates import Estimates, estimate
-from codekd.analysis.provenance import Made, mixed
+from codekd.analysis.provenance import Made, made_on, mixed
 from codekd.analysis.published import published
 from codekd.analysis.results import Task, read_tasks
 from codekd.analysis.style import Layout
@@ -55,7 +55,7 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
     made = _tables(job, places, tasks, estimates)
     _write_tables(made, folder / "tables")
     _write_figures(made, folder / "figures")
-    text = _page(job.spec["study"], folder, tasks, estimates, made, _by_stage(places))
+    text = _page(job, folder, tasks, estimates, made, _by_stage(places))
     (folder / "index.html").write_text(text, encoding="utf-8")
     return {"cells": len(made["cells"]), "tasks": len(tasks)}
 
@@ -89,7 +89,7 @@ def _tables(
 
 
 def _page(
-    study: str,
+    job: Job,
     folder: Path,
     tasks: Sequence[Task],
     estimates: Sequence[Estimates],
@@ -111,10 +111,10 @@ def _page(
         made,
         {name: page.inline_svg((folder / "figures" / f"{name}.svg").read_text(), name) for name in FIGURES},
         tables.best_students(scores),
-        study=study,
+        study=job.spec["study"],
         summary=findings.summary(tasks),
         verdicts=overview.verdicts(scores, made["pareto"]),
-        caveats=overview.caveats(made["tests"], scores, made["pareto"], _mixed(tasks)),
+        caveats=overview.caveats(made["tests"], scores, made["pareto"], _mixed(tasks), _mixed_times(job)),
         in_short=overview.in_short(made),
         sampled=made["tests"]["unit"].to_list(),
         several_seeds=made["scores"]["seeds"].min() != 1,
@@ -128,14 +128,23 @@ def _page(
 
 def _mixed(tasks: Sequence[Task]) -> list[str]:
     """What differs within the runs of a student on a task, and of its teachers there."""
-    students: dict[str, list[Made]] = {}
-    beside: dict[str, list[Made]] = {}
+    students: dict[str, dict[Path, Made]] = {}
+    beside: dict[str, dict[Path, Made]] = {}
     for task in tasks:
         for cell in task.cells:
             name = f"{task.name} {cell.student}"
-            students.setdefault(name, []).append(cell.run.made)
-            beside[name] = [run.made for run in task.teachers.values()]
-    return mixed(students, {name: own + beside[name] for name, own in students.items()})
+            students.setdefault(name, {})[cell.run.folder] = cell.run.made
+            beside[name] = {run.folder: run.made for run in task.teachers.values()}
+    return mixed(students, {name: own | beside[name] for name, own in students.items()})
+
+
+def _mixed_times(job: Job) -> list[str]:
+    """What differs within the measurements of serving of a task."""
+    measured: dict[str, dict[Path, Made]] = {}
+    for role, folder in job.parents.items():
+        if role.startswith("inference/"):
+            measured.setdefault(role.split("/")[1], {})[folder] = made_on(folder)
+    return mixed({}, measured)
 
 
 def _write_tables(made: dict[str, pl.DataFrame], folder: Path) -> None:

@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from codekd.analysis.provenance import Made, made
+from codekd.analysis.provenance import Made, made_on
 from codekd.analysis.variance import Units
 from codekd.errors import CodekdError
 
@@ -42,9 +42,14 @@ class Run:
     def cost(self) -> float | None:
         """Seconds of training: of the CPU, which other load hardly changes, or of the clock on a GPU.
 
-        None where nothing was trained.
+        None where nothing was trained. Compare those of runs with the same :attr:`clock` alone.
         """
         return self.metrics.get("train_seconds" if self.made.on_gpu else "train_cpu_seconds")
+
+    @property
+    def clock(self) -> tuple[str, str]:
+        """What the seconds of :attr:`cost` were counted on."""
+        return self.made.clock
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,7 @@ def _read_task(job: Job, name: str) -> Task:
     def read(role: str) -> Run:
         folder = job.parents[role]
         if role.startswith("teachers/") and not (folder / "predictions.parquet").exists():
-            return Run(folder, _read_metrics(folder), made(folder))
+            return Run(folder, _read_metrics(folder), made_on(folder))
         frame = _read_predictions(folder)
         if not frame.select("id", "label").equals(examples):
             raise CodekdError(
@@ -113,7 +118,7 @@ def _read_task(job: Job, name: str) -> Task:
                 "order, so their scores cannot be compared; delete the outdated one and run again."
             )
         predictions, logits = frame["prediction"].to_numpy(), _log_probabilities(frame)
-        return Run(folder, _read_metrics(folder), made(folder), predictions, logits)
+        return Run(folder, _read_metrics(folder), made_on(folder), predictions, logits)
 
     beside = _read_beside(job.parents.get(f"examples/{name}"), examples)
     groups = beside["group" if "group" in beside.columns else "id"].to_numpy()

@@ -77,12 +77,14 @@ def pareto(scores: pl.DataFrame, references: pl.DataFrame, served: pl.DataFrame,
 def _deployed(served: pl.DataFrame) -> pl.DataFrame:
     """Of every model the time and the size in what it is deployed in, the same for all of a task and teacher."""
     alone = served.filter(batch=1, device="cpu")
-    small = alone.filter(runtime="onnx", precision="int8").select(*MODEL, int8_milliseconds="milliseconds")
+    in_eight_bits = alone.filter(runtime="onnx", precision="int8")
+    small = in_eight_bits.select(*MODEL, int8_milliseconds="milliseconds", small_busy="busy")
     full = alone.filter(precision="float32").with_columns(megabytes=pl.col("bytes") / 1e6)
     models = pl.struct("kind", "name", "reused_head")
     in_onnx = models.filter(pl.col("runtime") == "onnx").n_unique() == models.n_unique()
     chosen = pl.when(in_onnx.over("task", "teacher")).then(pl.lit("onnx")).otherwise(pl.lit("pytorch"))
-    return full.filter(pl.col("runtime") == chosen).join(small, MODEL, "left").select(*MODEL, *TIMES)
+    found = full.filter(pl.col("runtime") == chosen).join(small, MODEL, "left")
+    return found.with_columns(pl.col("busy") | pl.col("small_busy").fill_null(False)).select(*MODEL, *TIMES)
 
 
 def _with_front(table: pl.DataFrame, cost: str, name: str) -> pl.DataFrame:

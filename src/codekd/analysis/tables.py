@@ -103,7 +103,8 @@ def scores(tasks: Iterable[Estimates]) -> pl.DataFrame:
     their being zero, as they are and corrected for the number of such differences of the task and teacher.
     ``valid_retention`` is the share of the teacher's score on the validation split. ``seconds`` of training are those
     of the CPU, or of the clock on a GPU, and ``relative_seconds`` their ratio to plain fine-tuning, in total and per
-    example seen. Null: no teacher, no plain fine-tuning, no floor or, for ``std`` and p-values, one seed.
+    example seen. Null: no teacher, no plain fine-tuning, no floor, for ``std`` and p-values one seed, for ratios of
+    seconds other devices or processors.
     """
     rows: list[Row] = []
     for task in tasks:
@@ -148,7 +149,7 @@ def ranks(scores: pl.DataFrame) -> pl.DataFrame:
         blocks = wide.group_by("task", maintain_order=True).agg(pl.col(names).mean())
         if found := average_ranks(names, blocks.select(names).to_numpy()):
             shared: Row = {"blocks": found.blocks}
-            if own["seeds"].min() != 1:
+            if own["seeds"].min() != 1 and np.isfinite(found.p_value):
                 shared |= {"p_value": found.p_value, "critical_difference": found.critical_difference}
             for rank, method in sorted(zip(found.ranks, found.methods, strict=True)):
                 rows.append({"teacher": teacher, "method": method, "rank": rank, **shared})
@@ -240,8 +241,11 @@ def plain(group: Group) -> Group:
 
 
 def estimated(name: str, number: Estimate) -> Row:
-    """A number and its interval; that of a score ends at 0 and 1."""
-    low, high = number.interval()
+    """A number and its interval, if there is one; that of a score ends at 0 and 1."""
+    ends = number.interval()
+    if ends is None:
+        return {name: number.value}
+    low, high = ends
     if name == "score":
         low, high = max(low, 0.0), min(high, 1.0)
     return {name: number.value, f"{name}_low": low, f"{name}_high": high}
@@ -286,8 +290,9 @@ def _scores_row(estimates: Estimates, teacher: str, group: Group) -> Row:
         row |= estimated("retention", score / estimates.teachers.get(teacher, best)) if best else {}
     reference = plain(group)
     if plainly := estimates.groups.get(reference):
-        row["relative_seconds"] = _ratio(_cost(own), _cost(plainly))
-        row["relative_seconds_per_example"] = _ratio(_cost_per_example(own), _cost_per_example(plainly))
+        if len({cell.run.clock for cell in (*own, *plainly)}) == 1:
+            row["relative_seconds"] = _ratio(_cost(own), _cost(plainly))
+            row["relative_seconds_per_example"] = _ratio(_cost_per_example(own), _cost_per_example(plainly))
         if group != reference:
             row |= compared(score - estimates.students[reference])
     return row
@@ -334,6 +339,8 @@ def _mean_of(values: Iterable[float]) -> float:
 
 def _cost(group: Sequence[Cell]) -> float | None:
     costs = [cell.run.cost for cell in group]
+    if len({cell.run.clock for cell in group}) > 1:
+        return None
     return None if None in costs else float(np.mean([cost for cost in costs if cost is not None]))
 
 

@@ -190,6 +190,8 @@ class Estimate:
     def _error(self) -> tuple[float, float]:
         """Standard error and degrees of freedom."""
         n, freedom, mean = self.seeds, self.sample.freedom, self.weights.mean(axis=0)
+        if freedom == 0:
+            return 0.0, 1
         groups = self._over_groups(mean)
         if n == 1:
             return groups**0.5, freedom
@@ -202,19 +204,24 @@ class Estimate:
         known = total**2 / (groups**2 / freedom + seeds**2 / (n - 1))
         return total**0.5, max(known, min(n - 1, freedom))
 
-    def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Both ends of the confidence interval; of one seed, that of this model alone."""
+    def interval(self, level: float = 0.95) -> tuple[float, float] | None:
+        """Both ends of the confidence interval; of one seed, that of this model alone.
+
+        None where nothing varies, as with a perfect score or with equal predictions: that is not certainty.
+        """
         error, freedom = self._error
+        if error == 0:
+            return None
         reach = float(stats.t.ppf((1 + level) / 2, freedom)) * error
         return self.value - reach, self.value + reach
 
     def p_value(self) -> float | None:
-        """Two-sided, of the number being zero; None with one seed, whose luck is unknown."""
+        """Two-sided, of the number being zero; 1 where nothing varies, None with one seed, whose luck is unknown."""
         error, freedom = self._error
         if self.seeds == 1:
             return None
         if error == 0:
-            return float(self.value == 0)
+            return 1.0
         return float(2 * stats.t.sf(abs(self.value) / error, freedom))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from codekd.analysis.findings import estimate
-from codekd.analysis.numbers import percent
+from codekd.analysis.numbers import percent, points
 from codekd.analysis.practice import RUNTIMES
 from codekd.analysis.results import NO_TEACHER
 from codekd.analysis.tables import NAMES
@@ -120,11 +120,14 @@ def _because(within: Sequence[Row], rows: Sequence[Row]) -> str:
 
 
 def _kept(row: Row) -> str:
+    floor = (
+        "" if row["above_floor"] is None else f", {estimate(dict(row), 'above_floor', points)} points against n-grams"
+    )
     if row["retention"] is None or row["valid_retention"] is None:
-        return ""
+        return floor
     return (
         f", {percent(row['valid_retention'])} % of the score of {row['teacher']} on the validation split and "
-        f"{percent(row['retention'])} % on the test split"
+        f"{percent(row['retention'])} % on the test split{floor}"
     )
 
 
@@ -138,9 +141,9 @@ def _served(row: Row) -> str:
 def _nobody(rows: Sequence[Row], limits: Limits) -> str:
     """The nearest is the one whose worst excess over a limit is the smallest share of that limit."""
 
-    def distance(row: Row) -> tuple[float, float]:
+    def distance(row: Row) -> tuple[float, float, float]:
         excesses = [one.excess for one in limits.broken(row)]
-        return max(excesses), sum(excesses)
+        return max(excesses), sum(excesses), row["milliseconds"]
 
     nearest = min(rows, key=distance)
     broken = "; ".join(one.words for one in limits.broken(nearest))

@@ -20,6 +20,7 @@ from codekd.study.training import Training
 
 SPLITS = ("train", "valid", "test", "transfer")
 TRAINED = ("teachers", "students")
+RESERVED = ("all", "none", "task", "teacher", "student", "method", "floor", "name", "examples")
 
 
 @cache
@@ -70,6 +71,8 @@ def load_study(config: Mapping[str, Any], files: Sequence[Path], lock: Mapping[s
             if name not in known[section]:
                 problems.add_unknown(("grid", section, index), name, known[section])
         for name, definition in getattr(file, section).items():
+            if name in RESERVED:
+                problems.add((section, name), "reports use this name for something else; choose another one")
             if "preset" in definition and (preset := str(definition["preset"])) not in presets()[section]:
                 problems.add_unknown((section, name, "preset"), preset, presets()[section])
     for section in ("students", "methods"):

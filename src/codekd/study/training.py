@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from codekd.study.base import Model
 
-ClassWeights = dict[str, Annotated[float, Field(gt=0)]]
+ClassWeights = dict[str, Annotated[float, Field(ge=1e-3, le=1e3)]]
 
 
 class Training(Model):
@@ -30,8 +30,10 @@ class Training(Model):
     @classmethod
     def _balanced_or_by_name(cls, weights: Any) -> Any:
         by_name = isinstance(weights, dict) and all(
-            isinstance(one, int | float) and one > 0 for one in weights.values()
+            isinstance(one, int | float) and 1e-3 <= one <= 1e3 for one in weights.values()
         )
         if not (weights is None or weights == "balanced" or by_name):
-            raise ValueError("write `balanced`, or a number above 0 for each class, such as `{clean: 1.0, buggy: 4.0}`")
+            raise ValueError(
+                "write `balanced`, or for each class a number from 0.001 to 1000, such as `{clean: 1.0, buggy: 4.0}`"
+            )
         return weights

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,14 @@ def save(scratch: Path, parts: dict[str, State], history: list[dict[str, Any]]) 
     put(temporary, scratch / FILE)
 
 
-def load(scratch: Path) -> tuple[dict[str, State], list[dict[str, Any]]] | None:
-    """What ``save`` wrote, or None where there is nothing to resume; a file that cannot be read is as good as none."""
+def load(
+    scratch: Path, wanted: Mapping[str, State] | None = None
+) -> tuple[dict[str, State], list[dict[str, Any]]] | None:
+    """What ``save`` wrote, or None where there is nothing to resume.
+
+    A file that cannot be read is as good as none, and so is one whose states have not the names and shapes of those
+    that are ``wanted``, such as another model's.
+    """
     path = scratch / FILE
     if not path.exists():
         return None
@@ -38,10 +45,22 @@ def load(scratch: Path) -> tuple[dict[str, State], list[dict[str, Any]]] | None:
             for key in file.keys():  # noqa: SIM118  (not a dict)
                 part, _, name = key.partition("/")
                 parts.setdefault(part, {})[name] = file.get_tensor(key)
+        _check(parts, history, wanted or {})
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         log.warning("%s is damaged (%s) and ignored: training starts from the beginning", path, error)
         return None
     return parts, history
+
+
+def _check(parts: Mapping[str, State], history: Any, wanted: Mapping[str, State]) -> None:
+    if not isinstance(history, list) or not history or not all({"epoch", "parts"} <= {*row} for row in history):
+        raise ValueError("no history of epochs")
+    if "optimizer" not in parts:
+        raise ValueError("no state of the optimizer")
+    for part, state in wanted.items():
+        shapes, found = ({name: one.shape for name, one in each.items()} for each in (state, parts.get(part, {})))
+        if shapes != found:
+            raise ValueError(f"{part} of another model")
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> State:

@@ -78,7 +78,8 @@ def fit(
     steps = sum(len(batches) for batches in plan)
     history: list[dict[str, Any]] = []
     best: checkpoint.State = {}
-    if resumed := checkpoint.load(scratch):
+    own = _weights(model)
+    if resumed := checkpoint.load(scratch, {"model": own, "best": own, "parts": _weights(objective.parts)}):
         parts, history = resumed
         model.load_state_dict(parts["model"])
         objective.parts.load_state_dict(parts.get("parts", {}))

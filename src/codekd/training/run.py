@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from codekd.analysis.metrics import scores
 from codekd.data.batches import Encoded, load_encoded
 from codekd.data.labels import UNLABELLED
+from codekd.errors import CodekdError, NotFiniteError
 from codekd.models.device import Device, choose_device
 from codekd.models.inference import predict
 from codekd.models.vocabulary import copy_tokenizer
@@ -91,7 +92,12 @@ def train_model(
     for name, epoch, weights in (("last_scores", epochs, run.last), ("scores", run.best_epoch, run.best)):
         model.load_state_dict(weights)
         if epoch not in tested:
-            tested[epoch] = predict(model, test, device)
+            try:
+                tested[epoch] = predict(model, test, device)
+            except NotFiniteError as error:
+                raise CodekdError(
+                    f"{job.name}: on the test split {error}, after epoch {epoch}. Lower the learning rate."
+                ) from None
         logits = tested[epoch]
         evaluated[name] = {
             "valid": valid_scores(run.history[epoch - 1]),
