@@ -127,9 +127,8 @@ def test_the_teacher_online_costs_what_its_capture_took_an_example(tmp_path: Pat
     captured.mkdir(parents=True)
     for split, count in (("train", 60), ("test", 20)):
         pl.DataFrame({"id": range(count)}).write_parquet(captured / f"{split}-00000.parquet")
-    (captured / "manifest.json").write_text(
-        json.dumps({"identity": "0123456789ab", "seconds": 9.0, "cpu_seconds": 4.0})
-    )
+    made = json.loads((job.parents["teachers/exception/minilm"] / "manifest.json").read_text())
+    (captured / "manifest.json").write_text(json.dumps(made | {"seconds": 9.0, "cpu_seconds": 4.0}))
     job.parents["signals/exception/minilm/logits"] = captured  # type: ignore[index]
     folder = make(job, tmp_path)
     row = table(folder, "costs").filter(student="bigru-1.5m", method="kd").row(0, named=True)
