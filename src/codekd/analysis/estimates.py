@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from codekd.analysis.results import NO_TEACHER, Cell, Task
-from codekd.analysis.variance import Estimate, Sample, sample
+from codekd.analysis.variance import Estimate, sample
 from codekd.errors import CodekdError
 
 Group = tuple[str, str, str]
@@ -22,7 +22,6 @@ class Estimates:
     """
 
     task: Task
-    sample: Sample
     groups: Mapping[Group, tuple[Cell, ...]]
     students: Mapping[Group, Estimate]
     teachers: Mapping[str, Estimate]
@@ -63,7 +62,6 @@ def estimate(task: Task) -> Estimates:
     numbers = iter(range(len(runs)))
     return Estimates(
         task=task,
-        sample=found,
         groups=groups,
         students={key: found.estimate([next(numbers) for _ in group]) for key, group in groups.items()},
         teachers={name: found.estimate([next(numbers)]) for name in teachers},

@@ -51,7 +51,7 @@ def headlines(methods: pl.DataFrame) -> list[str]:
     )
     several = methods["teacher"].n_unique() > 1
     return [
-        f"{_place(*key, several=several)}: {_sides(rows.iter_rows(named=True), titles)}."
+        f"{place(*key, several=several)}: {_sides(rows.iter_rows(named=True), titles)}."
         for key, rows in methods.group_by("task", "teacher", maintain_order=True)
     ]
 
@@ -78,7 +78,7 @@ def best_methods(pairs: pl.DataFrame, scores: pl.DataFrame) -> list[str]:
         best = best_on_validation(means, "task")["method"][0]
         others = (_as_seen_by(best, row) for row in rows.iter_rows(named=True) if best in (row["method"], row["other"]))
         sentences.append(
-            f"{_place(task, teacher, several=several)}: {best}, of these methods the best on the validation split, is "
+            f"{place(task, teacher, several=several)}: {best}, of these methods the best on the validation split, is "
             f"{_sides(others, titles)}."
         )
     return sentences
@@ -167,7 +167,8 @@ def limits(tasks: Iterable[Estimates]) -> list[str]:
     return sentences
 
 
-def _place(task: object, teacher: object, *, several: bool) -> str:
+def place(task: object, teacher: object, *, several: bool) -> str:
+    """What a sentence is about: a task, and its teacher where there are several."""
     return f"{task}, teacher {teacher}" if several else str(task)
 
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import polars as pl
 
-from codekd.analysis.findings import distinguishable, estimate
-from codekd.analysis.numbers import metric_name, percent, points, ratio, size
+from codekd.analysis.findings import ONE_SEED, distinguishable, estimate, place
+from codekd.analysis.numbers import metric_name, percent, points, size
+from codekd.analysis.practice import per_example
 from codekd.analysis.questions import ALL
 from codekd.analysis.significance import LEVEL
 from codekd.analysis.tables import NAMES, REFERENCE, best_on_validation
@@ -65,9 +66,7 @@ def caveats(
 
 def in_short(made: Mapping[str, pl.DataFrame]) -> dict[str, list[str]]:
     """The findings by question, in as few words as carry them; the sections below have the evidence."""
-    scores, costs = made["scores"], made["costs"].filter(pl.col("method") != REFERENCE).drop_nulls("per_example")
-    training = costs.group_by("method", maintain_order=True).agg(pl.col("per_example").median()).sort("per_example")
-    steps = ", ".join(f"{method} {ratio(times)}" for method, times in training.iter_rows())
+    scores, steps = made["scores"], per_example(made["costs"])
     return {
         "Above n-grams?": _by_teacher(scores, _floors),
         f"Better than {REFERENCE}?": _by_teacher(scores, _plain),
@@ -85,7 +84,7 @@ def _by_teacher(table: pl.DataFrame, tell: Callable[[pl.DataFrame], str]) -> lis
     """What is to be told of every task, and teacher where there are several."""
     several = table["teacher"].n_unique() > 1
     groups = table.group_by("task", "teacher", maintain_order=True)
-    told = [(f"{task}, teacher {teacher}" if several else str(task), tell(rows)) for (task, teacher), rows in groups]
+    told = [(place(*key, several=several), tell(rows)) for key, rows in groups]
     return [f"{name}: {text}." for name, text in told if text]
 
 
@@ -100,7 +99,7 @@ def _floors(rows: pl.DataFrame) -> str:
     level = difference == 0 if one_seed else pl.col("floor_p_corrected") >= LEVEL
     parts = known.filter(difference > 0, ~level), known.filter(difference < 0, ~level), known.filter(level)
     told = [f"{_names(part, known)} {title}" for title, part in zip(titles, parts, strict=True) if len(part)]
-    return "; ".join(told) + (" (one seed)" if one_seed else "")
+    return "; ".join(told) + (ONE_SEED if one_seed else "")
 
 
 def _names(part: pl.DataFrame, whole: pl.DataFrame) -> str:
@@ -134,7 +133,7 @@ def _architectures(rows: pl.DataFrame) -> str:
 
 def _doubt(row: Row) -> str:
     if row["p_corrected"] is None:
-        return " (one seed)"
+        return ONE_SEED
     return "" if distinguishable(row) else ", not distinguishable"
 
 

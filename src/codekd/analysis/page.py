@@ -154,9 +154,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         estimated("Retention, %", "retention", percent),
     ),
 }
-BY: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("costs", "behaviour", "scores", "inference"), ("task", "teacher")),
-}
+BY: dict[str, tuple[str, ...]] = dict.fromkeys(("costs", "behaviour", "scores", "inference"), ("task", "teacher"))
 """What a table is cut by; each part has these in its caption."""
 
 PIVOTED = {

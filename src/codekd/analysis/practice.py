@@ -9,14 +9,19 @@ RUNTIMES = {"onnx": "ONNX", "pytorch": "PyTorch"}
 BUSY = "Measured on a busy machine: the ratio holds, the milliseconds are too many."
 
 
+def per_example(costs: pl.DataFrame) -> str:
+    """The methods by what an example costs against plain fine-tuning, the median of all: ``kd 0.97×, ckd 1.10×``."""
+    compared = costs.filter(pl.col("method") != REFERENCE).drop_nulls("per_example")
+    each = compared.group_by("method", maintain_order=True).agg(pl.col("per_example").median())
+    return ", ".join(f"{method} {ratio(times)}" for method, times in each.sort("per_example").iter_rows())
+
+
 def training(costs: pl.DataFrame) -> list[str]:
     """What a method costs per example against plain fine-tuning, from the cache and with the teacher in every step."""
     compared = costs.filter(pl.col("method") != REFERENCE).drop_nulls("per_example")
     if compared.is_empty():
         return []
-    each = compared.group_by("method", maintain_order=True).agg(pl.col("per_example").median())
-    parts = [f"{method} {ratio(times)}" for method, times in each.sort("per_example").iter_rows()]
-    sentences = [f"Per example seen, training takes this many times the seconds of {REFERENCE}: {', '.join(parts)}."]
+    sentences = [f"Per example seen, training takes this many times the seconds of {REFERENCE}: {per_example(costs)}."]
     online = compared.drop_nulls("online_relative")
     if len(online):
         rises = online["online_seconds"] / online["seconds"]

@@ -147,8 +147,7 @@ def costs(scores: pl.DataFrame, tasks: Iterable[Estimates], job: "Job") -> pl.Da
         for teacher, run in task.task.teachers.items():
             captured = job.parents.get(f"signals/{task.task.name}/{teacher}/logits")
             clocks = {cell.run.clock for cell in task.task.cells if cell.teacher == teacher}
-            alike = captured is not None and clocks == {made_on(captured).clock}
-            seconds, per_example = _captured(captured) if alike else (None, None)
+            seconds, per_example = _captured(captured, clocks) if captured else (None, None)
             paid.append((task.task.name, teacher, run.cost, seconds, per_example))
     names: Schema = dict.fromkeys(("task", "teacher"), pl.String)
     once = pl.DataFrame(paid, names | numbers("teacher_seconds", "capture_seconds", "read"), orient="row")
@@ -197,10 +196,13 @@ def _parameters(task: Estimates, group: Group) -> int:
     return task.groups[group][0].run.metrics["parameters"]
 
 
-def _captured(folder: Path | None) -> tuple[float, float] | tuple[None, None]:
-    """Seconds of a capture, of the CPU or of the clock on a GPU, in all and per example."""
-    if folder is None:
+def _captured(folder: Path, clocks: set[tuple[str, str]]) -> tuple[float, float] | tuple[None, None]:
+    """Seconds of a capture, of the CPU or of the clock on a GPU, in all and per example.
+
+    None where they were counted on something else than the students' own, ``clocks``.
+    """
+    made = made_on(folder)
+    if clocks != {made.clock}:
         return None, None
-    manifest = json.loads((folder / "manifest.json").read_text())
-    seconds = manifest["seconds"] if made_on(folder).on_gpu else manifest["cpu_seconds"]
+    seconds = json.loads((folder / "manifest.json").read_text())["seconds" if made.on_gpu else "cpu_seconds"]
     return seconds, seconds / pl.scan_parquet(folder / "*.parquet").select(pl.len()).collect().item()
