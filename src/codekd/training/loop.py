@@ -78,8 +78,8 @@ def fit(
     steps = sum(len(batches) for batches in plan)
     history: list[dict[str, Any]] = []
     best: checkpoint.State = {}
-    own = _weights(model)
-    if resumed := checkpoint.load(scratch, {"model": own, "best": own, "parts": _weights(objective.parts)}):
+    own = model.state_dict()
+    if resumed := checkpoint.load(scratch, {"model": own, "best": own, "parts": objective.parts.state_dict()}):
         parts, history = resumed
         model.load_state_dict(parts["model"])
         objective.parts.load_state_dict(parts.get("parts", {}))
