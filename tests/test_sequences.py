@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from codekd.data import bpe, encode
+from codekd.data import bpe, encode, sequences
 from codekd.data.batches import load_encoded, sorted_batches, training_batches
 from codekd.models.vocabulary import read_vocabulary
 from codekd.study.job import Job
@@ -34,7 +34,7 @@ def tokenizer(tmp_path_factory):
 
 def write_examples(folder, columns):
     count = len(next(iter(columns.values())))
-    for split in encode.SPLITS:
+    for split in sequences.SPLITS:
         labels = [-1 if split == "unlabeled" else row % 2 for row in range(count)]
         rows = {"id": [f"{split}{row}" for row in range(count)], **columns, "label": labels, "group": ["g"] * count}
         pl.DataFrame(rows, schema_overrides={"label": pl.Int32}).write_parquet(folder / f"{split}.parquet")
@@ -68,7 +68,7 @@ def test_offsets_point_at_the_characters_of_each_token(tokenizer, tmp_path):
     folder = encoded(tokenizer, tmp_path, {"code": CODE}, has_hole=True, max_length=4096)
     for code, row in zip(CODE, pq.read_table(folder / "train.parquet").to_pylist(), strict=True):
         spans = [
-            (start, end) for start, end in zip(row["starts"], row["ends"], strict=True) if start != encode.NO_OFFSET
+            (start, end) for start, end in zip(row["starts"], row["ends"], strict=True) if start != sequences.NO_OFFSET
         ]
         assert len(spans) == row["length"] - 2
         covered = set().union(*(range(start, end) for start, end in spans))
@@ -94,7 +94,7 @@ def test_a_pair_is_one_sequence_whose_second_part_is_marked(tokenizer, tmp_path)
     [(5, 10, 30, (0, 10)), (50, 100, 30, (30, 60)), (2, 100, 30, (0, 30)), (99, 100, 30, (70, 100))],
 )
 def test_window_around_a_hole(position, length, limit, window):
-    assert encode.around(position, length, limit) == window
+    assert sequences.around(position, length, limit) == window
     assert window[0] <= position < window[1]
 
 
@@ -110,7 +110,7 @@ def test_window_around_a_hole(position, length, limit, window):
     ],
 )
 def test_the_longer_side_of_a_pair_is_cut_first(lengths, limit, kept):
-    assert encode.shares(lengths, limit) == kept
+    assert sequences.shares(lengths, limit) == kept
 
 
 def test_batches_hold_every_row_once_and_keep_the_budget():

@@ -1,9 +1,9 @@
-"""Turn a task's examples into token sequences."""
+"""Turn a task's examples into sequences of tokens, or of lexemes."""
 
 from codekd.study.stage import main, quick_imports
 
 with quick_imports():
-    from codekd.data.encode import run
+    from codekd.data.encoded import run
 
 if __name__ == "__main__":
     main(run)

@@ -107,7 +107,7 @@ def teachers(tasks: Iterable[Estimates]) -> pl.DataFrame:
     return pl.DataFrame(rows, TEACHERS)
 
 
-def architectures(tasks: Iterable[Estimates], recurrent: Mapping[str, bool]) -> pl.DataFrame:
+def architectures(tasks: Iterable[Estimates], recurrent: Mapping[str, bool | None]) -> pl.DataFrame:
     """One row per task, teacher, method and pair of equally large students, of which the first is a transformer.
 
     Teachers are transformers: the first is built like its teacher, and the other, a recurrent network, is not.
@@ -179,13 +179,14 @@ def _counts(method: str, asked: str) -> bool:
 
 
 def _equally_large(
-    task: Estimates, groups: Sequence[Group], recurrent: Mapping[str, bool]
+    task: Estimates, groups: Sequence[Group], recurrent: Mapping[str, bool | None]
 ) -> dict[tuple[str, str], list[tuple[Group, Group]]]:
     """Transformers beside recurrent networks of their size that were trained with the same methods."""
     found: dict[tuple[str, str], list[tuple[Group, Group]]] = {}
     for first, second in product(groups, groups):
         sizes = _parameters(task, first), _parameters(task, second)
-        if recurrent[first[1]] or not recurrent[second[1]] or max(sizes) > SAME_SIZE * min(sizes):
+        families = recurrent[first[1]], recurrent[second[1]]  # None is neither
+        if families != (False, True) or max(sizes) > SAME_SIZE * min(sizes):
             continue
         if first[2] == second[2]:
             found.setdefault((first[1], second[1]), []).append((first, second))

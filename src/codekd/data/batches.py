@@ -27,10 +27,11 @@ Rows = NDArray[np.int64]
 class Batch:
     """Right-padded sequences: ``input_ids``, ``attention_mask`` and ``token_type_ids`` are ``(batch, length)`` int64.
 
+    Where sides are apart they are ``(2 batch, length)``: rows 2i and 2i + 1 are the two sides of example i.
     ``rows`` ``(batch,)`` int64 are the examples' places in the set; ``labels`` ``(batch,)`` are -1 where there is
     none; ``teacher`` maps a signal's kind to its rows of this batch; ``units`` are those of the student's sequences
-    that the teacher shows too, where a signal has rows by unit. ``shown`` ``(batch, length)`` is what the model reads,
-    ``input_ids`` with the words that were dropped masked. ``class_weights`` ``(classes,)`` are those of the hard loss,
+    that the teacher shows too, where a signal has rows by unit. ``shown`` is what the model reads, ``input_ids`` with the
+    words that were dropped masked. ``class_weights`` ``(classes,)`` are those of the hard loss,
     all one if None. ``whole`` is the batch that this one is a part of, if it is a part.
     """
 
@@ -78,7 +79,7 @@ class Encoded:
 
     @classmethod
     def of_rows(cls, rows: Sequence[Mapping[str, Any]], vocabulary: Vocabulary) -> "Encoded":
-        """Examples without ids and labels, of rows that :meth:`codekd.data.encode.Encoding.row` made."""
+        """Examples without ids and labels, of rows that an encoding made."""
         return cls(
             ids=[""] * len(rows),
             labels=np.full(len(rows), UNLABELLED, dtype=np.int64),
@@ -93,18 +94,34 @@ class Encoded:
         return len(self.ids)
 
     @property
+    def apart(self) -> bool:
+        """Whether the two sides of a pair are sequences of their own."""
+        return self.vocabulary.sides_apart
+
+    @property
     def lengths(self) -> NDArray[np.int64]:
         """Tokens per example."""
         return np.diff(self.offsets)
 
+    @property
+    def padded_lengths(self) -> NDArray[np.int64]:
+        """Tokens that each example takes in a batch of its own: twice those of the longer side where these are apart."""
+        if not self.apart:
+            return self.lengths
+        return 2 * np.maximum(self.second_start, self.lengths - self.second_start)
+
     def batch(self, rows: Rows, device: torch.device) -> Batch:
         """The examples at some rows, padded to the longest of them."""
-        lengths = self.lengths[rows]
+        lengths, second = self.lengths[rows], self.second_start[rows]
+        if self.apart:
+            # Both sides follow each other in the tokens of an example as they do in the rows of a batch.
+            lengths = np.column_stack([second, lengths - second]).ravel()
+            second = np.tile(np.array([np.iinfo(np.int32).max, 0], dtype=np.int32), len(rows))
         positions = np.arange(lengths.max())
         mask = positions < lengths[:, None]
         input_ids = np.full(mask.shape, self.vocabulary.pad_id, dtype=np.int64)
         input_ids[mask] = np.concatenate([self.tokens[self.offsets[row] : self.offsets[row + 1]] for row in rows])
-        segments = (positions >= self.second_start[rows][:, None]) & mask
+        segments = (positions >= second[:, None]) & mask
         tokens = torch.from_numpy(input_ids).to(device)
         weights = self.class_weights
         return Batch(
@@ -122,7 +139,8 @@ class Encoded:
     def part(self, whole: Batch, places: Rows) -> Batch:
         """The examples at some places of a batch of these, as a part of it."""
         part = self.batch(whole.rows.cpu().numpy()[places], whole.rows.device)
-        return replace(part, shown=whole.shown[places, : part.shown.shape[1]], whole=whole)
+        rows = (2 * places[:, None] + np.arange(2)).ravel() if self.apart else places
+        return replace(part, shown=whole.shown[rows, : part.shown.shape[1]], whole=whole)
 
 
 def shards(encoded: Path, split: str) -> list[int]:
@@ -153,11 +171,11 @@ def load_units(
 ) -> Units:
     """The units of what :func:`load_encoded` read, of a kind: ``token``, or by ``syntax`` ``lexeme`` or ``node``."""
     if kind == "token":
-        return token_units(data.lengths)
+        return token_units(data.lengths, data.second_start.astype(np.int64), data.apart)
     assert syntax is not None
     spans = _read(encoded, splits, shard, ["starts", "ends"])
     starts, ends = (spans[name].combine_chunks().flatten().to_numpy() for name in ("starts", "ends"))
-    tokens = Tokens(starts, ends, data.offsets, data.second_start.astype(np.int64))
+    tokens = Tokens(starts, ends, data.offsets, data.second_start.astype(np.int64), data.apart)
     parsed = syntax_of(_read(syntax, splits, shard), data.ids, syntax)
     return node_units(parsed, tokens) if kind == "node" else lexeme_units(parsed, tokens)
 

@@ -1,6 +1,5 @@
 """Stage ``syntax``: lexemes and the tree over them, units of code that are the same for every tokenizer."""
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache, lru_cache, partial
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tree_sitter
 
+from codekd.data.lexer import PLAIN
 from codekd.data.read import REMEMBERED, in_shards, read_examples
 from codekd.data.splits import SPLITS
 from codekd.data.syntax import Ints, Syntax, write_syntax
@@ -20,15 +20,6 @@ if TYPE_CHECKING:
 
 ATOMIC = frozenset({"string_content", "string_fragment"})
 """Nodes that are one lexeme although the grammar gives them children (the escapes in a string)."""
-
-PLAIN = re.compile(
-    r"""[^\W\d]\w*                                        # names
-    | \d(?:[\w.]|(?<=[eEpP])[+-])*                        # numbers
-    | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*'           # strings on one line
-    | ->|=>|::|\+\+|--|&&|\|\||<<=?|>>=?|[-+*/%&|^=!<>]=  # operators of two characters and more
-    | [^\w\s]""",
-    re.VERBOSE,
-)
 
 Span = tuple[int, int]
 

@@ -65,13 +65,14 @@ class Tokens:
     """The characters ``starts[t]:ends[t]`` of every token, all examples end to end; special tokens have none (-1).
 
     Example i has the tokens ``offsets[i]:offsets[i + 1]``; those from ``second_start[i]`` on, counted in the example,
-    belong to its second piece of code.
+    belong to its second piece of code. Where pieces are ``apart`` the model has a row for each of them.
     """
 
     starts: Short
     ends: Short
     offsets: Ints
     second_start: Ints
+    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,13 +130,17 @@ class Units:
         part = ranges(self.begin[unit].astype(np.int64), size)
         example = np.repeat(shown.nonzero()[0] // self.pieces, size)
         token = self.tokens.offsets[rows[example]] + part
+        row, position = example, part
+        if self.tokens.apart:
+            cut = self.tokens.second_start[rows[example]]
+            row, position = 2 * example + (part >= cut), part - cut * (part >= cut)
         shared = np.minimum(self.high[unit][owner], self.tokens.ends[token])
         shared = np.maximum(shared - np.maximum(self.low[unit][owner], self.tokens.starts[token]), 0)
         total = np.bincount(owner, shared, minlength=len(unit))
         parts = spread(size, 0).ravel()
         tensors = {
             "mask": spread(total > 0, False),
-            "tokens": example * length + part,
+            "tokens": row * length + position,
             "shares": (shared / np.maximum(total, 1)[owner]).astype(np.float32),
             "begins": np.cumsum(parts) - parts,
         }
@@ -152,11 +157,11 @@ def ranges(starts: Ints, counts: Ints) -> Ints:
     return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - counts), counts)
 
 
-def token_units(lengths: Ints) -> Units:
+def token_units(lengths: Ints, second_start: Ints | None = None, apart: bool = False) -> Units:
     """Tokens as units, special tokens included: one sequence an example, whatever its pieces."""
     position = ranges(np.zeros_like(lengths), lengths).astype(np.int32)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    tokens = Tokens(position, position + 1, offsets, lengths)
+    tokens = Tokens(position, position + 1, offsets, lengths if second_start is None else second_start, apart)
     spans = (position, position + 1, position, np.ones_like(position))
     return Units(1, tokens, offsets[:-1], *spans, np.zeros_like(lengths), lengths)
 

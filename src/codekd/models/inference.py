@@ -30,7 +30,7 @@ def outputs(
     was_training = model.training
     model.eval()
     rows = np.arange(len(data)) if rows is None else rows
-    for chosen in sorted_batches(data.lengths[rows], BATCH_SIZE, BATCH_TOKENS):
+    for chosen in sorted_batches(data.padded_lengths[rows], BATCH_SIZE, BATCH_TOKENS):
         batch = data.batch(rows[chosen], device.device)
         with device.autocast():
             output = model(

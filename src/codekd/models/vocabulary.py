@@ -1,5 +1,6 @@
-"""What a model must know of a tokenizer."""
+"""What a model must know of a tokenizer or of the lexer."""
 
+import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -8,9 +9,17 @@ from shutil import copyfile
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
+LEXER_FILE = "lexer.json"
+
+
+def reads_lexemes(folder: Path) -> bool:
+    """Whether what lies in a folder reads lexemes and has no tokenizer."""
+    return (folder / LEXER_FILE).exists()
+
+
 def copy_tokenizer(source: Path, folder: Path) -> None:
-    """Put the files of the tokenizer in one folder beside what is in another."""
-    for name in TOKENIZER_FILES:
+    """Put the files of the tokenizer in one folder, or that of the lexer, beside what is in another."""
+    for name in (LEXER_FILE,) if reads_lexemes(source) else TOKENIZER_FILES:
         copyfile(source / name, folder / name)
 
 
@@ -20,7 +29,8 @@ class Vocabulary:
 
     ``pad_id`` is that of the end of a text, of the unknown token or 0 where there is no padding token: models do not
     attend to padding, so any does. ``mask_id`` is that of the unknown token where there is no mask, or ``pad_id``;
-    ``hole_id`` is None without ``__HOLE__``; ``special_ids`` stand for no code.
+    ``hole_id`` is None without ``__HOLE__``; ``special_ids`` stand for no code. ``sides_apart`` says that each side of a
+    pair is a sequence of its own.
     """
 
     size: int
@@ -28,11 +38,18 @@ class Vocabulary:
     mask_id: int
     hole_id: int | None
     special_ids: tuple[int, ...] = ()
+    sides_apart: bool = False
 
 
 @cache
 def read_vocabulary(folder: Path) -> Vocabulary:
-    """The vocabulary of the tokenizer in a folder."""
+    """The vocabulary of the tokenizer, or of the lexer, in a folder."""
+    if reads_lexemes(folder):
+        about = json.loads((folder / LEXER_FILE).read_text())
+        size, padding, mask, hole, nothing = (
+            about["ids"][key] for key in ("size", "padding", "mask", "hole", "nothing")
+        )
+        return Vocabulary(size, padding, mask, hole, (padding, mask, hole, nothing), about["sides_apart"])
     from transformers import AutoTokenizer
 
     from codekd.data.hole import HOLE

@@ -86,7 +86,7 @@ def gpu_hours(nodes: Iterable[Node], results: Path, throughput: float) -> float:
 def _rate(node: Node) -> float:
     if node.stage == "signals":
         return FLOAT32
-    if "architecture" in node.spec and components.parse("students", node.spec["architecture"]).recurrent:
+    if "architecture" in node.spec and components.parse("students", node.spec["architecture"]).recurrent is not False:
         return FLOAT32
     return BF16
 

@@ -209,6 +209,13 @@ class Graph:
         parents = {"examples": self._examples(task), "tokenizer": tokenizer}
         return self._add("encoded", (task, f"{name}-{max_length}"), spec, ["codekd.data.encode"], parents)
 
+    def _lexed(self, task: str, max_length: int) -> Node:
+        """A task's examples as lexemes, at most so many of each piece of code: a task limits tokens."""
+        spec = {"max_length": max_length, "language": self._study.tasks[task].language, **self._task_spec(task)}
+        del spec["metric"]
+        coordinates, parents = (task, f"lexemes-{max_length}"), {"examples": self._examples(task)}
+        return self._add("encoded", coordinates, spec, ["codekd.data.encode_lexemes"], parents)
+
     def _pretrained(self, name: str) -> Node:
         if known := self._known("pretrained", name):
             return known
@@ -361,7 +368,7 @@ class Graph:
         trained = replace(self._study.students[student], training=candidate.training)
         architecture, loss = trained.component, candidate.method
         spec = self._training_spec(task, trained) | {
-            "architecture": self._architecture(trained),
+            "architecture": trained.component.settings(),
             "method": loss.model_dump(mode="json"),
             "seed": seed,
         }
@@ -380,11 +387,10 @@ class Graph:
             parents["teacher"] = self._teacher(task, teacher)
         return self._add(stage, (*cell, name), spec, entries, parents)
 
-    def _architecture(self, student: Trained) -> dict[str, Any]:
-        return student.component.model_dump(mode="json", exclude={"pooling"})
-
     def _read_by_student(self, task: str, student: Trained) -> Node:
         architecture = student.component
+        if architecture.lexemes is not None:
+            return self._lexed(task, architecture.max_length)
         tokenizer = self._tokenizer(task, architecture.vocabulary_size)
         return self._encoded(task, f"bpe{architecture.vocabulary_size}", tokenizer, architecture.max_length)
 
@@ -394,7 +400,7 @@ class Graph:
         All that are missing are measured one after another, by one job.
         """
         trained = self._study.students[student]
-        spec = self._training_spec(task, trained) | {"architecture": self._architecture(trained)}
+        spec = self._training_spec(task, trained) | {"architecture": trained.component.settings()}
         spec = {key: spec[key] for key in ("classes", "pooling", "architecture")} | {"reuses_head": reuses_head}
         entries = ["codekd.deploy.speed", components.module_name("students", trained.component.kind)]
         parents = {"examples": self._examples(task), "encoded": self._read_by_student(task, trained)}

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from codekd.data.tasks.base import Limits
+from codekd.models.architectures.base import Lexemes
 from codekd.study import components
 from codekd.study.config import Corpus, Grid, Search, StudyFile
 from codekd.study.resolve import TRAINED, presets
@@ -58,6 +59,7 @@ def reference() -> str:
         "`training`": Training,
         "`search`": Search,
         "`examples`": Limits,
+        "`lexemes`": Lexemes,
     }
     for title, model in sections.items():
         lines += ["", f"## {title}", "", model.__doc__ or "", "", *_table(model)]

@@ -46,10 +46,12 @@ def split_sizes(encoded: Node, results: Path) -> dict[str, Size]:
         summary = manifest["summary"]
         return {split: Size(summary[split]["examples"], summary[split]["tokens"]) for split in EXAMPLES}
     counts, window = _examples(encoded.parents["examples"], results), encoded.spec["max_length"]
-    whole = _task(encoded.parents["examples"]).official_splits
-    length = window if whole else min(TOKENS[len(encoded.spec["columns"])], window)
+    whole, pieces = _task(encoded.parents["examples"]).official_splits, len(encoded.spec["columns"])
+    share = UNITS_PER_TOKEN["lexeme"] if "language" in encoded.spec else 1
+    window = window * pieces if "language" in encoded.spec else window
+    length = window if whole else min(round(share * TOKENS[pieces]), window)
     if characters := encoded.parents["examples"].spec["task"].get("max_characters"):
-        length = min(length, characters // CHARACTERS)
+        length = min(length, round(share * characters / CHARACTERS))
     return {split: Size(count, count * length) for split, count in counts.items()}
 
 

@@ -182,7 +182,7 @@ def valid_scores(row: Mapping[str, Any]) -> dict[str, float]:
 
 def _batches(train: Encoded, settings: Training, seed: int, epoch: int) -> list[Rows]:
     generator = np.random.default_rng([seed, epoch])
-    return training_batches(train.lengths, settings.batch_size, settings.batch_tokens, generator)
+    return training_batches(train.padded_lengths, settings.batch_size, settings.batch_tokens, generator)
 
 
 def _weights(model: torch.nn.Module) -> checkpoint.State:

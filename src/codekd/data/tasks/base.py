@@ -52,7 +52,10 @@ class TaskConfig(Model):
         description="Chooses the best epoch; f1 is that of the second of two classes."
     )
     max_length: int | None = Field(
-        None, ge=16, description="Tokens of an example, at most; null leaves it to the models' own limits."
+        None,
+        ge=16,
+        description="Tokens of an example, at most; null leaves it to the models' own limits, as do students that read "
+        "lexemes.",
     )
 
     @property

@@ -1,0 +1,62 @@
+"""Stage ``encoded``, where a student reads lexemes: a task's examples by the lexer, without a tokenizer or its tokens.
+
+Of every piece of code at most ``max_length`` lexemes are shown: around the hole where there is one, otherwise from the
+beginning. The two sides of a pair are cut each for itself, for each is encoded on its own.
+"""
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codekd.data.lexer import HOLE_ID, LARGEST, MASK, NOTHING, PADDING, VERSION, lex
+from codekd.data.read import REMEMBERED
+from codekd.data.sequences import Piece, sequence, special, windows_of, write_sequences
+from codekd.errors import CodekdError
+from codekd.models.vocabulary import LEXER_FILE
+
+if TYPE_CHECKING:
+    from codekd.study.job import Job
+
+
+def run(job: "Job", folder: Path) -> dict[str, Any]:
+    """Write the sequences of all splits, and ``lexer.json``: all that it takes to read code as they were made."""
+    reads = {key: job.spec[key] for key in ("language", "max_length", "columns", "has_hole")}
+    ids = {"size": LARGEST + 1, "padding": PADDING, "mask": MASK, "hole": HOLE_ID, "nothing": NOTHING}
+    about = {"lexer": VERSION, **reads, "sides_apart": len(reads["columns"]) == 2, "ids": ids}
+    (folder / LEXER_FILE).write_text(json.dumps(about, indent=1) + "\n")
+    return write_sequences(job, folder, LexicalEncoding(folder, job.spec).row)
+
+
+class LexicalEncoding:
+    """How code becomes sequences: as the ``lexer.json`` in a folder and the spec of an ``encoded`` node say.
+
+    The lexemes of so many different pieces are ``remembered``.
+    """
+
+    def __init__(self, folder: Path, spec: Mapping[str, Any], remembered: int = REMEMBERED) -> None:
+        """Check that the lexer is the one that the folder asks for.
+
+        Raises:
+            CodekdError: it is another version.
+        """
+        version = json.loads((folder / LEXER_FILE).read_text())["lexer"]
+        if version != VERSION:
+            raise CodekdError(
+                f"{folder / LEXER_FILE} asks for version {version} of the lexer, and this is version {VERSION}: "
+                "use the release of codekd that made it, or train the model again"
+            )
+        self._limit, self._has_hole, self._language = (spec[key] for key in ("max_length", "has_hole", "language"))
+        self._piece_of = lru_cache(remembered)(self._lexed)
+
+    def row(self, *code: str) -> dict[str, Any]:
+        """One row of the table, less its id and label, of one piece of code or the two of a pair."""
+        pieces = [self._piece_of(one) for one in code]
+        return sequence(pieces, [windows_of([piece], self._limit)[0] for piece in pieces])
+
+    def _lexed(self, code: str) -> Piece:
+        ids, starts, ends = lex(code, self._language)
+        if not len(ids):
+            return Piece(*special(NOTHING), hole=0 if self._has_hole else None)
+        return Piece(ids, starts, ends, int((ids == HOLE_ID).argmax()) if self._has_hole else None)

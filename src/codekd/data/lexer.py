@@ -1,0 +1,95 @@
+"""Lexemes of code as numbers, without a learned vocabulary; ``docs/lexer.md`` is the specification.
+
+Names, numbers, string literals, operators and single other characters are lexemes; white space and comments are none.
+The id of a lexeme depends on its characters alone, so that nothing has to be learnt or shipped.
+"""
+
+import re
+from functools import cache, lru_cache
+from typing import NamedTuple
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codekd.data.hole import HOLE
+
+VERSION = 1
+"""Of the specification: another lexer needs other models."""
+
+PADDING, MASK, HOLE_ID, NOTHING = range(4)
+"""Ids that no lexeme of code has: ``NOTHING`` stands for a piece of code without lexemes."""
+
+RESERVED = 16
+"""Ids below it are no lexeme's."""
+
+LARGEST = 2**31 - 1
+REMEMBERED = 2**17
+"""Lexemes whose ids are kept."""
+
+PLAIN = re.compile(
+    r"""[^\W\d]\w*                                        # names
+    | \d(?:[\w.]|(?<=[eEpP])[+-])*                        # numbers
+    | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*'           # strings on one line
+    | ->|=>|::|\+\+|--|&&|\|\||<<=?|>>=?|[-+*/%&|^=!<>]=  # operators of two characters and more
+    | [^\w\s]""",
+    re.VERBOSE,
+)
+"""Lexemes of any language, where comments are not known and strings end on their line."""
+
+# What is not closed goes on to the end of the text: no text takes time quadratic in the comments and strings it opens.
+_HASH = r"\#[^\n]*"
+_SLASHES = r"//[^\n]* | /\*[\s\S]*?(?:\*/|\Z)"
+_TRIPLE = r'"""(?:\\[\s\S]|[^\\])*?(?:"""|\\?\Z)'
+_COMMENTS = {"python": _HASH, "c": _SLASHES, "java": _SLASHES, "plain": r"(?!)"}
+_LONG_STRINGS = {"python": rf"{_TRIPLE} | {_TRIPLE.replace(chr(34), chr(39))}", "java": _TRIPLE}
+
+Ints = NDArray[np.int32]
+
+
+class Lexemes(NamedTuple):
+    """The ``ids`` of lexemes in order, and the characters ``starts[i]:ends[i]`` of each, all int32 ``(lexemes,)``."""
+
+    ids: Ints
+    starts: Ints
+    ends: Ints
+
+
+def lex(code: str, language: str) -> Lexemes:
+    """The lexemes of a text, which need not be free of errors.
+
+    Args:
+        code: any text, also one that is no valid Unicode.
+        language: ``python``, ``c``, ``java`` or ``plain``, which knows no comments.
+    """
+    found: list[int] = []
+    add, lexemes, ids, start = found.extend, _lexemes(language).finditer, lexeme_id, 0
+    while True:
+        end = code.find(HOLE, start)
+        # Looked up in the whole text, an expression would see beyond the hole.
+        text = code[start:] if end < 0 else code[start:end]
+        for match in lexemes(text):
+            if lexeme := match[1]:
+                low, high = match.span()
+                add((ids(lexeme), start + low, start + high))
+        if end < 0:
+            return Lexemes(*np.array(found, dtype=np.int32).reshape(-1, 3).T.copy())
+        start = end + len(HOLE)
+        add((HOLE_ID, end, start))
+
+
+@lru_cache(REMEMBERED)
+def lexeme_id(lexeme: str) -> int:
+    """The id of a lexeme of code, from ``RESERVED`` to ``LARGEST``.
+
+    The CRC-32 of its UTF-8 without the highest bit; one below ``RESERVED`` is moved up by as many.
+    """
+    number = crc32(lexeme.encode("utf-8", "surrogatepass")) & LARGEST
+    return number + RESERVED if number < RESERVED else number
+
+
+@cache
+def _lexemes(language: str) -> re.Pattern[str]:
+    """A comment, which has no group, or a lexeme, which is the first."""
+    strings = f"{_LONG_STRINGS[language]} | " if language in _LONG_STRINGS else ""
+    return re.compile(f"{_COMMENTS[language]} | ({strings}{PLAIN.pattern})", re.VERBOSE)

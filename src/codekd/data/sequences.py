@@ -1,0 +1,118 @@
+"""Examples as the sequences that models read: windows of pieces of code, and the table that they are kept in."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from codekd.data.read import in_shards, read_examples
+from codekd.data.splits import SPLITS
+
+if TYPE_CHECKING:
+    from codekd.study.job import Job
+
+BEFORE_HOLE = 2 / 3
+NO_OFFSET = -1
+
+Ints = NDArray[np.int32]
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("label", pa.int32()),
+        ("input_ids", pa.list_(pa.int32())),
+        ("starts", pa.list_(pa.int32())),
+        ("ends", pa.list_(pa.int32())),
+        ("length", pa.int32()),
+        ("second_start", pa.int32()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The tokens ``ids`` of a piece of code, int32, and the characters ``starts[i]:ends[i]`` of each.
+
+    ``hole`` is the first token of the ``__HOLE__`` that must be shown.
+    """
+
+    ids: Ints
+    starts: Ints
+    ends: Ints
+    hole: int | None = None
+
+
+def write_sequences(job: "Job", folder: Path, row: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    """Write ``{split}.parquet``: token ids with their character offsets, as ``row`` makes them of an example's code.
+
+    ``starts`` and ``ends`` count characters of the token's own piece of code, -1 for special tokens; ``second_start``
+    is the position of the first token of ``code_b``, equal to ``length`` where there is only one piece of code.
+
+    Returns the examples and tokens of every split.
+    """
+    columns, summary = job.spec["columns"], {}
+    for split in SPLITS:
+        examples = read_examples(job.parents["examples"], split, columns, job.spec["classes"])
+        tokens = 0
+        with pq.ParquetWriter(folder / f"{split}.parquet", SCHEMA, compression="zstd") as writer:
+            for shard in in_shards(examples, f"{job.name}, {split}"):
+                rows = [row(*code) for code in shard.select(columns).iter_rows()]
+                values = {name: [one[name] for one in rows] for name in SCHEMA.names[2:]}
+                table = {"id": shard["id"].to_list(), "label": shard["label"].to_list(), **values}
+                writer.write_table(pa.table(table, schema=SCHEMA))
+                tokens += sum(values["length"])
+        summary[split] = {"examples": len(examples), "tokens": tokens}
+    return summary
+
+
+def sequence(
+    pieces: Sequence[Piece],
+    windows: Sequence[tuple[int, int]],
+    before: Sequence[int] = (),
+    after: Sequence[int] = (),
+) -> dict[str, Any]:
+    """One row of the table: the tokens ``before``, and the chosen window of every piece with those ``after`` it."""
+    parts, ends = [special(*before)], [len(before)]
+    for piece, (start, end) in zip(pieces, windows, strict=True):
+        shown = slice(start, end)
+        parts += [(piece.ids[shown], piece.starts[shown], piece.ends[shown]), special(*after)]
+        ends.append(ends[-1] + end - start + len(after))
+    columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return dict(zip(("input_ids", "starts", "ends"), columns, strict=True)) | {
+        "length": ends[-1],
+        "second_start": ends[1],
+    }
+
+
+def special(*tokens: int) -> tuple[Ints, Ints, Ints]:
+    """Ids, starts and ends of tokens that stand for no characters."""
+    none = np.full(len(tokens), NO_OFFSET, dtype=np.int32)
+    return np.array(tokens, dtype=np.int32), none, none
+
+
+def windows_of(pieces: Sequence[Piece], limit: int) -> list[tuple[int, int]]:
+    """The part ``[start, end)`` of each piece, of at most ``limit`` tokens together; a hole is inside."""
+    lengths = [len(piece.ids) for piece in pieces]
+    if pieces[0].hole is None:
+        return [(0, kept) for kept in shares(lengths, limit)]
+    return [around(pieces[0].hole, lengths[0], limit)]
+
+
+def around(position: int, length: int, limit: int) -> tuple[int, int]:
+    """The window ``[start, end)`` of at most ``limit`` tokens that shows a position with two thirds before it."""
+    start = max(0, min(position - int(limit * BEFORE_HOLE), length - limit))
+    return start, min(length, start + limit)
+
+
+def shares(lengths: list[int], limit: int) -> list[int]:
+    """How many tokens of one or two pieces fit into ``limit`` together; of two, the longer is cut first."""
+    if len(lengths) == 1:
+        return [min(lengths[0], limit)]
+    first, second = lengths
+    first = min(first, max(limit - second, limit // 2))
+    return [first, min(second, limit - first)]
