@@ -16,17 +16,25 @@ from codekd.data.batches import load_encoded
 from codekd.data.hole import HOLE
 from codekd.data.splits import SPLITS
 from codekd.deploy import export as exporting
-from codekd.deploy.export import MODEL, SETTINGS, SMALL, Cell, session
+from codekd.deploy.export import COMPARE, MODEL, SETTINGS, SMALL, Cell, session
+from codekd.deploy.runtimes import onnx_comparison, torch_comparison, torch_run
 from codekd.errors import CodekdError
+from codekd.models.architectures.base import Architecture, Lexemes
 from codekd.models.architectures.bigru import Config as BiGRU
+from codekd.models.architectures.conv import Config as Conv
 from codekd.models.architectures.roberta import Config as RoBERTa
 from codekd.study.graph import Node
 
 LABELS = dict.fromkeys(SPLITS, pl.int_range(40).cast(pl.Int32) % 3) | {"unlabeled": pl.lit(-1, pl.Int32)}
 ENTRY = ("codekd.errors",)
-STUDENTS = {
+LEXEMES = Lexemes(buckets=300, width=16)
+STUDENTS: dict[str, Architecture] = {
     "roberta": RoBERTa(kind="roberta", vocabulary_size=320, max_length=64, layers=2, hidden=32, heads=4),
     "bigru": BiGRU(kind="bigru", vocabulary_size=320, max_length=64, layers=2, hidden=24),
+    "conv": Conv(kind="conv", vocabulary_size=320, max_length=64, layers=2, hidden=24, head_width=20),
+    "lexical roberta": RoBERTa(kind="roberta", lexemes=LEXEMES, layers=2, hidden=32, heads=4),
+    "lexical bigru": BiGRU(kind="bigru", lexemes=LEXEMES, layers=2, hidden=24),
+    "lexical conv": Conv(kind="conv", lexemes=LEXEMES, layers=2, hidden=24, head_width=20),
 }
 READS = {"final or first": ["code"], "hole": ["code"], "pair": ["code_a", "code_b"]}
 
@@ -59,18 +67,16 @@ def results_of(folder, pooling, family, kind="table"):
 
     examples = Node("examples", ("task",), {"task": {"kind": kind}}, ENTRY)
     make_node(folder, examples, write_examples)
-    spec = {"size": student.vocabulary_size, "columns": {"task": columns}}
-    tokenizer = Node("tokenizers", ("task", "320"), spec, ("codekd.data.bpe",), {"examples/task": examples})
-    make_node(folder, tokenizer)
-    spec = {
-        "max_length": 48,
-        "prefix": [],
-        "classes": ["a", "b", "c"],
-        "columns": columns,
-        "has_hole": pooling == "hole",
-    }
-    parents = {"examples": examples, "tokenizer": tokenizer}
-    encoded = Node("encoded", ("task", "bpe"), spec, ("codekd.data.encode",), parents)
+    spec = {"max_length": 48, "classes": ["a", "b", "c"], "columns": columns, "has_hole": pooling == "hole"}
+    if student.lexemes:
+        spec |= {"language": "python"}
+        encoded = Node("encoded", ("task", "lexemes"), spec, ("codekd.data.encode_lexemes",), {"examples": examples})
+    else:
+        size = {"size": student.vocabulary_size, "columns": {"task": columns}}
+        tokenizer = Node("tokenizers", ("task", "320"), size, ("codekd.data.bpe",), {"examples/task": examples})
+        make_node(folder, tokenizer)
+        parents = {"examples": examples, "tokenizer": tokenizer}
+        encoded = Node("encoded", ("task", "bpe"), spec | {"prefix": []}, ("codekd.data.encode",), parents)
     make_node(folder, encoded)
     return make_node(folder, Node("students", ("task", family), {}, ENTRY, {"encoded": encoded}), save)
 
@@ -100,7 +106,32 @@ def test_onnx_has_the_logits_of_pytorch_for_any_number_and_length(pooling, famil
     about = json.loads((tmp_path / "out" / SETTINGS).read_text())
     assert about["classes"] == ["a", "b", "c"] and about["columns"] == READS[pooling] and about["max_length"] == 48
     assert about["measured"]["int8_kept"] == (tmp_path / "out" / SMALL).exists()
-    assert len(AutoTokenizer.from_pretrained(tmp_path / "out")) == len(AutoTokenizer.from_pretrained(cell.encoded))
+    if STUDENTS[family].lexemes:
+        assert about["language"] == "python" and "prefix" not in about
+        assert (tmp_path / "out" / "lexer.json").read_text() == (cell.encoded / "lexer.json").read_text()
+        assert not list((tmp_path / "out").glob("tokenizer*"))
+    else:
+        assert len(AutoTokenizer.from_pretrained(tmp_path / "out")) == len(AutoTokenizer.from_pretrained(cell.encoded))
+    assert (tmp_path / "out" / COMPARE).exists() == bool(STUDENTS[family].lexemes and pooling == "pair")
+
+
+@pytest.mark.parametrize("family", ["lexical roberta", "lexical bigru", "lexical conv"])
+def test_the_halves_of_a_model_of_pairs_give_what_the_whole_gives(family, tmp_path):
+    """In PyTorch and in ONNX, one function against many."""
+    cell = Cell.load(results_of(tmp_path / "results", "pair", family))
+    exporting.export(cell, tmp_path / "out")
+    model, data = cell.model(), load_encoded(cell.encoded, ["test"])
+    batch = data.batch(np.arange(6), torch.device("cpu"))
+    whole = torch_run(model)(batch)
+    assert whole.std() > 1e-3
+    for halves in (torch_comparison(model), onnx_comparison(tmp_path / "out" / MODEL, tmp_path / "out" / COMPARE)):
+        vectors = halves.vectors(batch)
+        assert len(vectors) == 12
+        pairs = [halves.compare(vectors[[2 * row]], vectors[[2 * row + 1]])[0] for row in range(6)]
+        np.testing.assert_allclose(pairs, whole, atol=1e-4)
+        many = halves.compare(vectors[[0]], vectors[1::2])
+        assert many.shape == (6, 3)
+        np.testing.assert_allclose(many[0], whole[0], atol=1e-4)
 
 
 @pytest.fixture(scope="module")

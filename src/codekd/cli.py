@@ -188,9 +188,14 @@ def predict(
     language: Annotated[
         str | None, typer.Option(help="python, c or java; by default what a file's suffix says.")
     ] = None,
+    label: Annotated[str | None, typer.Option(help="Only what gets this label, such as clone.")] = None,
+    min_probability: Annotated[float, typer.Option(min=0, max=1, help="Only labels at least so probable.")] = 0.0,
 ) -> None:
-    """Label the functions of source files, or pairs of them where the task is about pairs: JSON lines."""
-    from codekd.deploy.predict import Labeller
+    """Label the functions of source files, or pairs of them where the task is about pairs: JSON lines.
+
+    Of more than 447 functions not all pairs are printed: say which by --label or --min-probability.
+    """
+    from codekd.deploy.predict import Labeller, Wanted
     from codekd.deploy.sources import functions_in, language_of
 
     with _plain_errors():
@@ -204,7 +209,7 @@ def predict(
                 str(file),
             )
         ]
-        for record in labeller.label(functions):
+        for record in labeller.label(functions, Wanted(label, min_probability)):
             typer.echo(json.dumps(record, ensure_ascii=False))
 
 

@@ -30,8 +30,8 @@ class Batch:
     Where sides are apart they are ``(2 batch, length)``: rows 2i and 2i + 1 are the two sides of example i.
     ``rows`` ``(batch,)`` int64 are the examples' places in the set; ``labels`` ``(batch,)`` are -1 where there is
     none; ``teacher`` maps a signal's kind to its rows of this batch; ``units`` are those of the student's sequences
-    that the teacher shows too, where a signal has rows by unit. ``shown`` is what the model reads, ``input_ids`` with the
-    words that were dropped masked. ``class_weights`` ``(classes,)`` are those of the hard loss,
+    that the teacher shows too, where a signal has rows by unit. ``shown`` is what the model reads,
+    ``input_ids`` with the words that were dropped masked. ``class_weights`` ``(classes,)`` are those of the hard loss,
     all one if None. ``whole`` is the batch that this one is a part of, if it is a part.
     """
 
@@ -105,7 +105,7 @@ class Encoded:
 
     @property
     def padded_lengths(self) -> NDArray[np.int64]:
-        """Tokens that each example takes in a batch of its own: twice those of the longer side where these are apart."""
+        """Tokens that each example takes in a batch of its own: twice those of the longer of sides that are apart."""
         if not self.apart:
             return self.lengths
         return 2 * np.maximum(self.second_start, self.lengths - self.second_start)

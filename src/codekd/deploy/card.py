@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from transformers import AutoConfig
 
-from codekd.models import bigru, encoder  # noqa: F401  (registers the classes)
+from codekd.models import bigru, conv, encoder  # noqa: F401  (registers the classes)
 from codekd.study.manifest import read_manifest
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from codekd.data.batches import Batch, Encoded, Rows, load_encoded
 from codekd.deploy.runtimes import (
+    COMPARE,
     INSTALL,
     MODEL,
     SMALL,
@@ -21,13 +22,15 @@ from codekd.deploy.runtimes import (
     onnx_is_installed,
     quantize,
     session,
+    sides_apart,
     threads_of_torch,
     torch_run,
+    write_comparison,
     write_onnx,
 )
 from codekd.deploy.timing import ratio, spread, take_turns
 from codekd.errors import CodekdError
-from codekd.models import bigru, encoder  # noqa: F401  (registers the classes)
+from codekd.models import bigru, conv, encoder  # noqa: F401  (registers the classes)
 from codekd.models.vocabulary import copy_tokenizer
 from codekd.study.folders import folder_of
 from codekd.study.manifest import check_files, read_manifest
@@ -88,7 +91,9 @@ class Cell:
 
 
 def export(cell: Cell, out: Path) -> dict[str, Any]:
-    """Write ``model.onnx``, its tokenizer and its settings, and ``model.int8.onnx`` where that is worth it here.
+    """Write ``model.onnx``, its tokenizer or lexer, its settings, and ``model.int8.onnx`` where that is worth it here.
+
+    Of a model that encodes the sides of a pair apart there is ``compare.onnx`` as well, for a search over many.
 
     Eight bits are kept where they take 0.95 of float32's time at most and predict what float32 does on 99 % of up to
     256 validation examples at least.
@@ -104,11 +109,13 @@ def export(cell: Cell, out: Path) -> dict[str, Any]:
         work = Path(temporary)
         copy_tokenizer(cell.encoded, work)
         measured = convert(cell.model(), load_encoded(cell.encoded, ["valid"]), work)
-        reads = {key: cell.spec[key] for key in ("classes", "columns", "has_hole", "max_length", "prefix")}
+        keys = ("classes", "columns", "has_hole", "language", "max_length", "prefix")
+        reads = {key: cell.spec[key] for key in keys if key in cell.spec}
         about = {"cell": cell.name, "identity": cell.manifest["identity"], "kind": cell.kind, **reads}
         about |= {"measured": measured}
         (work / SETTINGS).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n")
-        (out / SMALL).unlink(missing_ok=True)
+        for name in (SMALL, COMPARE):
+            (out / name).unlink(missing_ok=True)
         for path in work.iterdir():
             path.replace(out / path.name)
     return measured
@@ -131,9 +138,10 @@ def convert(model: PreTrainedModel, data: Encoded, out: Path) -> dict[str, Any]:
         raise CodekdError(f"{out / MODEL} gives logits that differ from PyTorch's by up to {difference:.2g}.")
     if not measured["int8_kept"]:
         (out / SMALL).unlink()
-    measured["megabytes"] = {
-        path.name: round(path.stat().st_size / 1e6, 2) for path in (out / MODEL, out / SMALL) if path.exists()
-    }
+    if sides_apart(model):
+        write_comparison(model, out / COMPARE)
+    written = [path for path in (out / MODEL, out / SMALL, out / COMPARE) if path.exists()]
+    measured["megabytes"] = {path.name: round(path.stat().st_size / 1e6, 2) for path in written}
     return measured
 
 

@@ -4,6 +4,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,29 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from codekd.data.batches import Batch
-from codekd.models.device import RECURRENT, Device
+from codekd.models.device import WITHOUT_ATTENTION, Device
+from codekd.models.pooling import compared
 
-MODEL, SMALL = "model.onnx", "model.int8.onnx"
+MODEL, SMALL, COMPARE = "model.onnx", "model.int8.onnx", "compare.onnx"
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 INSTALL = "pip install 'codekd[deploy]'"
 CPU = Device(torch.device("cpu"), torch.float32)
 
-Run = Callable[[Batch], NDArray[np.float32]]
+Floats = NDArray[np.float32]
+Run = Callable[[Batch], Floats]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A model of pairs whose sides are encoded apart, in its two halves.
+
+    ``vectors`` gives ``(rows, width)`` of a batch with an even number of rows, ``compare`` logits ``(pairs, classes)``
+    of the vectors ``(1, width)`` of one first side and ``(pairs, width)`` of several second ones.
+    """
+
+    vectors: Run
+    compare: Callable[[Floats, Floats], Floats]
 
 
 def onnx_is_installed() -> bool:
@@ -54,45 +69,115 @@ def torch_run(model: PreTrainedModel, device: Device = CPU) -> Run:
     return run
 
 
-def session(path: Path) -> Run:
-    """A function from a batch to its logits, of an ONNX file, on one thread."""
-    import onnxruntime
+def torch_comparison(model: PreTrainedModel) -> Comparison | None:
+    """Both halves of a model on the CPU; None where it does not encode the sides of a pair apart."""
+    if not sides_apart(model):
+        return None
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    runtime = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    @torch.inference_mode()
+    def vectors(batch: Batch) -> Floats:
+        return model(*(getattr(batch, name) for name in INPUTS)).vectors.numpy()
+
+    @torch.inference_mode()
+    def compare(first: Floats, second: Floats) -> Floats:
+        return _Comparison(model)(torch.from_numpy(first), torch.from_numpy(second)).numpy()
+
+    return Comparison(vectors, compare)
+
+
+def session(path: Path, output: str = "logits") -> Run:
+    """A function from a batch to what an ONNX file gives, by default logits, on one thread."""
+    runtime = _runtime(path)
     wanted = {one.name for one in runtime.get_inputs()}
 
-    def run(batch: Batch) -> NDArray[np.float32]:
+    def run(batch: Batch) -> Floats:
         values = {name: getattr(batch, name).numpy() for name in INPUTS if name in wanted}
-        return np.asarray(runtime.run(None, values)[0])
+        return np.asarray(runtime.run([output], values)[0])
 
     return run
 
 
+def onnx_comparison(model: Path, compare: Path) -> Comparison:
+    """Both halves of a model that :func:`write_onnx` and :func:`write_comparison` wrote."""
+    runtime = _runtime(compare)
+    return Comparison(
+        session(model, "vectors"),
+        lambda first, second: np.asarray(runtime.run(["logits"], {"first": first, "second": second})[0]),
+    )
+
+
+def _runtime(path: Path) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def sides_apart(model: PreTrainedModel) -> bool:
+    """Whether a model encodes the two sides of a pair apart."""
+    return bool(getattr(model.config, "sides_apart", False))
+
+
 class _Logits(nn.Module):
+    """Logits, and of sides that are apart the vectors that are compared."""
+
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
-        return self.model(input_ids, attention_mask, token_type_ids).logits
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        output = self.model(input_ids, attention_mask, token_type_ids)
+        return (output.logits, output.vectors) if sides_apart(self.model) else output.logits
+
+
+class _Comparison(nn.Module):
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.projector, self.head = model.projector, model.head
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        return self.head(self.projector(compared(first, second)))
 
 
 def write_onnx(model: PreTrainedModel, batch: Batch, path: Path) -> None:
-    """For sequences of any length; torch.export would unroll a GRU to one, the tracing exporter does not."""
+    """For sequences of any length; torch.export would unroll a GRU to one, the tracing exporter does not.
+
+    Where sides are apart the model has an even number of rows, and gives ``vectors`` ``(rows, width)`` beside logits.
+    """
     values = tuple(getattr(batch, name) for name in INPUTS)
-    settings: dict[str, Any] = {"input_names": list(INPUTS), "output_names": ["logits"], "external_data": False}
-    if model.config.model_type in RECURRENT:
-        axes = {name: {0: "batch", 1: "length"} for name in INPUTS} | {"logits": {0: "batch"}}
-        settings |= {"dynamo": False, "dynamic_axes": axes}
+    apart = sides_apart(model)
+    outputs = ["logits", "vectors"] if apart else ["logits"]
+    settings: dict[str, Any] = {"input_names": list(INPUTS), "output_names": outputs, "external_data": False}
+    if model.config.model_type in WITHOUT_ATTENTION:
+        axes = {name: {0: "rows" if apart else "batch", 1: "length"} for name in INPUTS} | {"logits": {0: "batch"}}
+        settings |= {"dynamo": False, "dynamic_axes": axes | ({"vectors": {0: "rows"}} if apart else {})}
     else:
-        sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", min=2)}
+        examples = torch.export.Dim("batch")
+        sizes = {0: 2 * examples if apart else examples, 1: torch.export.Dim("length", min=2)}
         settings |= {"dynamo": True, "dynamic_shapes": dict.fromkeys(INPUTS, sizes), "verbose": False}
+    _write(_Logits(model), values, path, settings)
+
+
+def write_comparison(model: PreTrainedModel, path: Path) -> None:
+    """The half of a model that compares the vectors of two sides: ``first`` and ``second`` ``(pairs, width)``.
+
+    There may be one ``first`` for all ``second``.
+    """
+    width = model.projector.in_features if isinstance(model.projector, nn.Linear) else model.head.dense.in_features
+    values = torch.ones(1, width // 2), torch.ones(3, width // 2)
+    settings: dict[str, Any] = {"input_names": ["first", "second"], "output_names": ["logits"], "dynamo": False}
+    settings |= {"dynamic_axes": {"first": {0: "firsts"}, "second": {0: "seconds"}, "logits": {0: "pairs"}}}
+    _write(_Comparison(model), values, path, settings)
+
+
+def _write(model: nn.Module, values: tuple[Tensor, ...], path: Path, settings: dict[str, Any]) -> None:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(_Logits(model), values, str(path), **settings)
+        torch.onnx.export(model, values, str(path), **settings)
 
 
 def quantize(source: Path, target: Path) -> None:

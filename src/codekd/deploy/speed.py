@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from codekd.data.batches import Batch, Encoded
-from codekd.data.encode import Encoding
+from codekd.data.encoded import encoding_of
 from codekd.data.read import read_examples
 from codekd.deploy.runtimes import (
     CPU,
@@ -44,7 +44,7 @@ from codekd.deploy.runtimes import (
 from codekd.deploy.timing import Times, ratio, spread, take_turns
 from codekd.errors import CodekdError
 from codekd.memory import peak_memory
-from codekd.models import bigru, encoder  # noqa: F401  (registers the classes)
+from codekd.models import bigru, conv, encoder  # noqa: F401  (registers the classes)
 from codekd.models.device import choose_device
 from codekd.models.head import reuse_head
 from codekd.models.vocabulary import read_vocabulary
@@ -151,7 +151,7 @@ def _turns(examples: Path, columns: tuple[str, ...]) -> Turns:
 
 
 def _served(load: Callable[[], PreTrainedModel], encoded: Path, turns: Turns, name: str) -> Served:
-    encoding = Encoding(encoded, read_manifest(encoded)["spec"], remembered=0)
+    encoding = encoding_of(encoded, read_manifest(encoded)["spec"], remembered=0)
     vocabulary = read_vocabulary(encoded)
 
     def read(examples: Sequence[Code]) -> Batch:
@@ -183,7 +183,7 @@ def _served(load: Callable[[], PreTrainedModel], encoded: Path, turns: Turns, na
     facts = {
         "parameters": model.num_parameters(),
         "flops": _flops(model, batches[1][:COUNTED]),
-        "tokens": float(np.mean([batch.input_ids.shape[1] for batch in batches[1][:COUNTED]])),
+        "tokens": float(np.mean([batch.input_ids.numel() for batch in batches[1][:COUNTED]])),
         "peak_bytes": peak[0],
         "without_onnx": reason,
     }
@@ -231,11 +231,11 @@ def _answered(
 def numbers(times: Times, counts: NDArray[np.integer], on_cpu: bool) -> list[dict[str, Any]]:
     """Milliseconds of an example and ratios to the first model, one record a model.
 
-    Milliseconds are medians over turns by the clock, with quartiles, of the tokenizer and the model together and of
+    Milliseconds are medians over turns by the clock, with quartiles, of tokenizer or lexer and model together and of
     each; ratios are those of CPU time where models run on the CPU, which is none while a thread waits for a core.
 
     Args:
-        times: two works a model, its tokenizer and the model itself.
+        times: two works a model, its tokenizer or lexer and the model itself.
         counts: examples of every turn, ``(turns,)``.
         on_cpu: whether the models ran there.
     """

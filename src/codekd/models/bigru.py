@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
 from codekd.models.head import ClassifierOutput, classifier
-from codekd.models.pooling import check_pooling, pool, pooled_width, state_at
+from codekd.models.lexical import token_embedding
+from codekd.models.pooling import check_pooling, compared, pool, pooled_width, row_pooling, sides, state_at
 
 POOLINGS = ("final", "mean", "max", "hole", "pair")
 
@@ -18,12 +19,14 @@ class BiGRUConfig(PreTrainedConfig):
     Attributes:
         vocab_size: number of token ids.
         pad_token_id: id of the padding token.
-        hidden_size: units per direction, and width of the embedding.
+        hidden_size: units per direction, and width of the embedding of tokens.
         num_hidden_layers: number of bidirectional layers.
         dropout: dropout probability after the embedding, between layers and in the head.
         pooling: ``final`` (forward state at the last token, backward one at the first), ``mean``, ``hole`` or
             ``pair``, see :func:`codekd.models.pooling.pool`.
         hole_token_id: id of ``__HOLE__``, None if the tokenizer has none.
+        lexemes: settings of :class:`codekd.models.lexical.RunEmbedding`, None where it reads tokens.
+        sides_apart: whether rows 2i and 2i + 1 are the two sides of a pair.
         reused_head: pooled width and width of another model whose head this one has, behind a projection.
     """
 
@@ -36,6 +39,8 @@ class BiGRUConfig(PreTrainedConfig):
     dropout: float = 0.0
     pooling: str = "final"
     hole_token_id: int | None = None
+    lexemes: dict[str, int] | None = None
+    sides_apart: bool = False
     reused_head: list[int] | None = None
 
 
@@ -67,12 +72,13 @@ class BiGRUForSequenceClassification(PreTrainedModel):
         super().__init__(config)
         check_pooling(config.pooling, POOLINGS, config.hole_token_id)
         hidden = config.hidden_size
-        self.embedding = nn.Embedding(config.vocab_size, hidden, padding_idx=config.pad_token_id)
+        width = config.lexemes["width"] if config.lexemes else hidden
+        self.embedding = token_embedding(config.lexemes, config.vocab_size, config.pad_token_id, width)
         self.layers = nn.ModuleList(
-            BiGRULayer(hidden if layer == 0 else 2 * hidden, hidden) for layer in range(config.num_hidden_layers)
+            BiGRULayer(width if layer == 0 else 2 * hidden, hidden) for layer in range(config.num_hidden_layers)
         )
         self.dropout = nn.Dropout(config.dropout)
-        pooled = pooled_width(2 * hidden, config.pooling)
+        pooled = pooled_width(2 * hidden, "pair" if config.sides_apart else config.pooling)
         self.projector, self.head = classifier(
             pooled, 2 * hidden, config.num_labels, config.dropout, config.reused_head
         )
@@ -104,28 +110,35 @@ class BiGRUForSequenceClassification(PreTrainedModel):
         reversal = reversal_of(lengths, input_ids.shape[1])
         mask = attention_mask.T.unsqueeze(-1).bool()
         # Time comes first in here: it is the order that torch's GRU runs in.
-        states = [self.embedding(input_ids.T).masked_fill(~mask, 0)]
+        states = [self.embedding(input_ids).transpose(0, 1).contiguous().masked_fill(~mask, 0)]
         for layer in self.layers:
             states.append(layer(self.dropout(states[-1]), reversal).masked_fill(~mask, 0))
         batch_first = [layer_states.transpose(0, 1) for layer_states in states]
 
-        def pooled(layer_states: Tensor) -> Tensor:
-            how = self.config.pooling
+        def vectors_of(layer_states: Tensor) -> Tensor:
+            how = row_pooling(self.config.pooling, self.config.sides_apart)
             if how == "final" and layer_states.shape[-1] == 2 * self.config.hidden_size:
                 return final_states(layer_states, lengths)
             # The embedding output has no directions, hence no final states.
             how = "mean" if how == "final" else how
             return pool(layer_states, input_ids, attention_mask, how, self.config.hole_token_id, token_type_ids)
 
-        features = self.projector(pooled(batch_first[-1]))
+        def pooled(found: Tensor) -> Tensor:
+            return compared(*sides(found)) if self.config.sides_apart else found
+
+        vectors = vectors_of(batch_first[-1])
+        features = self.projector(pooled(vectors))
         logits = self.head(features)
         if not output_hidden_states:
-            return ClassifierOutput(logits=logits, features=features)
+            return ClassifierOutput(
+                logits=logits, features=features, vectors=vectors if self.config.sides_apart else None
+            )
         return ClassifierOutput(
             logits=logits,
             hidden_states=tuple(batch_first),
-            pooled=tuple(map(pooled, batch_first)),
+            pooled=tuple(pooled(vectors_of(layer_states)) for layer_states in batch_first),
             features=features,
+            vectors=vectors if self.config.sides_apart else None,
         )
 
 

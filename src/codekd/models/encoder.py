@@ -18,7 +18,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPI
 
 from codekd.errors import CodekdError
 from codekd.models.head import ClassifierOutput, classifier
-from codekd.models.pooling import check_pooling, pool, pooled_width
+from codekd.models.lexical import RunEmbedding
+from codekd.models.pooling import check_pooling, compared, pool, pooled_width, row_pooling, sides
 from codekd.models.vocabulary import Vocabulary
 
 POOLINGS = ("first", "mean", "max", "hole", "pair")
@@ -31,6 +32,9 @@ class EncoderConfig(PreTrainedConfig):
         encoder: configuration of any encoder known to transformers (a mapping needs its ``model_type``).
         pooling: ``first``, ``mean``, ``max``, ``hole`` or ``pair``, see :func:`codekd.models.pooling.pool`.
         hole_token_id: id of ``__HOLE__``, None if the tokenizer has none.
+        lexemes: settings of :class:`codekd.models.lexical.RunEmbedding`, which takes the place of the encoder's token
+            embeddings; None where it reads tokens.
+        sides_apart: whether rows 2i and 2i + 1 are the two sides of a pair.
         classifier_dropout: dropout probability in the head.
         reused_head: pooled width and width of another model whose head this one has, behind a projection.
     """
@@ -41,6 +45,8 @@ class EncoderConfig(PreTrainedConfig):
     encoder: PreTrainedConfig = None
     pooling: str = "first"
     hole_token_id: int | None = None
+    lexemes: dict[str, int] | None = None
+    sides_apart: bool = False
     classifier_dropout: float = 0.0
     reused_head: list[int] | None = None
 
@@ -63,7 +69,10 @@ class EncoderForSequenceClassification(PreTrainedModel):
         check_pooling(config.pooling, POOLINGS, config.hole_token_id)
         self.encoder = without_pooler(_auto_class(config.encoder).from_config(config.encoder))
         width = config.encoder.hidden_size
-        pooled = pooled_width(width, config.pooling)
+        if config.lexemes:
+            padding = config.encoder.pad_token_id
+            self.encoder.set_input_embeddings(RunEmbedding(**config.lexemes, hidden=width, padding=padding))
+        pooled = pooled_width(width, "pair" if config.sides_apart else config.pooling)
         self.projector, self.head = classifier(
             pooled, width, config.num_labels, config.classifier_dropout, config.reused_head
         )
@@ -124,17 +133,27 @@ class EncoderForSequenceClassification(PreTrainedModel):
             **segments,
         )
 
-        def pooled(states: Tensor) -> Tensor:
-            how, hole = self.config.pooling, self.config.hole_token_id
+        apart = self.config.sides_apart
+
+        def vectors_of(states: Tensor) -> Tensor:
+            how, hole = row_pooling(self.config.pooling, apart), self.config.hole_token_id
             return pool(states, input_ids, attention_mask, how, hole, token_type_ids)
 
-        features = self.projector(pooled(outputs.last_hidden_state))
+        def pooled(found: Tensor) -> Tensor:
+            return compared(*sides(found)) if apart else found
+
+        vectors = vectors_of(outputs.last_hidden_state)
+        features = self.projector(pooled(vectors))
         logits = self.head(features)
         if not output_hidden_states:
-            return ClassifierOutput(logits=logits, features=features)
+            return ClassifierOutput(logits=logits, features=features, vectors=vectors if apart else None)
         states = tuple(outputs.hidden_states)
         return ClassifierOutput(
-            logits=logits, hidden_states=states, pooled=tuple(map(pooled, states)), features=features
+            logits=logits,
+            hidden_states=states,
+            pooled=tuple(pooled(vectors_of(layer_states)) for layer_states in states),
+            features=features,
+            vectors=vectors if apart else None,
         )
 
 

@@ -19,12 +19,14 @@ class ClassifierOutput(ModelOutput):
         hidden_states: embedding output + one per layer, each ``(batch, length, width)``.
         pooled: the same tuple, each ``(batch, pooled_width)``, pooled as the classifier pools.
         features: what the head reads, ``(batch, width)``: the last pooled state, or its projection.
+        vectors: ``(2 batch, width)``, of each side what is compared with the other, where sides are apart.
     """
 
     logits: Tensor
     hidden_states: tuple[Tensor, ...] | None = None
     pooled: tuple[Tensor, ...] | None = None
     features: Tensor | None = None
+    vectors: Tensor | None = None
 
 
 class ClassificationHead(nn.Module):

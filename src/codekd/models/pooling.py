@@ -53,18 +53,33 @@ def pool(
         # argmax gives the first of equal values: the first hole, or position 0 where there is none.
         return state_at(states, input_ids.eq(hole_token_id).int().argmax(1))
     if how == "pair":
-        from torch import cat
-
         if token_type_ids is None:
             raise CodekdError("pooling 'pair' needs token_type_ids: 0 for the first side of a pair, 1 for the second")
-        first, second = (_mean(states, attention_mask * (token_type_ids == side)) for side in (0, 1))
-        return cat([(first - second).abs(), first * second], dim=-1)
+        return compared(*(_mean(states, attention_mask * (token_type_ids == side)) for side in (0, 1)))
     return states[:, 0]
 
 
 def pooled_width(width: int, how: str) -> int:
     """The width of what ``pool`` makes of states of a width."""
     return 2 * width if how == "pair" else width
+
+
+def row_pooling(how: str, sides_apart: bool) -> str:
+    """How a row is pooled: each side of a ``pair`` that is a row of its own by its mean."""
+    return "mean" if sides_apart and how == "pair" else how
+
+
+def sides(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """The two sides ``(batch, width)`` of pairs, of rows ``(2 batch, width)`` where they take turns."""
+    first, second = rows.unflatten(0, (-1, 2)).unbind(1)
+    return first, second
+
+
+def compared(first: Tensor, second: Tensor) -> Tensor:
+    """``[|u - v|, u v]`` ``(..., 2 width)`` of the vectors ``u`` and ``v`` of two sides, both ``(..., width)``."""
+    from torch import cat
+
+    return cat([(first - second).abs(), first * second], dim=-1)
 
 
 def state_at(states: Tensor, positions: Tensor) -> Tensor:

@@ -29,8 +29,8 @@ class Vocabulary:
 
     ``pad_id`` is that of the end of a text, of the unknown token or 0 where there is no padding token: models do not
     attend to padding, so any does. ``mask_id`` is that of the unknown token where there is no mask, or ``pad_id``;
-    ``hole_id`` is None without ``__HOLE__``; ``special_ids`` stand for no code. ``sides_apart`` says that each side of a
-    pair is a sequence of its own.
+    ``hole_id`` is None without ``__HOLE__``; ``special_ids`` stand for no code. ``sides_apart`` says that each side
+    of a pair is a sequence of its own.
     """
 
     size: int

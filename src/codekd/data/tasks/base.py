@@ -54,8 +54,8 @@ class TaskConfig(Model):
     max_length: int | None = Field(
         None,
         ge=16,
-        description="Tokens of an example, at most; null leaves it to the models' own limits, as do students that read "
-        "lexemes.",
+        description="Tokens of an example, at most; null leaves it to the models' own limits. Students that read "
+        "lexemes have a limit of their own.",
     )
 
     @property

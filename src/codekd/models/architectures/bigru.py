@@ -18,7 +18,7 @@ class Config(Architecture):
     """Sizes of a BiGRU student."""
 
     plain_pooling: ClassVar[str] = "final"
-    recurrent: ClassVar[bool] = True
+    recurrent: ClassVar[bool | None] = True
 
     pooling: Literal["auto", "final", "mean", "max", "hole", "pair"] = Field(
         default="auto",
@@ -28,7 +28,7 @@ class Config(Architecture):
 
     def weights_per_token(self) -> int:
         """Three gates in each direction, over the layer's input and its own state."""
-        inputs = self.hidden + (self.layers - 1) * 2 * self.hidden
+        inputs = (self.lexemes.width if self.lexemes else self.hidden) + (self.layers - 1) * 2 * self.hidden
         return 2 * 3 * self.hidden * (inputs + self.layers * self.hidden)
 
     def build(self, vocabulary: Vocabulary, classes: int, pooling: str) -> PreTrainedModel:
@@ -45,5 +45,7 @@ class Config(Architecture):
                 num_labels=classes,
                 pooling=pooling,
                 hole_token_id=vocabulary.hole_id,
+                lexemes=self.lexemes and self.lexemes.model_dump(),
+                sides_apart=vocabulary.sides_apart,
             )
         )

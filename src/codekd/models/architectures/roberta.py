@@ -53,7 +53,8 @@ class Config(Architecture):
         from codekd.models.encoder import EncoderConfig, EncoderForSequenceClassification
 
         encoder = RobertaConfig(
-            vocab_size=vocabulary.size,
+            # Lexemes have embeddings of their own, which take the place of those.
+            vocab_size=1 if self.lexemes else vocabulary.size,
             hidden_size=self.hidden,
             num_hidden_layers=self.layers,
             num_attention_heads=self.heads,
@@ -73,6 +74,8 @@ class Config(Architecture):
                 num_labels=classes,
                 pooling=pooling,
                 hole_token_id=vocabulary.hole_id,
+                lexemes=self.lexemes and self.lexemes.model_dump(),
+                sides_apart=vocabulary.sides_apart,
                 classifier_dropout=self.dropout,
             )
         )

@@ -1,0 +1,191 @@
+"""Convolutions over embeddings, with attention pooling and a classification head: small, and fast on a CPU."""
+
+from __future__ import annotations
+
+from math import inf
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
+
+from codekd.models.head import ClassifierOutput, classifier
+from codekd.models.lexical import SCALE, token_embedding
+from codekd.models.pooling import check_pooling, compared, pool, row_pooling, sides, state_at
+
+POOLINGS = ("mean", "max", "hole", "pair")
+
+
+class ConvConfig(PreTrainedConfig):
+    """Sizes of the network (``num_labels`` is inherited).
+
+    Attributes:
+        lexemes: settings of :class:`codekd.models.lexical.RunEmbedding`, None where it reads tokens.
+        vocab_size: number of token ids where it reads tokens.
+        pad_token_id: id of the padding token.
+        hidden_size: width of all states.
+        num_hidden_layers: number of blocks.
+        kernel_size: positions that a convolution sees, an odd number.
+        intermediate_size: width inside a block.
+        attention_heads: of the pooling.
+        head_size: width of the hidden layer of the head.
+        max_positions: positions before and after the hole, or from the beginning on, that are told apart.
+        dropout: dropout probability after the embedding, in blocks and in the head.
+        pooling: what hints are about, see :func:`codekd.models.pooling.pool`; ``hole`` adds the state there to what is
+            classified.
+        hole_token_id: id of ``__HOLE__``, None if there is none.
+        sides_apart: whether rows 2i and 2i + 1 are the two sides of a pair.
+        reused_head: pooled width and width of another model whose head this one has, behind a projection.
+    """
+
+    model_type = "codekd-conv"
+
+    lexemes: dict[str, int] | None = None
+    vocab_size: int = 2000
+    pad_token_id: int = 0
+    hidden_size: int = 64
+    num_hidden_layers: int = 2
+    kernel_size: int = 5
+    intermediate_size: int = 128
+    attention_heads: int = 4
+    head_size: int = 192
+    max_positions: int = 128
+    dropout: float = 0.1
+    pooling: str = "mean"
+    hole_token_id: int | None = None
+    sides_apart: bool = False
+    reused_head: list[int] | None = None
+
+
+class ConvBlock(nn.Module):
+    """A depthwise convolution and a small perceptron at every position, added to what came in."""
+
+    def __init__(self, config: ConvConfig) -> None:
+        super().__init__()
+        width, kernel = config.hidden_size, config.kernel_size
+        self.across = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width)
+        self.within = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, config.intermediate_size),
+            nn.GELU(),
+            nn.Linear(config.intermediate_size, width),
+            nn.Dropout(config.dropout),
+        )
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        """States ``(rows, length, width)`` of such states, zero where ``mask`` ``(rows, length, 1)`` is false."""
+        return (states + self.within(self.across(states.transpose(1, 2)).transpose(1, 2))).masked_fill(~mask, 0)
+
+
+class AttentionPooling(nn.Module):
+    """Means of the states with learned weights, one for each head, and their maximum."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.scores = nn.Linear(width, heads)
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        """``(rows, (heads + 1) width)`` of states ``(rows, length, width)`` where ``mask`` ``(rows, length, 1)``."""
+        weights = self.scores(states).masked_fill(~mask, -inf).softmax(1)
+        means = (weights.transpose(1, 2).to(states.dtype) @ states).flatten(1)
+        return torch.cat([means, states.masked_fill(~mask, -inf).amax(1)], dim=-1)
+
+
+class ConvForSequenceClassification(PreTrainedModel):
+    """Embedding, embedding of places, blocks, attention pooling, head."""
+
+    config_class = ConvConfig
+
+    def __init__(self, config: ConvConfig) -> None:
+        super().__init__(config)
+        check_pooling(config.pooling, POOLINGS, config.hole_token_id)
+        width = config.hidden_size
+        self.embedding: nn.Module = token_embedding(config.lexemes, config.vocab_size, config.pad_token_id, width)
+        self.places = nn.Embedding(2 * config.max_positions, width)
+        nn.init.normal_(self.places.weight, std=SCALE)
+        self.dropout = nn.Dropout(config.dropout)
+        self.layers = nn.ModuleList(ConvBlock(config) for _ in range(config.num_hidden_layers))
+        self.attention = AttentionPooling(width, config.attention_heads)
+        vector = (config.attention_heads + 1 + (config.pooling == "hole")) * width
+        pooled = 2 * vector if self._compares else vector
+        self.projector, self.head = classifier(
+            pooled, config.head_size, config.num_labels, config.dropout, config.reused_head
+        )
+        self.post_init()
+
+    @property
+    def _compares(self) -> bool:
+        return self.config.sides_apart or self.config.pooling == "pair"
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Keep torch's own initialisation, and that of the embeddings."""
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The embeddings of tokens or of lexemes."""
+        return self.embedding
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the embeddings of tokens or of lexemes."""
+        self.embedding = value
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        output_hidden_states: bool = False,
+    ) -> ClassifierOutput:
+        """Logits of right-padded ``input_ids`` ``(rows, length)``; states are zero at padding.
+
+        ``token_type_ids`` matter where both sides of a pair are one row. What :class:`ClassifierOutput` calls pooled is
+        pooled without weights of its own: it is no input of the head.
+        """
+        mask, hole = attention_mask.unsqueeze(-1).bool(), self._hole(input_ids)
+        place = (
+            torch.arange(input_ids.shape[1], device=input_ids.device) - hole.unsqueeze(1) + self.config.max_positions
+        )
+        embedded = self.embedding(input_ids) + self.places(place.clamp(0, 2 * self.config.max_positions - 1))
+        states = [self.dropout(embedded).masked_fill(~mask, 0)]
+        for layer in self.layers:
+            states.append(layer(states[-1], mask))
+
+        vectors = None
+        if self.config.sides_apart:
+            vectors = self._vectors(states[-1], mask, hole)
+            read = compared(*sides(vectors))
+        elif self.config.pooling == "pair":
+            assert token_type_ids is not None
+            second = token_type_ids.unsqueeze(-1).bool()
+            read = compared(*(self._vectors(states[-1], mask & side, hole) for side in (~second, second)))
+        else:
+            read = self._vectors(states[-1], mask, hole)
+        features = self.projector(read)
+        logits = self.head(features)
+        if not output_hidden_states:
+            return ClassifierOutput(logits=logits, features=features, vectors=vectors)
+
+        def pooled(layer_states: Tensor) -> Tensor:
+            how, hole_id = row_pooling(self.config.pooling, self.config.sides_apart), self.config.hole_token_id
+            found = pool(layer_states, input_ids, attention_mask, how, hole_id, token_type_ids)
+            return compared(*sides(found)) if self.config.sides_apart else found
+
+        return ClassifierOutput(
+            logits=logits,
+            hidden_states=tuple(states),
+            pooled=tuple(map(pooled, states)),
+            features=features,
+            vectors=vectors,
+        )
+
+    def _hole(self, input_ids: Tensor) -> Tensor:
+        """The position of the first hole, or the first position where there is none, ``(rows,)``."""
+        if self.config.hole_token_id is None:
+            return torch.zeros_like(input_ids[:, 0])
+        return input_ids.eq(self.config.hole_token_id).int().argmax(1)
+
+    def _vectors(self, states: Tensor, mask: Tensor, hole: Tensor) -> Tensor:
+        found = self.attention(states, mask)
+        return torch.cat([found, state_at(states, hole)], dim=-1) if self.config.pooling == "hole" else found
+
+
+AutoConfig.register(ConvConfig.model_type, ConvConfig)
+AutoModelForSequenceClassification.register(ConvConfig, ConvForSequenceClassification)
