@@ -1,5 +1,7 @@
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,10 +13,12 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, BertConfig, BertModel, PreTrainedModel
 
 from codekd.errors import CodekdError
-from codekd.models.architectures import bigru, roberta
+from codekd.models.architectures import bigru, conv, roberta
+from codekd.models.architectures.base import Architecture, Lexemes
 from codekd.models.bigru import BiGRUForSequenceClassification
 from codekd.models.device import Device, set_training_attention
 from codekd.models.encoder import EncoderForSequenceClassification
+from codekd.models.lexical import RunEmbedding
 from codekd.models.pooling import pool
 from codekd.models.vocabulary import Vocabulary
 from codekd.study import components
@@ -22,16 +26,39 @@ from codekd.study import components
 PRESETS = yaml.safe_load((files("codekd") / "presets" / "students.yaml").read_text())
 VOCABULARY = Vocabulary(size=300, pad_id=1, mask_id=2, hole_id=3)
 LENGTHS = [7, 4, 1]
+TWENTIETH = ("roberta-1.1m", "bigru-1.1m", "bigru-lexical-0.8m", "conv-0.7m")
+MINILM = 22_713_216
+"""Parameters of all-MiniLM-L6-v2."""
 
 ROBERTA = roberta.Config(kind="roberta", vocabulary_size=300, max_length=32, layers=2, hidden=16, heads=4)
 BIGRU = bigru.Config(kind="bigru", vocabulary_size=300, layers=2, hidden=6)
-FAMILIES = [(ROBERTA, how) for how in ("first", "mean", "max", "hole", "pair")]
+CONV = conv.Config(kind="conv", vocabulary_size=300, layers=2, hidden=12, head_width=7, max_length=32)
+FAMILIES: list[tuple[Architecture, str]] = [(ROBERTA, how) for how in ("first", "mean", "max", "hole", "pair")]
 FAMILIES += [(BIGRU, how) for how in ("final", "mean", "max", "hole", "pair")]
+FAMILIES += [(CONV, how) for how in ("mean", "max", "hole", "pair")]
+
+LEXEMES = Lexemes(buckets=300, width=10)
+LEXICAL = [one.model_copy(update={"vocabulary_size": None, "lexemes": LEXEMES}) for one in (ROBERTA, BIGRU, CONV)]
+LEXICAL_FAMILIES = [(one, how) for one in LEXICAL for how in (one.plain_pooling, "max", "hole", "pair")]
 
 
-def student(architecture: roberta.Config | bigru.Config, pooling: str, seed: int = 0) -> PreTrainedModel:
+def student(architecture: Architecture, pooling: str, seed: int = 0, apart: bool = False) -> PreTrainedModel:
     torch.manual_seed(seed)
-    return architecture.build(VOCABULARY, classes=5, pooling=pooling).eval()
+    vocabulary = VOCABULARY
+    if architecture.lexemes:
+        vocabulary = Vocabulary(2**31, 0, 1, 2, (0, 1, 2, 3), sides_apart=apart or pooling == "pair")
+    return architecture.build(vocabulary, classes=5, pooling=pooling).eval()
+
+
+def lexical_batch(extra_padding: int = 0) -> tuple[Tensor, Tensor]:
+    """Ids of lexemes with a hole in the second place, of six sequences, and their mask."""
+    generator = torch.Generator().manual_seed(0)
+    lengths = torch.tensor([7, 2, 3, 5, 1, 6])
+    ids = torch.randint(16, 2**31 - 1, (6, 7), generator=generator)
+    ids[:, 1] = 2
+    mask = (torch.arange(7) < lengths.unsqueeze(1)).long()
+    pad = nn.functional.pad
+    return pad(ids * mask, (0, extra_padding)), pad(mask, (0, extra_padding))
 
 
 def batch(extra_padding: int = 0) -> tuple[Tensor, Tensor, Tensor]:
@@ -60,11 +87,17 @@ def test_preset_has_the_size_of_its_name(name: str) -> None:
     # The rest of a preset is for the training loop.
     sizes = {key: value for key, value in PRESETS[name].items() if key != "training"}
     definition = components.parse("students", sizes | {"max_length": 96})
-    vocabulary = Vocabulary(size=definition.vocabulary_size, pad_id=1, mask_id=2, hole_id=3)
-    with torch.device("meta"):
-        model = definition.build(vocabulary, classes=20, pooling=definition.pooling_for("hole"))
     millions = float(name.rpartition("-")[2].removesuffix("m"))
-    assert model.num_parameters() == pytest.approx(millions * 1e6, rel=0.1)
+    for shape, classes in (("hole", 20), ("pair", 2), ("code", 2)):
+        vocabulary = Vocabulary(size=definition.vocabulary_size or 2**31, pad_id=1, mask_id=2, hole_id=3)
+        if definition.lexemes:
+            vocabulary = replace(vocabulary, sides_apart=shape == "pair")
+        with torch.device("meta"):
+            model = definition.build(vocabulary, classes=classes, pooling=definition.pooling_for(shape))
+        if shape == "hole":
+            assert model.num_parameters() == pytest.approx(millions * 1e6, rel=0.1)
+        if name in TWENTIETH:
+            assert model.num_parameters() < 0.05 * MINILM, "embeddings included, on every task"
 
 
 def test_a_student_reads_as_much_as_its_max_length() -> None:
@@ -95,13 +128,13 @@ def test_hole_pooling_needs_a_hole_in_the_vocabulary() -> None:
         ROBERTA.build(Vocabulary(size=300, pad_id=1, mask_id=2, hole_id=None), classes=2, pooling="hole")
 
 
-@pytest.mark.parametrize("architecture", [ROBERTA, BIGRU])
-def test_weights_depend_on_the_seed_alone(architecture: roberta.Config | bigru.Config) -> None:
+@pytest.mark.parametrize("architecture", [ROBERTA, BIGRU, CONV, *LEXICAL])
+def test_weights_depend_on_the_seed_alone(architecture: Architecture) -> None:
     assert same_weights(student(architecture, "mean"), student(architecture, "mean"))
     assert not same_weights(student(architecture, "mean"), student(architecture, "mean", seed=1))
 
 
-@pytest.mark.parametrize("module", ["roberta", "bigru"])
+@pytest.mark.parametrize("module", ["roberta", "bigru", "conv"])
 def test_definitions_import_nothing_heavy(module: str) -> None:
     code = f"import sys, codekd.models.architectures.{module}; print({{'torch', 'numpy'}} & {{*sys.modules}})"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
@@ -136,7 +169,7 @@ def test_pooling_of_a_pair_compares_the_means_of_its_sides() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(("architecture", "pooling"), FAMILIES)
-def test_padding_changes_nothing(architecture: roberta.Config | bigru.Config, pooling: str, dtype: torch.dtype) -> None:
+def test_padding_changes_nothing(architecture: Architecture, pooling: str, dtype: torch.dtype) -> None:
     model = student(architecture, pooling).to(dtype)
     together = model(*batch()).logits
     tolerance = {torch.float32: 1e-6, torch.float64: 1e-14}[dtype]
@@ -148,9 +181,7 @@ def test_padding_changes_nothing(architecture: roberta.Config | bigru.Config, po
 
 
 @pytest.mark.parametrize(("architecture", "pooling"), FAMILIES)
-def test_saved_and_loaded_model_is_the_same(
-    architecture: roberta.Config | bigru.Config, pooling: str, tmp_path: Path
-) -> None:
+def test_saved_and_loaded_model_is_the_same(architecture: Architecture, pooling: str, tmp_path: Path) -> None:
     model = student(architecture, pooling)
     model.save_pretrained(tmp_path)
     loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path, local_files_only=True)
@@ -162,18 +193,157 @@ def test_saved_and_loaded_model_is_the_same(
 
 
 @pytest.mark.parametrize(("architecture", "pooling"), FAMILIES)
-def test_states_of_every_layer(architecture: roberta.Config | bigru.Config, pooling: str) -> None:
+def test_states_of_every_layer(architecture: Architecture, pooling: str) -> None:
     model = student(architecture, pooling)
     input_ids, mask, sides = batch()
     outputs = model(input_ids, mask, sides, output_hidden_states=True)
     width = 2 * architecture.hidden if architecture is BIGRU else architecture.hidden
     widths = [architecture.hidden, width, width]
+    if architecture is CONV:
+        assert outputs.features.shape[1] == (2 if pooling == "pair" else 1) * (6 if pooling == "hole" else 5) * 12
     assert [states.shape for states in outputs.hidden_states] == [(*input_ids.shape, width) for width in widths]
     sized = 2 if pooling == "pair" else 1
     assert [states.shape for states in outputs.pooled] == [(len(LENGTHS), sized * width) for width in widths]
-    assert torch.equal(model.head(outputs.pooled[-1]), outputs.logits)
+    read = outputs.features if architecture is CONV else outputs.pooled[-1]
+    assert torch.equal(model.head(read), outputs.logits)
     assert torch.equal(model(input_ids, mask, sides).logits, outputs.logits)
     assert model(input_ids, mask, sides).hidden_states is None
+
+
+# Lexemes
+
+
+def naive_run_embedding(module: RunEmbedding, ids: Sequence[int]) -> list[list[float]]:
+    """By the formula of docs/lexer.md, in Python's integers and floats."""
+    prime, table = 2**31 - 1, module.rows.weight.double().tolist()
+    found = []
+    for start in range(len(ids)):
+        total = [0.0] * len(table[0])
+        for size in range(1, module.longest + 1):
+            run = ids[start : start + size]
+            if len(run) < size or 0 in run:
+                continue
+            key = run[0] % prime
+            for lexeme in run[1:]:
+                key = (key * 950706376 + lexeme) % prime
+            for number in range(module.hashes):
+                row = 1 + key * (742938285 ** (8 * size + number) % prime) % prime % (len(table) - 1)
+                total = [one + other for one, other in zip(total, table[row], strict=True)]
+        found.append(total)
+    return found
+
+
+@pytest.mark.parametrize(("longest", "hashes"), [(1, 1), (3, 2), (5, 3)])
+def test_embeddings_of_runs_are_those_of_the_naive_formula(longest: int, hashes: int) -> None:
+    torch.manual_seed(0)
+    module = RunEmbedding(buckets=50, width=4, longest=longest, hashes=hashes).double()
+    ids, _ = lexical_batch(extra_padding=2)
+    ids[0, 3], ids[0, 4] = 2**31 - 1, 2**31 - 2
+    naive = [naive_run_embedding(module, row) for row in ids.tolist()]
+    torch.testing.assert_close(module(ids), torch.tensor(naive, dtype=torch.float64))
+    assert RunEmbedding(8192, 64, 3, 2).rows.weight.std().item() == pytest.approx(0.1, rel=0.01)
+    assert (module(ids)[ids == 0] == 0).all()
+
+
+def test_rows_of_runs_are_spread_evenly_and_two_hashes_are_independent() -> None:
+    module = RunEmbedding(buckets=1025, width=2, longest=2, hashes=2)
+    ids = torch.arange(16, 16 + 2 * 65536).view(-1, 2)
+    one, other, *_ = (rows[:, 0] for rows in module._buckets(ids))
+    assert one.min() == 1 and one.max() == 1024
+    expected = len(ids) / 1024
+    for rows in (one, other):
+        counts = torch.bincount(rows, minlength=1025)[1:].double()
+        assert ((counts - expected).square() / expected).mean() < 1.3
+    together = torch.bincount((one - 1) // 32 * 32 + (other - 1) // 32).double()
+    assert ((together - len(ids) / 1024).square() / (len(ids) / 1024)).mean() < 1.3
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("architecture", "pooling"), LEXICAL_FAMILIES)
+def test_padding_changes_nothing_for_lexemes(architecture: Architecture, pooling: str, dtype: torch.dtype) -> None:
+    model = student(architecture, pooling).to(dtype)
+    ids, mask = lexical_batch()
+    outputs = model(ids, mask, output_hidden_states=True)
+    assert outputs.logits.dtype == dtype and len(outputs.logits) == (3 if pooling == "pair" else 6)
+    tolerance = {torch.float32: 2e-6, torch.float64: 1e-14}[dtype]
+    torch.testing.assert_close(model(*lexical_batch(9)).logits, outputs.logits, rtol=0, atol=tolerance)
+    step = 2 if pooling == "pair" else 1
+    for row in range(0, 6, step):
+        longest = mask[row : row + step].sum(1).max()
+        alone = model(ids[row : row + step, :longest], mask[row : row + step, :longest], output_hidden_states=True)
+        torch.testing.assert_close(alone.logits[0], outputs.logits[row // step], rtol=0, atol=tolerance)
+        for one, all_ in zip(alone.pooled, outputs.pooled, strict=True):
+            torch.testing.assert_close(one[0], all_[row // step], rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("pooling", ["pair", "max", "plain"])
+@pytest.mark.parametrize("architecture", LEXICAL)
+def test_sides_that_are_apart_are_compared_and_their_order_does_not_matter(
+    architecture: Architecture, pooling: str
+) -> None:
+    how = architecture.plain_pooling if pooling == "plain" else pooling
+    model = student(architecture, how, apart=True)
+    ids, mask = lexical_batch()
+    outputs = model(ids, mask, output_hidden_states=True)
+    first, second = outputs.vectors[0::2], outputs.vectors[1::2]
+    naive = torch.cat([(first - second).abs(), first * second], 1)
+    assert torch.equal(outputs.features, naive) and torch.equal(model.head(naive), outputs.logits)
+    swapped = [1, 0, 3, 2, 5, 4]
+    torch.testing.assert_close(model(ids[swapped], mask[swapped]).logits, outputs.logits)
+    rest = model(ids[2:4], mask[2:4]).vectors
+    torch.testing.assert_close(rest, outputs.vectors[2:4])
+    means = [(layer * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True) for layer in outputs.hidden_states]
+    if pooling == "pair":
+        for pooled, mean in zip(outputs.pooled, means, strict=True):
+            expected = torch.cat([(mean[0::2] - mean[1::2]).abs(), mean[0::2] * mean[1::2]], 1)
+            torch.testing.assert_close(pooled, expected)
+
+
+@pytest.mark.parametrize(("architecture", "pooling"), LEXICAL_FAMILIES)
+def test_a_student_of_lexemes_is_the_same_when_it_is_loaded(
+    architecture: Architecture, pooling: str, tmp_path: Path
+) -> None:
+    model = student(architecture, pooling)
+    model.save_pretrained(tmp_path)
+    loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path, local_files_only=True)
+    assert same_weights(loaded, model) and loaded.num_parameters() == model.num_parameters()
+    assert torch.equal(loaded(*lexical_batch()).logits, model(*lexical_batch()).logits)
+    front = loaded.get_input_embeddings()
+    assert isinstance(front, RunEmbedding) and front.rows.weight[1:].std() > 0.08, "of the size that it began with"
+
+
+@pytest.mark.parametrize("architecture", LEXICAL)
+def test_every_weight_of_a_student_of_lexemes_learns(architecture: Architecture) -> None:
+    model = student(architecture, "pair").train()
+    model(*lexical_batch()).logits.square().sum().backward()
+    assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in model.parameters())
+
+
+def test_convolutions_see_the_place_of_the_hole_and_its_neighbourhood() -> None:
+    model = student(LEXICAL[2], "hole")
+    ids, mask = lexical_batch()
+    states = model(ids[:1], mask[:1], output_hidden_states=True).hidden_states
+    other = ids[:1].clone()
+    other[0, 6] += 1
+    changed = model(other, mask[:1], output_hidden_states=True).hidden_states
+    unlike = [(one != two).any(-1)[0].nonzero().ravel().tolist() for one, two in zip(states, changed, strict=True)]
+    # Runs of three begin two before; a convolution of five adds two on each side.
+    assert unlike == [[4, 5, 6], [2, 3, 4, 5, 6], [0, 1, 2, 3, 4, 5, 6]]
+
+
+def test_it_reads_tokens_or_lexemes() -> None:
+    sizes = {"kind": "conv", "layers": 1, "hidden": 8}
+    with pytest.raises(ValidationError, match=r"write `vocabulary_size: 2000` .* or `lexemes: \{\}`"):
+        conv.Config(**sizes)
+    with pytest.raises(ValidationError, match="not both: remove one, or write `vocabulary_size: null`"):
+        conv.Config(**sizes, vocabulary_size=300, lexemes={})
+    lexical = conv.Config(**sizes, vocabulary_size=None, lexemes={})
+    assert (lexical.max_length, conv.Config(**sizes, vocabulary_size=300).max_length) == (128, 512)
+    assert conv.Config(**sizes, lexemes={}, max_length=50).max_length == 50
+    assert "vocabulary_size" not in lexical.settings() and "pooling" not in lexical.settings()
+    assert "lexemes" not in ROBERTA.settings()
+    with pytest.raises(ValidationError, match="write 3 or 5"):
+        conv.Config(**sizes, lexemes={}, kernel=4)
 
 
 # BiGRU

@@ -6,8 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from codekd.data import bpe, encode, sequences
+from codekd.data import bpe, encode, encode_lexemes, sequences
 from codekd.data.batches import load_encoded, sorted_batches, training_batches
+from codekd.errors import CodekdError
 from codekd.models.vocabulary import read_vocabulary
 from codekd.study.job import Job
 
@@ -87,6 +88,70 @@ def test_a_pair_is_one_sequence_whose_second_part_is_marked(tokenizer, tmp_path)
         length = int(data.lengths[row])
         assert batch.input_ids[row, second - 1] == batch.input_ids[row, length - 1] != vocabulary.pad_id
         assert batch.token_type_ids[row].tolist() == [int(second <= i < length) for i in range(32)]
+
+
+def lexed(tmp_path, columns, has_hole=False, max_length=16, language="python"):
+    examples, folder = tmp_path / "examples", tmp_path / "lexed"
+    examples.mkdir()
+    folder.mkdir()
+    write_examples(examples, columns)
+    spec = {"max_length": max_length, "language": language, "classes": ["no", "yes"], "columns": list(columns)}
+    spec |= {"has_hole": has_hole}
+    encode_lexemes.run(Job("encoded", ("t", "lexemes-16"), spec, {"examples": examples}, tmp_path), folder)
+    return folder
+
+
+def test_lexemes_are_read_around_the_hole_without_special_tokens(tmp_path):
+    folder = lexed(tmp_path, {"code": CODE}, has_hole=True)
+    vocabulary = read_vocabulary(folder)
+    assert (vocabulary.pad_id, vocabulary.mask_id, vocabulary.hole_id) == (0, 1, 2) and not vocabulary.sides_apart
+    for code, row in zip(CODE, pq.read_table(folder / "train.parquet").to_pylist(), strict=True):
+        shown = [code[slice(*span)] for span in zip(row["starts"], row["ends"], strict=True)]
+        assert len(shown) == row["length"] == row["second_start"] == 16
+        assert [row["input_ids"].index(2)] == [place for place, text in enumerate(shown) if text == "__HOLE__"]
+        assert all(text.strip() and not text.startswith("#") for text in shown)
+
+
+def test_a_piece_of_code_without_lexemes_has_one_that_stands_for_nothing(tmp_path):
+    folder = lexed(tmp_path, {"code_a": ["# a", "x"], "code_b": ["y", " "]})
+    rows = pq.read_table(folder / "train.parquet").to_pylist()
+    assert [(len(row["input_ids"]), row["second_start"]) for row in rows] == [(2, 1), (2, 1)]
+    assert (rows[0]["input_ids"][0], rows[1]["input_ids"][1]) == (3, 3)
+    assert (rows[0]["starts"][0], rows[0]["ends"][0]) == (-1, -1)
+
+
+def test_the_sides_of_a_pair_of_lexemes_are_rows_of_their_own_cut_each_for_itself(tmp_path):
+    pairs = {"code_a": ["a = 1", "b = 2;" * 50], "code_b": ["a = 1;" * 50, "b"]}
+    data = load_encoded(lexed(tmp_path, pairs), ["train"])
+    assert data.apart and data.lengths.tolist() == [19, 17] and data.padded_lengths.tolist() == [32, 32]
+    batch = data.batch(np.array([1, 0]), torch.device("cpu"))
+    assert batch.input_ids.shape == (4, 16) and batch.labels.tolist() == [1, 0]
+    assert batch.attention_mask.sum(1).tolist() == [16, 1, 3, 16]
+    assert (batch.input_ids.ne(0) == batch.attention_mask.bool()).all()
+    assert (batch.token_type_ids == batch.attention_mask * torch.tensor([[0], [1], [0], [1]])).all()
+    first, second = data.tokens[: data.second_start[0]], data.tokens[data.second_start[0] : data.offsets[1]]
+    assert batch.input_ids[2, :3].tolist() == first.tolist() and batch.input_ids[3].tolist() == second.tolist()
+    part = data.part(batch, np.array([1]))
+    assert torch.equal(part.shown, batch.shown[2:, :16]) and torch.equal(part.input_ids, batch.input_ids[2:])
+    alone = data.part(batch, np.array([0]))
+    assert torch.equal(alone.shown, batch.shown[:2])
+
+
+def test_budgets_count_the_padding_of_both_sides(tmp_path):
+    columns = {
+        "code_a": ["x " * length for length in (1, 2, 9, 9)],
+        "code_b": ["y " * length for length in (9, 1, 2, 9)],
+    }
+    data = load_encoded(lexed(tmp_path, columns), ["train"])
+    for rows in training_batches(data.padded_lengths, 8, 36, np.random.default_rng(0)):
+        assert data.batch(rows, torch.device("cpu")).input_ids.numel() <= 36
+
+
+def test_another_version_of_the_lexer_is_refused(tmp_path, monkeypatch):
+    folder = lexed(tmp_path, {"code": ["x"]})
+    monkeypatch.setattr(encode_lexemes, "VERSION", 2)
+    with pytest.raises(CodekdError, match="asks for version 1 of the lexer, and this is version 2"):
+        encode_lexemes.LexicalEncoding(folder, {})
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf
-
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
@@ -84,10 +82,15 @@ class AttentionPooling(nn.Module):
         self.scores = nn.Linear(width, heads)
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        """``(rows, (heads + 1) width)`` of states ``(rows, length, width)`` where ``mask`` ``(rows, length, 1)``."""
-        weights = self.scores(states).masked_fill(~mask, -inf).softmax(1)
+        """``(rows, (heads + 1) width)`` of states ``(rows, length, width)`` where ``mask`` ``(rows, length, 1)``.
+
+        Zero where that is nowhere, as on a side of a pair that the window does not show.
+        """
+        scores = self.scores(states)
+        weights = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(1).masked_fill(~mask, 0)
         means = (weights.transpose(1, 2).to(states.dtype) @ states).flatten(1)
-        return torch.cat([means, states.masked_fill(~mask, -inf).amax(1)], dim=-1)
+        largest = states.masked_fill(~mask, torch.finfo(states.dtype).min).amax(1).masked_fill(~mask.any(1), 0)
+        return torch.cat([means, largest], dim=-1)
 
 
 class ConvForSequenceClassification(PreTrainedModel):
