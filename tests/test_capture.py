@@ -12,9 +12,12 @@ from data_stages import FINE_TUNED, code_columns, job_of, run_signals, run_stage
 from safetensors.torch import load_file, save_file
 
 from codekd.data.batches import load_encoded, load_units
+from codekd.data.hole import HOLE
 from codekd.data.splits import SHARD_ROWS, SPLITS, TRANSFER
 from codekd.errors import CodekdError
 from codekd.methods import ast, ckd
+from codekd.models.architectures.base import Architecture, Lexemes
+from codekd.models.architectures.conv import Config as Conv
 from codekd.models.architectures.roberta import Config as RoBERTa
 from codekd.signals import capture, finetuned, logits, pooled, relations, structure, verify
 from codekd.signals.format import read_shard, read_signal, write_shard
@@ -23,6 +26,7 @@ from codekd.study.manifest import read_manifest, write_manifest
 CPU = torch.device("cpu")
 TEACHER = RoBERTa(kind="roberta", vocabulary_size=500, max_length=96, layers=4, hidden=48, heads=4)
 STUDENT = RoBERTa(kind="roberta", vocabulary_size=320, max_length=64, layers=2, hidden=32, heads=4)
+LEXICAL = Conv(kind="conv", lexemes=Lexemes(buckets=400, width=24), max_length=40, layers=2, hidden=24)
 ALL = (
     logits.Config(),
     pooled.Config(),
@@ -32,12 +36,15 @@ ALL = (
 )
 
 
-def write_examples(folder, columns):
+def write_examples(folder, columns, hole=False):
     """Functions of this project; the training split fills more than one shard."""
     folder.mkdir()
     for split in SPLITS:
         count = SHARD_ROWS + 3 if split == "train" else 5
-        frame = pl.DataFrame(code_columns(columns, count)).with_columns(
+        code = code_columns(columns, count)
+        if hole:
+            code = {"code": [one.replace("\n", f"\n    {HOLE}\n", 1) + f" # {HOLE}" for one in code["code"]]}
+        frame = pl.DataFrame(code).with_columns(
             id=pl.int_range(count).cast(pl.String) + split,
             label=pl.lit(-1 if split == "unlabeled" else 1, dtype=pl.Int32),
             group=pl.lit("g"),
@@ -46,27 +53,24 @@ def write_examples(folder, columns):
     return folder
 
 
-def stage(folder, name, architecture, columns, examples):
-    """Tokenizer, sequences and an untrained model of one architecture."""
-    size = architecture.vocabulary_size
-    bpe = {"size": size, "columns": {"t": columns}}
-    run_stage("codekd.data.bpe", folder / f"{name}-tokenizer", bpe, {"examples/t": examples})
-    spec = {
-        "max_length": architecture.max_length,
-        "prefix": [],
-        "classes": ["no", "yes"],
-        "columns": columns,
-        "has_hole": False,
-    }
-    parents = {"examples": examples, "tokenizer": folder / f"{name}-tokenizer"}
-    run_stage("codekd.data.encode", folder / f"{name}-encoded", spec, parents)
-    torch.manual_seed(size)
+def stage(folder, name, architecture: Architecture, columns, examples, hole=False):
+    """Tokenizer, sequences and an untrained model of one architecture; lexemes need no tokenizer."""
+    spec = {"max_length": architecture.max_length, "classes": ["no", "yes"], "columns": columns, "has_hole": hole}
+    parents = {"examples": examples}
+    if architecture.lexemes:
+        run_stage("codekd.data.encode_lexemes", folder / f"{name}-encoded", spec | {"language": "python"}, parents)
+    else:
+        bpe = {"size": architecture.vocabulary_size, "columns": {"t": columns}}
+        run_stage("codekd.data.bpe", folder / f"{name}-tokenizer", bpe, {"examples/t": examples})
+        parents |= {"tokenizer": folder / f"{name}-tokenizer"}
+        run_stage("codekd.data.encode", folder / f"{name}-encoded", spec | {"prefix": []}, parents)
+    torch.manual_seed(architecture.vocabulary_size or 0)
     vocabulary = load_encoded(folder / f"{name}-encoded", ["valid"]).vocabulary
-    model = architecture.build(vocabulary, 2, "mean" if len(columns) == 1 else "pair")
+    model = architecture.build(vocabulary, 2, "hole" if hole else "mean" if len(columns) == 1 else "pair")
     with torch.no_grad():
         for weight in model.parameters():
             # Small random weights make layers so alike that their distances are rounding.
-            weight.mul_(10 if weight.dim() > 1 else 1)
+            weight.mul_(1 if architecture.lexemes or weight.dim() == 1 else 10)
     model.save_pretrained(folder / f"{name}-model")
     return model.eval()
 
@@ -75,7 +79,8 @@ def stage(folder, name, architecture, columns, examples):
 def made(request, tmp_path_factory):
     folder, columns = tmp_path_factory.mktemp("capture"), list(request.param)
     examples = write_examples(folder / "examples", columns)
-    models = [stage(folder, *side, columns, examples) for side in (("teacher", TEACHER), ("student", STUDENT))]
+    sides = {"teacher": TEACHER, "student": STUDENT, "lexical": LEXICAL}
+    models = {name: stage(folder, name, one, columns, examples) for name, one in sides.items()}
     run_stage(
         "codekd.data.lexemes", folder / "syntax", {"columns": columns, "language": "python"}, {"examples": examples}
     )
@@ -90,15 +95,34 @@ def teacher_of(folder):
     }
 
 
-@pytest.mark.parametrize("units", ["lexeme", "token", "node"])
-def test_the_loss_from_the_cache_is_that_of_live_states(made, units):
-    folder, (teacher, student) = made
+@pytest.mark.parametrize(
+    ("name", "units"),
+    [("student", "lexeme"), ("student", "token"), ("student", "node"), ("lexical", "lexeme"), ("lexical", "node")],
+)
+def test_the_loss_from_the_cache_is_that_of_live_states(made, name, units):
+    folder, models = made
+    compared(folder, models["teacher"], name, models[name], units)
+
+
+@pytest.mark.parametrize("units", ["lexeme", "node"])
+def test_the_loss_is_that_of_live_states_around_a_hole_as_well(tmp_path, units):
+    examples = write_examples(tmp_path / "examples", ["code"], hole=True)
+    sides = {"teacher": TEACHER, "lexical": LEXICAL}
+    models = {name: stage(tmp_path, name, one, ["code"], examples, hole=True) for name, one in sides.items()}
+    syntax = {"columns": ["code"], "language": "python"}
+    run_stage("codekd.data.lexemes", tmp_path / "syntax", syntax, {"examples": examples})
+    compared(tmp_path, models["teacher"], "lexical", models["lexical"], units)
+
+
+def compared(folder, teacher, name_of_student, student, units):
+    """The losses of a student by the cache are the naive ones of both models' live states, their gradient finite."""
     method = ast.Config() if units == "node" else ckd.Config(units=units, window=3)
     _, request = method.requests(layers=2)
-    run_signals("codekd.signals.capture", {folder / request.name: request}, teacher_of(folder))
+    if not (folder / request.name).exists():
+        run_signals("codekd.signals.capture", {folder / request.name: request}, teacher_of(folder))
 
     sides = []
-    for name in ("teacher", "student"):
+    for name in ("teacher", name_of_student):
         encoded = folder / f"{name}-encoded"
         data = load_encoded(encoded, TRANSFER)
         sides.append(replace(data, units=load_units(units, data, encoded, folder / "syntax", TRANSFER)))
@@ -113,10 +137,9 @@ def test_the_loss_from_the_cache_is_that_of_live_states(made, units):
     states, present = [], True
     for data, model in ((live, teacher), (here, student)):
         batch = data.batch(rows, CPU)
-        with torch.inference_mode():
-            outputs = model(batch.input_ids, batch.attention_mask, batch.token_type_ids, output_hidden_states=True)
+        outputs = model(batch.input_ids, batch.attention_mask, batch.token_type_ids, output_hidden_states=True)
         layers = outputs.hidden_states[2::2] if model is teacher else outputs.hidden_states[1:]
-        states.append(np.stack([batch.units.states(hidden).double().numpy() for hidden in layers]))
+        states.append(np.stack([batch.units.states(hidden).detach().double().numpy() for hidden in layers]))
         present = present & batch.units.mask.numpy()
     assert present.sum() > 40
     if units == "node":
@@ -124,7 +147,12 @@ def test_the_loss_from_the_cache_is_that_of_live_states(made, units):
         expected, losses = naive_losses.ast(states[1], states[0], present, *links), method.structure_losses
     else:
         expected, losses = naive_losses.ckd(states[1], states[0], present, window=3), method.relation_losses
-    assert [loss.item() for loss in losses(outputs, batch)] == pytest.approx(expected, rel=1e-3)
+    found = losses(outputs, batch)
+    assert [loss.item() for loss in found] == pytest.approx(expected, rel=1e-3)
+    sum(found).backward()
+    gradients = [weight.grad for weight in student.parameters() if weight.grad is not None]
+    assert all(one.isfinite().all() for one in gradients) and any(one.abs().max() > 0 for one in gradients)
+    student.zero_grad()
 
 
 @pytest.fixture(scope="module")
