@@ -13,10 +13,14 @@ from test_methods import PRESETS, preset
 
 from codekd.data.batches import Batch, Encoded
 from codekd.data.lexemes import parse
+from codekd.data.lexer import lex
 from codekd.data.rows import Captured, Fixed, Ragged
+from codekd.data.sequences import Piece, sequence
 from codekd.data.units import Tokens, Units, lexeme_units, node_units, token_units
 from codekd.methods import crd, dist, ft
 from codekd.methods.base import Method, Sizes
+from codekd.models.architectures.base import Architecture, Lexemes
+from codekd.models.architectures.conv import Config as Conv
 from codekd.models.architectures.roberta import Config as RoBERTa
 from codekd.models.device import Device
 from codekd.models.head import ClassifierOutput, reuse_head
@@ -92,10 +96,18 @@ class Stepped:
     parts: torch.nn.Module
 
 
-def stepped(method: Method, data: Encoded, parts: int, tmp_path: Any = None, tries: int = 1) -> Stepped:
+def stepped(
+    method: Method,
+    data: Encoded,
+    parts: int,
+    tmp_path: Any = None,
+    tries: int = 1,
+    student: Architecture = STUDENT,
+    pooling: str = "first",
+) -> Stepped:
     """A step on all examples in so many parts; in all tries but the last memory runs out after the first part."""
     torch.manual_seed(0)
-    model = STUDENT.build(VOCABULARY, CLASSES, "first")
+    model = student.build(data.vocabulary, CLASSES, pooling)
     if method.reuses_head:
         TEACHER.build(VOCABULARY, CLASSES, "first").save_pretrained(tmp_path / "teacher")
         reuse_head(model, tmp_path / "teacher")
@@ -164,3 +176,49 @@ def test_a_step_that_is_tried_again_moves_a_memory_once() -> None:
     data = taught(method, 16)
     once, again = (stepped(method, data, parts=4, tries=tries).parts for tries in (1, 2))
     torch.testing.assert_close(once.banks, again.banks)
+
+
+PAIRS = tuple((CODE[row], CODE[(5 * row + 3) % EXAMPLES]) for row in ALL)
+APART = Conv(kind="conv", lexemes=Lexemes(buckets=300, width=8), max_length=30, layers=LAYERS, hidden=8, head_width=8)
+
+
+def taught_apart(method: Method) -> Encoded:
+    """Pairs of functions in lexemes, each side cut for itself, with signals of a made-up teacher that sees all."""
+    encoded = []
+    for limit in (10**6, APART.max_length):
+        rows = [
+            sequence(pieces, [(0, min(limit, len(piece.ids))) for piece in pieces])
+            for pieces in ([Piece(*lex(code, "python")) for code in pair] for pair in PAIRS)
+        ]
+        data = Encoded.of_rows(rows, Vocabulary(2**31, 0, 1, 2, (0, 1, 2, 3), sides_apart=True))
+        starts, ends = (np.concatenate([row[name] for row in rows]) for name in ("starts", "ends"))
+        encoded.append((data, Tokens(starts, ends, data.offsets, data.second_start.astype(np.int64), apart=True)))
+    (_, whole), (data, shown) = encoded
+    syntax = [[parse(code, "python") for code in pair] for pair in PAIRS]
+    generator, units = torch.Generator().manual_seed(1), None
+    signals: dict[str, Captured] = {}
+    for request in method.requests(LAYERS):
+        if request.unit:
+            make = node_units if request.unit == "node" else lexeme_units
+            live = make(syntax, whole)
+            length = int(np.diff(np.append(whole.offsets, len(whole.starts))).max())
+            hidden = torch.randn(STATES, 2 * EXAMPLES, length, WIDTH, generator=generator).unbind()
+            batch = SimpleNamespace(units=live.batch(ALL, length, torch.device("cpu")))
+            rows = request.extract(ClassifierOutput(logits=hidden[0], hidden_states=hidden), batch).numpy()
+            values = np.concatenate([row[:count] for row, count in zip(rows, live.count, strict=True)])
+            signals[request.kind] = Ragged(values, *(one.reshape(-1, 2) for one in (live.first, live.count)))
+            units = make(syntax, shown).within(live.first, live.count)
+        else:
+            drawn = torch.randn(EXAMPLES, CLASSES, generator=generator)
+            signals[request.kind] = Fixed(drawn.double().numpy())
+    labels = np.where(ALL < 5, ALL % CLASSES, -1)
+    return replace(data, ids=[str(row) for row in ALL], labels=labels, signals=signals, units=units)
+
+
+@pytest.mark.parametrize("name", ["ft", "kd", "ckd", "ast"])
+def test_the_parts_of_a_batch_of_pairs_whose_sides_are_apart_add_up_as_well(name: str) -> None:
+    data = taught_apart(preset(name))
+    whole, *cut = (stepped(preset(name), data, parts, student=APART, pooling="pair").gradient for parts in (1, 3, 16))
+    assert whole["loss"].isfinite() and all(one.isfinite().all() for one in whole.values())
+    for gradient in cut:
+        assert_alike(gradient, whole)

@@ -11,7 +11,10 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
 from codekd.data.batches import load_encoded
+from codekd.deploy.runtimes import torch_comparison
+from codekd.models.architectures.base import Lexemes
 from codekd.models.architectures.bigru import Config as BiGRU
+from codekd.models.architectures.conv import Config as Conv
 from codekd.models.architectures.roberta import Config as RoBERTa
 from codekd.models.head import reuse_head
 from codekd.models.vocabulary import Vocabulary
@@ -21,6 +24,7 @@ SIZES = {"vocabulary_size": 320, "max_length": 48}
 TEACHER = RoBERTa(kind="roberta", layers=2, hidden=24, heads=2, **SIZES)
 ROBERTA = RoBERTa(kind="roberta", layers=1, hidden=16, heads=2, dropout=0.1, **SIZES)
 BIGRU = BiGRU(kind="bigru", layers=1, hidden=10, dropout=0.1, **SIZES)
+CONV = Conv(kind="conv", layers=1, hidden=12, dropout=0.1, head_width=9, lexemes=Lexemes(buckets=300, width=12))
 VOCABULARY = Vocabulary(size=320, pad_id=1, mask_id=2, hole_id=3)
 TRAINING = {"epochs": 3, "learning_rate": 1e-2, "weight_decay": 0.1}
 FAMILIES = [(ROBERTA, "first"), (ROBERTA, "pair"), (BIGRU, "final"), (BIGRU, "pair")]
@@ -96,15 +100,19 @@ def made(request, tmp_path_factory):
     build(TEACHER, pooling, vocabulary, classes=2).save_pretrained(folder / "model")
     parents = {"encoded": folder / "encoded", "teacher": folder / "model"}
     run_signals("codekd.signals.capture", {folder / "pooled": pooled.Config()}, parents)
+    del spec["prefix"]
+    run_stage("codekd.data.encode_lexemes", folder / "lexed", spec | {"language": "python"}, examples)
     return parents | {"signals/pooled": folder / "pooled"}, pooling
 
 
-@pytest.mark.parametrize("architecture", [ROBERTA, BIGRU], ids=["roberta", "bigru"])
+@pytest.mark.parametrize("architecture", [ROBERTA, BIGRU, CONV], ids=["roberta", "bigru", "lexical conv"])
 def test_training_leaves_the_reused_head_as_it_is(made, architecture, tmp_path):
     parents, pooling = made
+    if architecture.lexemes:
+        parents = parents | {"encoded": parents["encoded"].with_name("lexed")}
     spec = {
         "method": {"kind": "simkd"},
-        "architecture": architecture.model_dump(),
+        "architecture": architecture.settings(),
         "classes": 2,
         "metric": "accuracy",
         "pooling": pooling,
@@ -129,3 +137,8 @@ def test_training_leaves_the_reused_head_as_it_is(made, architecture, tmp_path):
     logits = model(whole.input_ids, whole.attention_mask, whole.token_type_ids).logits
     written = pl.read_parquet(folder / "predictions.parquet")["logits"].to_list()
     torch.testing.assert_close(logits, torch.tensor(written), rtol=0, atol=2e-2)  # trained in half precision
+    assert (folder / "lexer.json").exists() == bool(architecture.lexemes)
+    if pooling == "pair" and (halves := torch_comparison(model)):
+        vectors = halves.vectors(whole)
+        found = halves.compare(vectors[[0]], vectors[1::2])
+        np.testing.assert_allclose(found[0], logits[0].detach(), atol=1e-4)
