@@ -1,6 +1,7 @@
 """Functions are found in any source, shown as their task shows them, and labelled as the model labels its examples."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from typer.testing import CliRunner
 from codekd.cli import app
 from codekd.data.batches import load_encoded
 from codekd.data.hole import HOLE
+from codekd.deploy import predict as predicting
 from codekd.deploy.export import Cell
+from codekd.deploy.predict import Labeller
 from codekd.deploy.sources import Function, functions_in, shown
 
 PYTHON = """\
@@ -116,6 +119,59 @@ def test_pairs_are_all_pairs(tmp_path):
         "error": "the task is about Python, and this is none: invalid syntax",
     }  # fmt: skip
     assert [(one["function_a"], one["function_b"]) for one in records[1:]] == [("f", "g"), ("f", "h"), ("g", "h")]
+
+
+@pytest.fixture(scope="module")
+def lexical(tmp_path_factory):
+    """Functions of Python, and a student of lexemes that compares them: its cell and its export."""
+    folder = tmp_path_factory.mktemp("lexical")
+    cell = results_of(folder / "results", "pair", "lexical conv", kind="table")
+    done = CliRunner().invoke(app, ["export", str(cell), "--out", str(folder / "out")])
+    assert done.exit_code == 0, done.output
+    names = [f"def f{number}(x): return {'+'.join('xyz'[: number % 3 + 1])} * {number}" for number in range(9)]
+    (folder / "a.py").write_text("\n\n".join(names))
+    return cell, folder / "out", folder / "a.py"
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["cell", "export"])
+def test_a_function_is_encoded_once_and_each_pair_gets_the_answer_of_the_whole_model(lexical, place, monkeypatch):
+    labeller, file = Labeller.load(lexical[place]), lexical[2]
+    encoded = []
+    halves = labeller.comparison
+    counting = replace(halves, vectors=lambda batch: (encoded.append(len(batch.input_ids)), halves.vectors(batch))[1])
+    monkeypatch.setattr(predicting, "BLOCK", 4)
+    functions = list(functions_in(file.read_text(), "python", "a.py"))
+    found = list(replace(labeller, comparison=counting).label(functions))
+    whole = list(replace(labeller, comparison=None).label(functions))
+    assert len(found) == 36 and sum(encoded) == 10, "nine functions, of which an odd one stands there twice"
+    for one, other in zip(found, whole, strict=True):
+        assert one | {"probability": 0} == other | {"probability": 0}
+        assert one["probability"] == pytest.approx(other["probability"], abs=2e-4)
+    assert {one["label"] for one in found} > {found[0]["label"]} or len({one["probability"] for one in found}) > 5
+
+
+def test_only_the_answers_that_are_asked_for_are_given(lexical, monkeypatch):
+    cell, out, file = lexical
+    _, every = predict(out, file)
+    median = float(np.median([one["probability"] for one in every]))
+    _, likely = predict(out, file, "--min-probability", median)
+    assert 0 < len(likely) < len(every) and likely == [one for one in every if one["probability"] >= median]
+    _, labelled = predict(out, file, "--label", every[0]["label"])
+    assert labelled == [one for one in every if one["label"] == every[0]["label"]]
+    refused, _ = predict(out, file, "--label", "d")
+    assert refused.exit_code == 1 and "no class is called 'd': choose one of a, b, c" in refused.output
+    monkeypatch.setattr(predicting, "MOST_PAIRS", 35)
+    refused, records = predict(cell, file)
+    assert refused.exit_code == 1 and not records
+    assert "9 functions make 36 pairs; say which are wanted, such as `--label c`" in " ".join(refused.output.split())
+    assert predict(cell, file, "--label", "a")[0].exit_code == 0
+
+
+def test_one_function_makes_no_pair(lexical, tmp_path):
+    (tmp_path / "a.py").write_text("def f(): pass")
+    for model in lexical[:2]:
+        done, records = predict(model, tmp_path / "a.py")
+        assert done.exit_code == 0 and not records
 
 
 def test_what_is_no_model_is_said(tmp_path: Path):

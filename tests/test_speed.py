@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 import torch
 from data_stages import job_of
-from test_export import results_of
+from test_export import STUDENTS, results_of
 
 from codekd.data.batches import load_encoded
 from codekd.data.encode import Encoding
@@ -87,6 +87,19 @@ def test_code_is_read_as_in_training_and_anew_each_time(cell, monkeypatch):
     for _ in range(2):
         served.read(turns[32][1])
     assert len(asked) == before + 2 * 8
+
+
+def test_the_lexer_counts_as_a_tokenizer_does_and_a_pair_as_both_of_its_sides(tmp_path, monkeypatch):
+    monkeypatch.setattr(speed, "ALONE", 8)
+    cell = Cell.load(results_of(tmp_path / "results", "pair", "lexical conv"))
+    spec = {"classes": 3, "pooling": "pair", "architecture": STUDENTS["lexical conv"].settings(), "reuses_head": False}
+    [found] = measured(tmp_path, parents_of(cell), spec)
+    student = found["models"]["student"]
+    assert student["without_onnx"] is None and student["parameters"] == cell.model().num_parameters()
+    data = load_encoded(cell.encoded, ["test"])
+    assert data.padded_lengths.min() <= student["tokens"] <= data.padded_lengths.max()
+    assert {row["runtime"] for row in found["times"]} == {"pytorch", "onnx"}
+    assert all(row["tokenizer_milliseconds"] > 0 for row in found["times"])
 
 
 def test_a_teacher_becomes_onnx_once_for_all_its_students(cell, tmp_path, monkeypatch):
