@@ -184,6 +184,17 @@ def test_a_window_is_no_longer_than_what_there_is_to_see():
         assert test.tokens == test.examples * sizes.TOKENS[pieces]
 
 
+def test_a_student_of_lexemes_reads_fewer_of_them_than_tokens_and_of_each_side_its_window():
+    study = graph(students={"bigru-1.5m": {"vocabulary_size": None, "lexemes": {}}})
+    for task, pieces in (("exception", 1), ("clone", 2)):
+        [encoded] = [node for node in study.stage("encoded") if node.coordinates == (task, "lexemes-128")]
+        test = sizes.split_sizes(encoded, Path())["test"]
+        per_example = min(128 * pieces, round(sizes.UNITS_PER_TOKEN["lexeme"] * sizes.TOKENS[pieces]))
+        assert test.tokens == test.examples * per_example
+        [cell] = [node for node in study.stage("students") if node.path.startswith(f"students/{task}/none/bigru")]
+        assert 0 < estimate.seconds(cell, Path()) < 3600
+
+
 def test_there_are_no_more_lexemes_in_the_windows_than_in_the_code(tmp_path):
     node = signal_of(graph(), "exception", "minilm", "relations-lexeme-w10-l2")
     leave(tmp_path, node.parents["encoded"], {split: {"examples": 10, "tokens": 900} for split in SPLITS})
