@@ -34,7 +34,7 @@ STUDENTS: dict[str, Architecture] = {
     "conv": Conv(kind="conv", vocabulary_size=320, max_length=64, layers=2, hidden=24, head_width=20),
     "lexical roberta": RoBERTa(kind="roberta", lexemes=LEXEMES, layers=2, hidden=32, heads=4),
     "lexical bigru": BiGRU(kind="bigru", lexemes=LEXEMES, layers=2, hidden=24),
-    "lexical conv": Conv(kind="conv", lexemes=LEXEMES, layers=2, hidden=24, head_width=20),
+    "lexical conv": Conv(kind="conv", lexemes=LEXEMES, layers=2, attention=1, hidden=24, head_width=20),
 }
 READS = {"final or first": ["code"], "hole": ["code"], "pair": ["code_a", "code_b"]}
 
@@ -101,7 +101,7 @@ def test_onnx_has_the_logits_of_pytorch_for_any_number_and_length(pooling, famil
         with torch.inference_mode():
             expected = model(batch.input_ids, batch.attention_mask, batch.token_type_ids).logits
         assert expected.std() > 1e-3
-        np.testing.assert_allclose(run(batch), expected, atol=1e-4)
+        np.testing.assert_allclose(run(batch), expected, atol=3e-4)
 
     about = json.loads((tmp_path / "out" / SETTINGS).read_text())
     assert about["classes"] == ["a", "b", "c"] and about["columns"] == READS[pooling] and about["max_length"] == 48

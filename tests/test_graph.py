@@ -108,26 +108,26 @@ def test_a_new_student_adds_its_cells_and_renames_nothing():
 
 
 def test_a_student_of_lexemes_needs_no_tokenizer_and_no_tasks_limit_of_tokens_cuts_it():
-    config = edited(grid__students=["roberta-1.5m", "bigru-1.5m", "conv-0.7m"])
+    config = edited(grid__students=["roberta-1.5m", "bigru-1.5m", "lexical-0.7m"])
     graph = Graph(load_study(config, [PATH]))
     new = {node.path for node in graph if str(node.folder) not in BEFORE}
     encoded = {f"encoded/{task}/lexemes-128" for task in TASKS}
     assert {name for name in new if not name.startswith("students/")} == REPORT | encoded | {
-        f"inference/{task}/minilm/conv-0.7m" for task in TASKS
+        f"inference/{task}/minilm/lexical-0.7m" for task in TASKS
     }
-    assert all("/conv-0.7m/" in name for name in new if name.startswith("students/"))
+    assert all("/lexical-0.7m/" in name for name in new if name.startswith("students/"))
     for node in graph.stage("encoded"):
         if node.path in encoded:
             assert node.parents.keys() == {"examples"} and node.entries == ("codekd.data.encode_lexemes",)
             assert node.spec.keys() == {"max_length", "language", "columns", "has_hole", "classes"}
-    shorter = made(grid__students=["conv-0.7m"], students={"conv-0.7m": {"max_length": 64}})
+    shorter = made(grid__students=["lexical-0.7m"], students={"lexical-0.7m": {"max_length": 64}})
     assert {name for name in shorter if name.startswith("encoded")} == {f"encoded/{task}/lexemes-64" for task in TASKS}
-    tokens = made(grid__students=["conv-0.7m"], tasks__clone={"max_length": 64})
+    tokens = made(grid__students=["lexical-0.7m"], tasks__clone={"max_length": 64})
     assert "encoded/clone/lexemes-128" in tokens and "encoded/clone/minilm-64" in tokens
 
 
 def test_the_lexer_is_in_the_source_of_what_reads_lexemes_alone():
-    graph = Graph(load_study(edited(grid__students=["bigru-1.5m", "conv-0.7m"]), [PATH]))
+    graph = Graph(load_study(edited(grid__students=["bigru-1.5m", "lexical-0.7m"]), [PATH]))
     for node in graph.stage("encoded"):
         assert ("codekd.data.lexer" in closure(frozenset(node.entries))) == ("lexemes" in node.path)
         assert ("codekd.data.bpe" in closure(frozenset(node.entries))) is False
@@ -136,7 +136,7 @@ def test_the_lexer_is_in_the_source_of_what_reads_lexemes_alone():
 
 
 def test_the_spec_of_a_student_names_what_it_reads_alone():
-    graph = Graph(load_study(edited(grid__students=["bigru-1.5m", "conv-0.7m"]), [PATH]))
+    graph = Graph(load_study(edited(grid__students=["bigru-1.5m", "lexical-0.7m"]), [PATH]))
     for node in graph.stage("students"):
         reads = node.spec["architecture"].keys() & {"vocabulary_size", "lexemes"}
         assert reads == ({"lexemes"} if "conv" in node.path else {"vocabulary_size"})

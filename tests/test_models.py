@@ -26,19 +26,22 @@ from codekd.study import components
 PRESETS = yaml.safe_load((files("codekd") / "presets" / "students.yaml").read_text())
 VOCABULARY = Vocabulary(size=300, pad_id=1, mask_id=2, hole_id=3)
 LENGTHS = [7, 4, 1]
-TWENTIETH = ("roberta-1.1m", "bigru-1.1m", "bigru-lexical-0.8m", "conv-0.7m")
+TWENTIETH = ("roberta-1.1m", "bigru-1.1m", "lexical-bigru-0.8m", "lexical-0.7m")
 MINILM = 22_713_216
 """Parameters of all-MiniLM-L6-v2."""
 
 ROBERTA = roberta.Config(kind="roberta", vocabulary_size=300, max_length=32, layers=2, hidden=16, heads=4)
 BIGRU = bigru.Config(kind="bigru", vocabulary_size=300, layers=2, hidden=6)
 CONV = conv.Config(kind="conv", vocabulary_size=300, layers=2, hidden=12, head_width=7, max_length=32)
+ATTENDING = CONV.model_copy(update={"attention": 1, "heads": 3})
 FAMILIES: list[tuple[Architecture, str]] = [(ROBERTA, how) for how in ("first", "mean", "max", "hole", "pair")]
 FAMILIES += [(BIGRU, how) for how in ("final", "mean", "max", "hole", "pair")]
-FAMILIES += [(CONV, how) for how in ("mean", "max", "hole", "pair")]
+FAMILIES += [(one, how) for one in (CONV, ATTENDING) for how in ("mean", "max", "hole", "pair")]
 
 LEXEMES = Lexemes(buckets=300, width=10)
-LEXICAL = [one.model_copy(update={"vocabulary_size": None, "lexemes": LEXEMES}) for one in (ROBERTA, BIGRU, CONV)]
+LEXICAL = [
+    one.model_copy(update={"vocabulary_size": None, "lexemes": LEXEMES}) for one in (ROBERTA, BIGRU, CONV, ATTENDING)
+]
 LEXICAL_FAMILIES = [(one, how) for one in LEXICAL for how in (one.plain_pooling, "max", "hole", "pair")]
 
 
@@ -199,12 +202,13 @@ def test_states_of_every_layer(architecture: Architecture, pooling: str) -> None
     outputs = model(input_ids, mask, sides, output_hidden_states=True)
     width = 2 * architecture.hidden if architecture is BIGRU else architecture.hidden
     widths = [architecture.hidden, width, width]
-    if architecture is CONV:
-        assert outputs.features.shape[1] == (2 if pooling == "pair" else 1) * (6 if pooling == "hole" else 5) * 12
+    if isinstance(architecture, conv.Config):
+        vectors = architecture.heads + (2 if pooling == "hole" else 1)
+        assert outputs.features.shape[1] == (2 if pooling == "pair" else 1) * vectors * 12
     assert [states.shape for states in outputs.hidden_states] == [(*input_ids.shape, width) for width in widths]
     sized = 2 if pooling == "pair" else 1
     assert [states.shape for states in outputs.pooled] == [(len(LENGTHS), sized * width) for width in widths]
-    read = outputs.features if architecture is CONV else outputs.pooled[-1]
+    read = outputs.features if isinstance(architecture, conv.Config) else outputs.pooled[-1]
     assert torch.equal(model.head(read), outputs.logits)
     assert torch.equal(model(input_ids, mask, sides).logits, outputs.logits)
     assert model(input_ids, mask, sides).hidden_states is None
@@ -344,6 +348,10 @@ def test_it_reads_tokens_or_lexemes() -> None:
     assert "lexemes" not in ROBERTA.settings()
     with pytest.raises(ValidationError, match="write 3 or 5"):
         conv.Config(**sizes, lexemes={}, kernel=4)
+    with pytest.raises(ValidationError, match=r"`attention` \(2\) is a number of the layers \(1\)"):
+        conv.Config(**sizes, lexemes={}, attention=2)
+    with pytest.raises(ValidationError, match=r"`heads` .* must divide `hidden`"):
+        conv.Config(**sizes, lexemes={}, attention=1, heads=3)
 
 
 # BiGRU

@@ -1,7 +1,7 @@
 """Lexemes of code as numbers, without a learned vocabulary; ``docs/lexer.md`` is the specification.
 
-Names, numbers, string literals, operators and single other characters are lexemes; white space and comments are none.
-The id of a lexeme depends on its characters alone, so that nothing has to be learnt or shipped.
+Pieces of names, numbers, string literals, operators and single other characters are lexemes; white space and comments
+are none. The id of a lexeme depends on its characters alone, so that nothing has to be learnt or shipped.
 """
 
 import re
@@ -27,15 +27,16 @@ LARGEST = 2**31 - 1
 REMEMBERED = 2**17
 """Lexemes whose ids are kept."""
 
-PLAIN = re.compile(
-    r"""[^\W\d]\w*                                        # names
-    | \d(?:[\w.]|(?<=[eEpP])[+-])*                        # numbers
+_NAME = r"[^\W\d]\w*"
+# HTTPError2_code: HTTP, Error2, _code. Names of other projects share more pieces than they share names.
+_PIECE = r"_*(?:[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+)\d* | _+\d*"
+_OTHER = r"""\d(?:[\w.]|(?<=[eEpP])[+-])*                    # numbers
     | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*'           # strings on one line
     | ->|=>|::|\+\+|--|&&|\|\||<<=?|>>=?|[-+*/%&|^=!<>]=  # operators of two characters and more
-    | [^\w\s]""",
-    re.VERBOSE,
-)
-"""Lexemes of any language, where comments are not known and strings end on their line."""
+    | [^\w\s]"""
+
+PLAIN = re.compile(f"{_NAME} | {_OTHER}", re.VERBOSE)
+"""Whole names and all else of any language, where comments are not known and strings end on their line."""
 
 # What is not closed goes on to the end of the text: no text takes time quadratic in the comments and strings it opens.
 _HASH = r"\#[^\n]*"
@@ -92,4 +93,4 @@ def lexeme_id(lexeme: str) -> int:
 def _lexemes(language: str) -> re.Pattern[str]:
     """A comment, which has no group, or a lexeme, which is the first."""
     strings = f"{_LONG_STRINGS[language]} | " if language in _LONG_STRINGS else ""
-    return re.compile(f"{_COMMENTS[language]} | ({strings}{PLAIN.pattern})", re.VERBOSE)
+    return re.compile(f"{_COMMENTS[language]} | ({strings}{_PIECE} | {_OTHER})", re.VERBOSE)

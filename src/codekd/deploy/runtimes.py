@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from codekd.data.batches import Batch
-from codekd.models.device import WITHOUT_ATTENTION, Device
+from codekd.models.device import OWN_LAYERS, Device
 from codekd.models.pooling import compared
 
 MODEL, SMALL, COMPARE = "model.onnx", "model.int8.onnx", "compare.onnx"
@@ -165,7 +165,7 @@ def write_onnx(model: PreTrainedModel, batch: Batch, path: Path) -> None:
     apart = sides_apart(model)
     outputs = ["logits", "vectors"] if apart else ["logits"]
     settings: dict[str, Any] = {"input_names": list(INPUTS), "output_names": outputs, "external_data": False}
-    if model.config.model_type in WITHOUT_ATTENTION:
+    if model.config.model_type in OWN_LAYERS:
         axes = {name: {0: "rows" if apart else "batch", 1: "length"} for name in INPUTS} | {"logits": {0: "batch"}}
         settings |= {"dynamo": False, "dynamic_axes": axes | ({"vectors": {0: "rows"}} if apart else {})}
     else:

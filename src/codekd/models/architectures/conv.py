@@ -1,10 +1,10 @@
-"""Convolutional students: two convolutions, attention pooling and a small head, trained from scratch."""
+"""Convolutional students: convolutions, self-attention if wanted, and attention pooling, trained from scratch."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from codekd.models.architectures.base import Architecture
 
@@ -26,7 +26,12 @@ class Config(Architecture):
 
     kernel: int = Field(default=5, ge=1, description="Positions that a convolution sees, an odd number.")
     feed_forward: int | None = Field(default=None, ge=1, description="Width inside a layer; 2 x hidden unless given.")
-    heads: int = Field(default=4, ge=1, description="Means with weights of their own that are classified.")
+    attention: int = Field(
+        default=0, ge=0, description="How many of the layers, the last ones, are of self-attention, not of convolution."
+    )
+    heads: int = Field(
+        default=4, ge=1, description="Heads of self-attention, and means with weights of their own that are classified."
+    )
     head_width: int = Field(default=192, ge=1, description="Width of the hidden layer of the classification head.")
     pooling: Literal["auto", "mean", "max", "hole", "pair"] = Field(
         default="auto",
@@ -41,10 +46,19 @@ class Config(Architecture):
             raise ValueError(f"a convolution has a centre: write {kernel - 1} or {kernel + 1}")
         return kernel
 
+    @model_validator(mode="after")
+    def _layers_fit(self) -> Self:
+        if self.attention > self.layers:
+            raise ValueError(f"`attention` ({self.attention}) is a number of the layers ({self.layers})")
+        if self.attention and self.hidden % self.heads:
+            raise ValueError(f"`heads` ({self.heads}) must divide `hidden` ({self.hidden})")
+        return self
+
     def weights_per_token(self) -> int:
-        """The convolutions and the perceptrons; of an embedding of lexemes what brings it to the width of the rest."""
+        """Those of the layers; of an embedding of lexemes what brings it to the width of the rest."""
         widen = self.hidden * self.lexemes.width if self.lexemes and self.lexemes.width != self.hidden else 0
-        return widen + self.layers * self.hidden * (self.kernel + 2 * (self.feed_forward or 2 * self.hidden))
+        across = (self.layers - self.attention) * self.kernel + self.attention * 4 * self.hidden
+        return widen + self.hidden * (across + 2 * self.layers * (self.feed_forward or 2 * self.hidden))
 
     def build(self, vocabulary: Vocabulary, classes: int, pooling: str) -> PreTrainedModel:
         """Convolutions with a classification head and random weights."""
@@ -57,6 +71,7 @@ class Config(Architecture):
                 pad_token_id=vocabulary.pad_id,
                 hidden_size=self.hidden,
                 num_hidden_layers=self.layers,
+                num_attention_layers=self.attention,
                 kernel_size=self.kernel,
                 intermediate_size=self.feed_forward or 2 * self.hidden,
                 attention_heads=self.heads,
