@@ -139,7 +139,7 @@ def test_the_spec_of_a_student_names_what_it_reads_alone():
     graph = Graph(load_study(edited(grid__students=["bigru-1.5m", "lexical-0.7m"]), [PATH]))
     for node in graph.stage("students"):
         reads = node.spec["architecture"].keys() & {"vocabulary_size", "lexemes"}
-        assert reads == ({"lexemes"} if "conv" in node.path else {"vocabulary_size"})
+        assert reads == ({"lexemes"} if "lexical" in node.path else {"vocabulary_size"})
 
 
 def test_a_method_on_relations_adds_one_capture_for_students_of_the_same_depth():
