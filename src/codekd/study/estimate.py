@@ -72,7 +72,10 @@ def flops(node: Node, results: Path) -> float:
         weights = _encoder_weights(node.parents["pretrained"])
     else:
         weights = components.parse("students", node.spec["architecture"]).weights_per_token()
-        seen += (node.spec["method"]["transfer"] == "all") * sizes["unlabeled"].tokens
+        method = components.parse("methods", node.spec["method"])
+        if method.repeats_labelled:
+            seen += seen * sizes["unlabeled"].examples // max(1, sizes["train"].examples)
+        seen += (method.transfer == "all") * sizes["unlabeled"].tokens
         tested *= node.stage == "students"
     return 2 * weights * (node.spec["training"]["epochs"] * (3 * seen + sizes["valid"].tokens) + tested)
 
