@@ -16,7 +16,7 @@ from codekd.analysis.behaviour import MAX_CONFIDENCE_GAP, MAX_DIVERGENCE
 from codekd.analysis.findings import distinguishable, estimate
 from codekd.analysis.numbers import duration, metric_name, p, percent, points, ratio, share, size
 from codekd.analysis.results import NO_TEACHER
-from codekd.analysis.tables import TEACHER
+from codekd.analysis.tables import TAUGHT, TEACHER
 from codekd.analysis.variance import FEWEST_GROUPS
 
 Row = dict[str, Any]
@@ -81,6 +81,9 @@ METRIC = Column("Metric", lambda row: metric_name(row["metric"]), text=True)
 P, CORRECTED = number("p", "p_value", p), number("corrected", "p_corrected", p)
 DIFFERENCE = estimated("Difference", "difference", points, "p_corrected")
 
+REFERENCE_NAMES = {"floor": "n-grams", TAUGHT: "n-grams, taught by {name}", "teacher": "teacher {name}"}
+"""How models that students are compared with are called, by kind."""
+
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "methods": (
         *(TASK, name("Teacher", "teacher"), METHOD, DIFFERENCE, P, CORRECTED),
@@ -92,7 +95,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
     "references": (
         TASK,
-        Column("Model", lambda row: f"{row['kind']} {row['name']}", text=True),
+        Column("Model", lambda row: REFERENCE_NAMES[row["kind"]].format_map(row), text=True),
         number("Parameters", "parameters", size),
         METRIC,
         estimated("Test score, %", "score", percent),

@@ -44,8 +44,9 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
     """Write ``tables/``, ``figures/`` and ``index.html``.
 
     The spec names the study, its tasks (kind, metric and classes), its students (whether they are recurrent), its
-    teachers ``[task, teacher]`` and its cells ``[task, teacher, student, method, seed]``. Raises ``CodekdError`` for
-    results that are missing, unreadable or not comparable.
+    controls (methods that do not count as ways to distil), its teachers ``[task, teacher]`` and its cells
+    ``[task, teacher, student, method, seed]``. Raises ``CodekdError`` for results that are missing, unreadable or not
+    comparable.
     """
     if not job.spec["cells"]:
         raise CodekdError(f"{job.name}: the study has no cells; give its grid at least one student and method.")
@@ -64,6 +65,7 @@ def _tables(
     job: Job, places: Mapping[str, Row], tasks: Sequence[Task], estimates: Sequence[Estimates]
 ) -> dict[str, pl.DataFrame]:
     scores, references, served = tables.scores(estimates), tables.references(estimates), serving.inference(job)
+    controls = job.spec.get("controls", ())
     recurrent = {name: student["recurrent"] for name, student in job.spec["students"].items()}
     return {
         "cells": _with_links(tables.cells(tasks), places),
@@ -73,8 +75,8 @@ def _tables(
         "ranks": tables.ranks(scores),
         "references": references,
         "tests": tables.tests(estimates),
-        "teachers": questions.teachers(estimates),
-        "architectures": questions.architectures(estimates, recurrent),
+        "teachers": questions.teachers(estimates, controls),
+        "architectures": questions.architectures(estimates, recurrent, controls),
         "costs": questions.costs(scores, estimates, job),
         "inference": served,
         "pareto": serving.pareto(scores, references, served, job.spec["reuse_head"]),
@@ -105,7 +107,7 @@ def _page(
         "architectures": findings.architectures(made["architectures"]),
         "training": practice.training(made["costs"]),
         "serving": [*practice.inference(made["pareto"], scores), *practice.without_onnx(made["inference"])],
-        "behaviour": practice.behaviour(made["behaviour"], scores),
+        "behaviour": practice.behaviour(made["behaviour"], scores, job.spec.get("controls", ())),
     }
     return page.render(
         made,
@@ -119,6 +121,7 @@ def _page(
         sampled=made["tests"]["unit"].to_list(),
         several_seeds=made["scores"]["seeds"].min() != 1,
         evidence=evidence,
+        taught=any(task.taught for task in tasks),
         friedman=findings.friedman(made["ranks"]),
         limits=findings.limits(estimates),
         unlearned=findings.unlearned(made["unlearned"], {task.name: len(task.labels) for task in tasks}),

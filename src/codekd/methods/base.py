@@ -131,7 +131,9 @@ def hard_label_loss(
 
     logits, weights, here = at_least_float32(logits), batch.class_weights, weight(batch)
     weights = None if weights is None else weights.to(logits.dtype)
-    total = cross_entropy(logits, labels(batch), weights, ignore_index=UNLABELLED, reduction="sum", label_smoothing=smoothing)
+    total = cross_entropy(
+        logits, labels(batch), weights, ignore_index=UNLABELLED, reduction="sum", label_smoothing=smoothing
+    )
     return total / here.where(here > 0, 1) * batch.share(weight)
 
 
