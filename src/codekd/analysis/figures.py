@@ -305,8 +305,12 @@ def _points(axes: Axes, x: Any, y: Any, method: str, **how: Any) -> None:
 
 
 def _student_axis(axes: Axes, rows: pl.DataFrame) -> dict[str, int]:
-    """Lay out the y axis, the largest student on top; returns each student's position."""
-    return _name_axis(axes, _by_size(rows)["student"].to_list()[::-1])
+    """Lay out the y axis, the largest student on top, with its parameters; returns each student's position."""
+    students = _by_size(rows).reverse()
+    positions = _name_axis(axes, students["student"].to_list())
+    counted = zip(students["student"], map(size, students["parameters"]), strict=True)
+    axes.set_yticks(range(len(students)), [f"{name}\n({count})" for name, count in counted], fontsize=SMALL)
+    return positions
 
 
 def _name_axis(axes: Axes, names: Sequence[str]) -> dict[str, int]:

@@ -118,7 +118,13 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("Sampled", lambda row: f"{row['units']:,} {row['unit']}s", text=True),
     ),
     "costs": (
-        *(STUDENT, METHOD, number("Seconds", "seconds", duration), number("of ft", "relative", ratio)),
+        *(
+            STUDENT,
+            number("Parameters", "parameters", size),
+            METHOD,
+            number("Seconds", "seconds", duration),
+            number("of ft", "relative", ratio),
+        ),
         *(number("per example", "per_example", ratio), number("Teacher online", "online_seconds", duration)),
         *(number("of ft", "online_relative", ratio), number("kJ", "joules", decimals(1, 1e3))),
         number("of ft", "relative_joules", ratio),
@@ -135,7 +141,13 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         number("Memory, MB", "peak_bytes", decimals(0, 1e6)),
     ),
     "behaviour": (
-        *(STUDENT, METHOD, number("Agreement, %", "agreement", share), number("KL, nats", "kl", decimals(3))),
+        *(
+            STUDENT,
+            number("Parameters", "parameters", size),
+            METHOD,
+            number("Agreement, %", "agreement", share),
+            number("KL, nats", "kl", decimals(3)),
+        ),
         *(number("Class", "other_class", share), number("Distribution", "other_distribution", share)),
         *(number("Confidence", "other_confidence", share), number("Any", "discrepancy", share)),
         *(number("ECE, %", "calibration_error", share), number("Brier", "brier", decimals(3))),

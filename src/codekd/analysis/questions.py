@@ -167,6 +167,8 @@ def costs(scores: pl.DataFrame, tasks: Sequence[Estimates], job: "Job") -> pl.Da
     )
     return found.select(
         *NAMES,
+        "parameters",
+        "share_of_teacher",
         "seconds",
         relative="relative_seconds",
         per_example="relative_seconds_per_example",

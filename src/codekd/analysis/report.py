@@ -33,7 +33,7 @@ FIGURES: dict[str, Callable[[Mapping[str, pl.DataFrame], Layout], Figure]] = {
     "time": lambda made, layout: figures.time(made["scores"], layout),
     "pareto": lambda made, layout: figures.pareto(made["pareto"], "milliseconds", layout),
     "size": lambda made, layout: figures.pareto(made["pareto"], "megabytes", layout),
-    "agreement": lambda made, layout: figures.agreement(_with_sizes(made["behaviour"], made["scores"]), layout),
+    "agreement": lambda made, layout: figures.agreement(made["behaviour"], layout),
     "reliability": lambda made, layout: figures.reliability(
         made["reliability"], tables.best_students(made["scores"]), layout
     ),
@@ -81,7 +81,7 @@ def _tables(
         "inference": served,
         "pareto": serving.pareto(scores, references, served, job.spec["reuse_head"]),
         "types": tables.types(estimates),
-        "behaviour": breakdown.behaviour(estimates),
+        "behaviour": _with_sizes(breakdown.behaviour(estimates), scores),
         "reliability": breakdown.reliabilities(estimates),
         "classes": breakdown.classes(estimates),
         "lengths": breakdown.lengths(estimates),
@@ -164,8 +164,9 @@ def _write_figures(made: Mapping[str, pl.DataFrame], folder: Path) -> None:
 
 
 def _with_sizes(table: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
-    """The rows of students, with their numbers of parameters."""
-    return table.join(scores.select(*tables.NAMES, "parameters"), on=tables.NAMES, maintain_order="left")
+    """A table of models with the parameters that students have, and what share of their teacher's that is."""
+    sizes = scores.select(*tables.NAMES, "parameters", "share_of_teacher")
+    return table.join(sizes, on=tables.NAMES, how="left", maintain_order="left")
 
 
 def _with_links(cells: pl.DataFrame, places: Mapping[str, Row]) -> pl.DataFrame:

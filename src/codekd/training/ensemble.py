@@ -23,5 +23,5 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
     members = {name: {"weight": pool.weights[name], "scale": scale} for name, scale in pool.scales.items()}
     own = [json.loads((job.parents[f"{MODELS}{name}"] / "metrics.json").read_text()) for name in members]
     total = {name: [one[name] for one in own if name in one] for name in SUMMED}
-    numbers = {name: sum(values) for name, values in total.items() if values}
+    numbers = {name: round(sum(values), 3) for name, values in total.items() if values}
     return write_captured(job, folder, numbers | {"members": members})
