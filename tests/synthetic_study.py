@@ -41,12 +41,17 @@ def write_study(
     in_onnx: bool = True,
     reuse_head: Sequence[str] = (),
     packages: int = 13,
+    taught: bool = False,
+    controls: Mapping[str, bool] | None = None,
 ) -> Job:
     """Write a study's folders under ``root`` and return the job of its report.
 
     ``milliseconds`` are those of every model in PyTorch; in ONNX it takes half of that, in eight bits a quarter, and a
-    student with its teacher's head twice as much. Its file has as many megabytes.
+    student with its teacher's head twice as much. Its file has as many megabytes. ``controls`` says of methods that are
+    some whether they have a teacher.
     """
+    controls = controls or {}
+    alone = {"ft", *(name for name, has_teacher in controls.items() if not has_teacher)}
     parents: dict[str, Path] = {}
     cells: list[list[Any]] = []
     for task, spec in tasks.items():
@@ -64,8 +69,12 @@ def write_study(
             if not teacher_predictions:
                 (folder / "predictions.parquet").unlink()
             parents[f"teachers/{task}/{teacher}"] = folder
+            if taught:
+                parents[f"floors/{task}/{teacher}"] = writer.run(
+                    "floors", [task, teacher], 0.6 + 0.05 * number, {"parameters": 4_000 + number}
+                )
         for method, gain in methods.items():
-            for teacher in ["none"] if method == "ft" else teachers:
+            for teacher in ["none"] if method in alone else teachers:
                 for student, size in students.items():
                     for seed in seeds:
                         key = [task, teacher, student, method, seed]
@@ -83,6 +92,8 @@ def write_study(
         "teachers": [[task, teacher] for task in tasks for teacher in teachers],
         "cells": cells,
     }
+    if controls:
+        spec["controls"] = list(controls)
     return Job("report", ("made-up",), spec, parents, root / ".scratch")
 
 

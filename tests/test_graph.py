@@ -85,6 +85,7 @@ LOGITS_OF_CLONE = ("signals/clone/minilm/logits", "verified/clone/minilm/logits"
                 "teachers/clone/minilm",
                 *LOGITS_OF_CLONE,
                 "floors/clone",
+                "floors/clone/minilm",
                 *(f"inference/clone/{pair}" for pair in PAIRS),
             }
             | REPORT,
@@ -204,6 +205,7 @@ def test_a_shorter_window_encodes_anew_what_stays_the_same_examples():
     assert found == cells("exception") | REPORT | {
         "encoded/exception/minilm-64",
         "encoded/exception/bpe2000-64",
+        "floors/exception/minilm",
         "teachers/exception/minilm",
         "signals/exception/minilm/logits",
         "verified/exception/minilm/logits",

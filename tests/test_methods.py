@@ -19,7 +19,27 @@ from torch.nn import Module
 from codekd.data.batches import Batch
 from codekd.data.units import UnitBatch
 from codekd.errors import CodekdError
-from codekd.methods import ast, ckd, crd, dist, dkd, fitnets, ft, kd, lskd, mgskd, pkd, pkt, pseudo, rkd, simkd, sp
+from codekd.methods import (
+    ast,
+    ckd,
+    crd,
+    dist,
+    dkd,
+    fitnets,
+    ft,
+    kd,
+    longer,
+    lskd,
+    mgskd,
+    pkd,
+    pkt,
+    pseudo,
+    rkd,
+    shuffled,
+    simkd,
+    smooth,
+    sp,
+)
 from codekd.methods.base import Method, Sizes, hard_label_loss
 from codekd.models.head import ClassifierOutput
 from codekd.study import components
@@ -151,6 +171,20 @@ def naive_ft() -> float:
     return cross_entropy(STUDENT.tolist(), LABELS.tolist())
 
 
+def naive_smooth(smoothing: float, weights: list[float]) -> float:
+    """Cross-entropy with smoothed labels, each class's term weighted by its weight; unlabelled examples left out."""
+    total = weight = 0.0
+    for row, label in zip(STUDENT.tolist(), LABELS.tolist(), strict=True):
+        if label < 0:
+            continue
+        p = softmax(row)
+        for k in range(len(row)):
+            target = (1 - smoothing) * (k == label) + smoothing / len(row)
+            total -= weights[k] * target * math.log(p[k])
+        weight += weights[label]
+    return total / weight
+
+
 def naive_pseudo() -> float:
     return cross_entropy(STUDENT.tolist(), [row.index(max(row)) for row in TEACHER.tolist()])
 
@@ -226,8 +260,12 @@ CRD = crd.Config(label_weight=0.5, beta=0.7, temperature=0.3, dimension=3, negat
     ("method", "expected"),
     [
         (ft.Config(), naive_ft()),
+        (longer.Config(), naive_ft()),
+        (smooth.Config(), naive_smooth(0.1, [1.0] * 4)),
+        (smooth.Config(smoothing=0.4), naive_smooth(0.4, [1.0] * 4)),
         (pseudo.Config(), naive_pseudo()),
         (kd.Config(temperature=5.0, alpha=0.7), naive_kd(5.0, 0.7, scale=25.0)),
+        (shuffled.Config(temperature=5.0, alpha=0.7), naive_kd(5.0, 0.7, scale=25.0)),
         (preset("kd-paper"), naive_kd(10.0, 1.0, scale=1.0)),
         (
             dist.Config(temperature=2.0, label_weight=0.5, beta=3.0, gamma=2.0),
@@ -433,6 +471,13 @@ def test_methods_import_nothing_heavy(name: str) -> None:
 
 
 # Labels
+
+
+def test_smoothed_labels_have_the_weights_of_the_classes() -> None:
+    weights = [0.5, 2.0, 1.0, 4.0]
+    batch = batch_of(LABELS, {}, class_weights=torch.tensor(weights))
+    found = smooth.Config(smoothing=0.3).loss(ClassifierOutput(logits=STUDENT), batch, Module())
+    assert found.item() == pytest.approx(naive_smooth(0.3, weights), rel=1e-6)
 
 
 def test_examples_without_a_label_add_nothing_to_the_hard_loss() -> None:

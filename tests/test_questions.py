@@ -1,6 +1,7 @@
 """The tables that answer the paper's questions, against the same numbers taken from the cells by hand."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ from synthetic_study import TASKS, make, write_study
 from test_report import EXCEPTION, table, text_of
 
 from codekd.analysis.findings import best_methods
+from codekd.analysis.numbers import percent
 from codekd.analysis.questions import PAIRS
+from codekd.analysis.tables import best_students
 from codekd.study.job import Job
 
 STUDENTS = {"roberta-1.5m": 1_410_000, "bigru-1.5m": 1_530_000, "bigru-7m": 7_060_000}
@@ -139,6 +142,54 @@ def test_the_teacher_online_costs_what_its_capture_took_an_example(tmp_path: Pat
     assert row["capture_seconds"] == 4.0
     assert "In energy, a whole training takes 1.40× what ft does" in text_of(folder)
     assert table(folder, "costs").filter(method="ft")["online_seconds"].null_count() == 2
+
+
+def test_an_ensemble_costs_online_what_the_capture_of_all_members_took(tmp_path: Path) -> None:
+    job = write_study(tmp_path, EXCEPTION)
+    made = json.loads((job.parents["teachers/exception/minilm"] / "manifest.json").read_text())
+    for number, member in enumerate(("", "/members/one", "/members/two")):
+        captured = tmp_path / "signals" / "exception" / f"part{number}" / "logits-0123456789ab"
+        captured.mkdir(parents=True)
+        pl.DataFrame({"id": range(50)}).write_parquet(captured / "train-00000.parquet")
+        (captured / "manifest.json").write_text(json.dumps(made | {"seconds": 9.0, "cpu_seconds": 10.0**number}))
+        job.parents[f"signals/exception/minilm/logits{member}"] = captured  # type: ignore[index]
+    folder = make(job, tmp_path)
+    row = table(folder, "costs").filter(student="bigru-1.5m", method="kd").row(0, named=True)
+    assert row["capture_seconds"] == pytest.approx(111)
+    assert row["online_seconds"] == pytest.approx(row["seconds"] + 54_000 * 111 / 50)
+    captured = job.parents["signals/exception/minilm/logits/members/two"]
+    other = made | {"summary": {"device": "NVIDIA", "precision": "float32"}, "seconds": 9.0, "cpu_seconds": 3.0}
+    (captured / "manifest.json").write_text(json.dumps(other))
+    shutil.rmtree(folder.parent)
+    unknown = table(make(job, tmp_path), "costs")
+    assert unknown["capture_seconds"].null_count() == len(unknown), "one of them was counted on another clock"
+
+
+def test_controls_are_no_ways_to_distil(tmp_path: Path) -> None:
+    methods = {"ft": 0.0, "kd": 0.03, "smooth": 0.2, "kd-shuffled": -0.2}
+    controls = {"smooth": False, "kd-shuffled": True}
+    job = write_study(
+        tmp_path, EXCEPTION, teachers=("minilm", "coder"), students=STUDENTS, methods=methods, controls=controls
+    )
+    for teacher in ("minilm", "coder"):
+        captured = tmp_path / "signals" / "exception" / teacher / "logits-0123456789ab"
+        captured.mkdir(parents=True)
+        pl.DataFrame({"id": range(50)}).write_parquet(captured / "train-00000.parquet")
+        made = json.loads((job.parents["teachers/exception/minilm"] / "manifest.json").read_text())
+        (captured / "manifest.json").write_text(json.dumps(made | {"seconds": 9.0, "cpu_seconds": 4.0}))
+        job.parents[f"signals/exception/{teacher}/logits"] = captured  # type: ignore[index]
+    folder = make(job, tmp_path)
+    for name in ("teachers", "architectures"):
+        rows = table(folder, name)
+        of_all, of_kd = (rows.filter(method=method)["difference"].to_list() for method in ("all", "kd"))
+        assert of_all == pytest.approx(of_kd) and of_all, name
+    online = table(folder, "costs").drop_nulls("online_seconds")["method"].unique().sort().to_list()
+    assert online == ["kd", "kd-shuffled"], "without a teacher there is none in a step"
+    behaviour, scores = table(folder, "behaviour"), table(folder, "scores")
+    best = best_students(scores)["exception"]
+    agreement = behaviour.filter(method="kd", student=best, teacher="minilm")["agreement"][0]
+    assert f"agrees with minilm on {percent(agreement)} %" in text_of(folder)
+    assert {"smooth", "kd-shuffled"} < {*scores["method"]}
 
 
 def test_published_scores_stand_beside_those_on_the_same_data(tmp_path: Path) -> None:

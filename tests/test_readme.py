@@ -44,7 +44,7 @@ def test_the_other_examples_are_valid():
 
 def test_the_readme_has_these_examples():
     assert set(MODULES) == {"src/codekd/methods/mse.py", "src/codekd/data/tasks/testcode.py"}
-    assert len(CONFIGS) == 5
+    assert len(CONFIGS) == 6
 
 
 def test_the_config_of_the_readme_is_valid():
@@ -77,10 +77,12 @@ def python(folder, script):
 
 def test_a_grid_with_the_readmes_method_student_task_and_teacher_is_planned(extended):
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    added = {}
     for addition in CONFIGS[1:]:
         for section, definitions in addition.items():
             config.setdefault(section, {}).update(definitions)
-            config["grid"][section] = list(definitions)
+            added.setdefault(section, []).extend(definitions)
+    config["grid"] |= added
     path = extended / "config" / "my.yaml"
     shutil.copytree(ROOT / "config", path.parent)
     path.write_text(yaml.safe_dump(config))
@@ -91,7 +93,8 @@ def test_a_grid_with_the_readmes_method_student_task_and_teacher_is_planned(exte
         "graph = Graph(load_study(yaml.safe_load(path.read_text()), [path]));"
         "print([' '.join(node.coordinates) for node in graph.stage('students')])"
     )
-    assert python(extended, script).strip() == "['testcode minilm-slow bigru-3m mse seed1']"
+    cells = [f"testcode {teacher} bigru-3m mse seed1" for teacher in ("minilm-slow", "minilm-2", "both")]
+    assert python(extended, script).strip() == str(cells)
 
 
 def test_the_readmes_method_has_a_gradient(extended):

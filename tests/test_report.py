@@ -101,6 +101,25 @@ def test_scores_compare_with_teacher_floor_and_plain_fine_tuning(study):
         assert row[f"{name}_low"] < row[name] < row[f"{name}_high"]
 
 
+def test_taught_floors_stand_beside_the_floor_and_their_teacher(tmp_path):
+    job = write_study(tmp_path, EXCEPTION, teachers=("minilm", "codebert"), seeds=(1,), taught=True)
+    folder = make(job, tmp_path, drawn=True)
+    references, scores = table(folder, "references"), table(folder, "scores")
+    assert references["kind"].to_list() == ["floor", "taught", "taught", "teacher", "teacher"]
+    floor = references.filter(kind="floor")["score"][0]
+    for number, teacher in enumerate(("minilm", "codebert")):
+        row = references.filter(kind="taught", name=teacher).row(0, named=True)
+        metrics = json.loads((job.parents[f"floors/exception/{teacher}"] / "metrics.json").read_text())
+        assert row["score"] == metrics["scores"]["test"]["accuracy"]
+        assert row["above_floor"] == pytest.approx(row["score"] - floor)
+        assert row["score_low"] < row["score"] < row["score_high"] and row["parameters"] == 4_000 + number
+        assert scores.filter(teacher=teacher)["taught_floor"].unique().to_list() == [row["score"]]
+    assert scores["floor"].unique().to_list() == [floor]
+    text = text_of(folder)
+    assert "n-grams, taught by codebert" in text and "Taught n-grams are the same model" in text
+    assert "Taught n-grams" not in text_of(make(write_study(tmp_path / "b", EXCEPTION, seeds=(1,)), tmp_path / "b"))
+
+
 def test_plain_fine_tuning_is_listed_under_every_teacher(tmp_path):
     folder = make(write_study(tmp_path, EXCEPTION, teachers=("minilm", "codebert"), seeds=(1, 2)), tmp_path)
     plain = table(folder, "scores").filter(method="ft", student="bigru-1.5m")

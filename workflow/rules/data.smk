@@ -85,6 +85,26 @@ rule floor:
         "python -P $SCRIPTS/floor.py --job {params.job:q} --output {output:q} --log {log:q}"
 
 
+rule taught_floor:
+    input:
+        parents("floors"),
+    output:
+        "results/floors/{task}/{teacher}-{identity}/manifest.json",
+    log:
+        "results/logs/floors/{task}/{teacher}-{identity}.log",
+    benchmark:
+        "results/benchmarks/floors/{task}/{teacher}-{identity}.jsonl"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    params:
+        job=job("floors"),
+    message:
+        "fit the n-grams that {wildcards.teacher} teaches on {wildcards.task}"
+    shell:
+        "python -P $SCRIPTS/floor.py --job {params.job:q} --output {output:q} --log {log:q}"
+
+
 rule tokenizer:
     input:
         parents("tokenizers"),

@@ -18,7 +18,8 @@ class Estimates:
     """A task with its runs' scores.
 
     ``groups`` maps (teacher, student, method) to its cells, one a seed, and ``students`` to their score. ``teachers``
-    lacks those that left no predictions. A teacher and the floor are one model each, and have one value.
+    lacks those that left no predictions. ``taught`` are the floors that teachers taught. A teacher and a floor are one
+    model each, and have one value.
     """
 
     task: Task
@@ -26,6 +27,7 @@ class Estimates:
     students: Mapping[Group, Estimate]
     teachers: Mapping[str, Estimate]
     floor: Estimate | None
+    taught: Mapping[str, Estimate]
 
     @property
     def panels(self) -> list[tuple[str, list[Group]]]:
@@ -50,7 +52,8 @@ def estimate(task: Task) -> Estimates:
         groups[key] = (*groups.get(key, ()), cell)
     teachers = {name: run for name, run in task.teachers.items() if run.predictions is not None}
     cells = [cell for group in groups.values() for cell in group]
-    runs = [cell.run for cell in cells] + list(teachers.values()) + ([task.floor] if task.floor else [])
+    floors = [*([task.floor] if task.floor else []), *task.taught.values()]
+    runs = [*(cell.run for cell in cells), *teachers.values(), *floors]
     predictions = np.stack([run.predictions for run in runs if run.predictions is not None])
     found = sample(task.metric, task.labels, predictions, task.units)
     for run, score in zip(runs, found.scores, strict=True):
@@ -66,4 +69,5 @@ def estimate(task: Task) -> Estimates:
         students={key: found.estimate([next(numbers) for _ in group]) for key, group in groups.items()},
         teachers={name: found.estimate([next(numbers)]) for name in teachers},
         floor=found.estimate([next(numbers)]) if task.floor else None,
+        taught={name: found.estimate([next(numbers)]) for name in task.taught},
     )

@@ -49,6 +49,8 @@ def scores(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
         axes.set_xlabel(f"test {metric_name(rows['metric'][0])}, %")
         _marked_line(axes, layout, "teacher", rows["teacher_score"][0], "-", line=1)
         _marked_line(axes, layout, "n-gram floor", rows["floor"][0], (0, (4, 2)), line=0)
+        if rows["taught_floor"][0] is not None:
+            _marked_line(axes, layout, "n-grams, taught", rows["taught_floor"][0], (0, (1, 2)), line=2)
         _below_floor(axes, rows["floor"][0])
     _legend(figure, layout, methods)
     return figure
@@ -303,8 +305,12 @@ def _points(axes: Axes, x: Any, y: Any, method: str, **how: Any) -> None:
 
 
 def _student_axis(axes: Axes, rows: pl.DataFrame) -> dict[str, int]:
-    """Lay out the y axis, the largest student on top; returns each student's position."""
-    return _name_axis(axes, _by_size(rows)["student"].to_list()[::-1])
+    """Lay out the y axis, the largest student on top, with its parameters; returns each student's position."""
+    students = _by_size(rows).reverse()
+    positions = _name_axis(axes, students["student"].to_list())
+    counted = zip(students["student"], map(size, students["parameters"]), strict=True)
+    axes.set_yticks(range(len(students)), [f"{name}\n({count})" for name, count in counted], fontsize=SMALL)
+    return positions
 
 
 def _name_axis(axes: Axes, names: Sequence[str]) -> dict[str, int]:
@@ -357,7 +363,7 @@ def _ratio_axis(axes: Axes) -> None:
 
 def _marked_line(axes: Axes, layout: Layout, name: str, value: float | None, dashes: str | tuple, line: int) -> None:
     """A vertical line named above the panel; ``line`` counts text lines, so that two names never meet."""
-    axes.set_title(axes.get_title(loc="left"), loc="left", pad=34 * layout.scale)
+    axes.set_title(axes.get_title(loc="left"), loc="left", pad=(34 + 14 * max(0, line - 1)) * layout.scale)
     if value is None:
         return
     axes.axvline(100 * value, color=style.INK, linewidth=1.1, linestyle=dashes)

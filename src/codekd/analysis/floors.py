@@ -6,9 +6,10 @@ Spec: ``{"metric", "classes", "columns", "has_hole"}``; parent: ``examples``. Le
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 import polars as pl
@@ -20,7 +21,7 @@ from sklearn.svm import LinearSVC
 from codekd.analysis.metrics import scores
 from codekd.data.hole import HOLE
 from codekd.data.read import REMEMBERED, read_examples
-from codekd.data.splits import LABELLED
+from codekd.data.splits import EVALUATED, LABELLED
 from codekd.data.tokens import code_tokens
 
 if TYPE_CHECKING:
@@ -30,48 +31,128 @@ BEFORE, AFTER = 40, 20
 CHUNK = 2**14
 """Pairs whose vectors are multiplied at a time."""
 
-Labels = NDArray[np.int32]
+AT_THRESHOLD = 1e-6
+"""What a cosine at the threshold is above it: the pair counts as positive, in half the digits too."""
+
+Margins = NDArray[np.float64]
+
+
+class Floor(Protocol):
+    """A fitted model of n-grams."""
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that it was fitted to."""
+
+    def margins(self, frame: pl.DataFrame) -> Margins:
+        """Scores ``(examples, classes)`` of no particular scale; the largest is the prediction."""
 
 
 def run(job: "Job", folder: Path) -> dict[str, Any]:
     """Fit the floor of the task's input on train and write its scores and predictions."""
     columns, classes = job.spec["columns"], job.spec["classes"]
     frames = {split: read_examples(job.parents["examples"], split, columns, classes) for split in LABELLED}
-    predictions = pair_floor(frames) if len(columns) == 2 else text_floor(frames, job.spec["has_hole"])
-    results = {
-        split: scores(frames[split]["label"], predicted, len(classes)) for split, predicted in predictions.items()
-    }
-    metrics = {"metric": job.spec["metric"], "scores": results}
+    floor = fit_floor(frames, len(classes), columns, job.spec["has_hole"])
+    return write_floor(floor, frames, job.spec["metric"], len(classes), folder)
+
+
+def fit_floor(frames: dict[str, pl.DataFrame], classes: int, columns: Sequence[str], has_hole: bool) -> Floor:
+    """The floor for one piece of code, fitted on train, or for pairs, its threshold chosen on valid."""
+    if len(columns) == 2:
+        return Cosine.fit(frames["train"], frames["valid"])
+    return Ngrams.fit(frames["train"], classes, has_hole)
+
+
+def write_floor(
+    floor: Floor, frames: dict[str, pl.DataFrame], metric: str, classes: int, folder: Path
+) -> dict[str, Any]:
+    """Write ``metrics.json`` with the scores on valid and test, and ``predictions.parquet`` of test."""
+    predicted = {split: floor.margins(frames[split]).argmax(1) for split in EVALUATED}
+    results = {split: scores(frames[split]["label"], predicted[split], classes) for split in EVALUATED}
+    metrics = {"metric": metric, "parameters": floor.parameters, "scores": results}
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=1), encoding="utf-8")
-    table = frames["test"].select("id", "label", pl.Series("prediction", predictions["test"], dtype=pl.Int32))
+    table = frames["test"].select("id", "label", pl.Series("prediction", predicted["test"], dtype=pl.Int32))
     table.write_parquet(folder / "predictions.parquet")
     return results
 
 
-def text_floor(frames: dict[str, pl.DataFrame], has_hole: bool) -> dict[str, Labels]:
-    """Predictions ``(examples,)`` for valid and test of a linear machine on TF-IDF of one to three tokens.
+@dataclass(frozen=True)
+class Ngrams:
+    """A linear machine on TF-IDF of one to three tokens.
 
-    With a hole the tokens are 40 before and 20 after it, and the two sides are counted apart.
+    With a hole the tokens are 40 before and 20 after it, and the two sides are counted apart. ``model`` is None where
+    all that it was fitted on has one label, ``labels`` are those that there were, ``classes`` counts those of the task.
     """
-    vectorizer = TfidfVectorizer(analyzer=near_hole if has_hole else ngrams, sublinear_tf=True, min_df=2)
-    model = LinearSVC(C=0.5, class_weight="balanced", random_state=0)
-    model.fit(vectorizer.fit_transform(frames["train"]["code"]), frames["train"]["label"].to_numpy())
-    return {split: model.predict(vectorizer.transform(frames[split]["code"])) for split in ("valid", "test")}
+
+    vectorizer: TfidfVectorizer
+    model: LinearSVC | None
+    labels: NDArray[np.int64]
+    classes: int
+
+    @classmethod
+    def fit(cls, train: pl.DataFrame, classes: int, has_hole: bool) -> Self:
+        """Fit it on ``code`` and ``label``."""
+        vectorizer = TfidfVectorizer(analyzer=near_hole if has_hole else ngrams, sublinear_tf=True, min_df=2)
+        vectors, labels = vectorizer.fit_transform(train["code"]), train["label"].to_numpy()
+        found = np.unique(labels)
+        if len(found) < 2:
+            return cls(vectorizer, None, found, classes)
+        model = LinearSVC(C=0.5, class_weight="balanced", random_state=0)
+        model.fit(vectors, labels)
+        return cls(vectorizer, model, found, classes)
+
+    @property
+    def parameters(self) -> int:
+        """Weights of the n-grams, the weights in the document frequencies, and the intercepts."""
+        own = self.model.coef_.size + self.model.intercept_.size if self.model else 0
+        return int(self.vectorizer.idf_.size + own)
+
+    def margins(self, frame: pl.DataFrame) -> Margins:
+        """Distances to the hyperplanes; a class without an example is below all others."""
+        found = np.zeros((len(frame), len(self.labels)))
+        if self.model:
+            found = self.model.decision_function(self.vectorizer.transform(frame["code"]))
+        if found.ndim == 1:
+            found = np.stack([-found, found], axis=1) / 2
+        out = np.repeat(found.min(1, keepdims=True) - 1, self.classes, axis=1)
+        out[:, self.labels] = found
+        return out
 
 
-def pair_floor(frames: dict[str, pl.DataFrame]) -> dict[str, Labels]:
-    """Predictions ``(examples,)`` by the TF-IDF cosine of the pair, its threshold best for F1 on valid."""
-    vectorizer = TfidfVectorizer(analyzer=lru_cache(REMEMBERED)(code_tokens), sublinear_tf=True)
-    vectorizer.fit(pl.concat([frames["train"]["code_a"], frames["train"]["code_b"]]))
-    valid, test = (_cosines(frames[split], vectorizer) for split in ("valid", "test"))
-    precision, recall, thresholds = precision_recall_curve(frames["valid"]["label"].to_numpy(), valid)
-    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
-    threshold = thresholds[f1[:-1].argmax()]
-    return {"valid": (valid >= threshold).astype(np.int32), "test": (test >= threshold).astype(np.int32)}
+@dataclass(frozen=True)
+class Cosine:
+    """The TF-IDF cosine of a pair against a threshold."""
+
+    vectorizer: TfidfVectorizer
+    threshold: float
+
+    @classmethod
+    def fit(cls, train: pl.DataFrame, labelled: pl.DataFrame) -> Self:
+        """Count tokens in ``train``, and choose the threshold with the best F1 on ``labelled``."""
+        vectorizer = TfidfVectorizer(analyzer=lru_cache(REMEMBERED)(code_tokens), sublinear_tf=True)
+        vectorizer.fit(pl.concat([train["code_a"], train["code_b"]]))
+        labels = labelled["label"].to_numpy()
+        if not labels.any():
+            return cls(vectorizer, np.inf)
+        precision, recall, thresholds = precision_recall_curve(labels, _cosines(labelled, vectorizer))
+        f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+        return cls(vectorizer, float(thresholds[f1[:-1].argmax()]))
+
+    @property
+    def parameters(self) -> int:
+        """The weights in the document frequencies, and the threshold."""
+        return int(self.vectorizer.idf_.size + 1)
+
+    def margins(self, frame: pl.DataFrame) -> Margins:
+        """Half of what the cosine is above the threshold, for the second class, and below it, for the first."""
+        above = (_cosines(frame, self.vectorizer) - min(self.threshold, 2.0) + AT_THRESHOLD) / 2
+        return np.stack([-above, above], axis=1)
 
 
 def _cosines(pairs: pl.DataFrame, vectorizer: TfidfVectorizer) -> NDArray[np.float64]:
     """``(pairs,)``; functions are few where pairs are many, so that each is made a vector once."""
+    if pairs.is_empty():
+        return np.zeros(0)
     sides = pairs["code_a"], pairs["code_b"]
     texts = pl.concat(sides).unique()
     vectors = vectorizer.transform(texts)

@@ -16,7 +16,7 @@ from codekd.analysis.behaviour import MAX_CONFIDENCE_GAP, MAX_DIVERGENCE
 from codekd.analysis.findings import distinguishable, estimate
 from codekd.analysis.numbers import duration, metric_name, p, percent, points, ratio, share, size
 from codekd.analysis.results import NO_TEACHER
-from codekd.analysis.tables import TEACHER
+from codekd.analysis.tables import TAUGHT, TEACHER
 from codekd.analysis.variance import FEWEST_GROUPS
 
 Row = dict[str, Any]
@@ -81,6 +81,9 @@ METRIC = Column("Metric", lambda row: metric_name(row["metric"]), text=True)
 P, CORRECTED = number("p", "p_value", p), number("corrected", "p_corrected", p)
 DIFFERENCE = estimated("Difference", "difference", points, "p_corrected")
 
+REFERENCE_NAMES = {"floor": "n-grams", TAUGHT: "n-grams, taught by {name}", "teacher": "teacher {name}"}
+"""How models that students are compared with are called, by kind."""
+
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "methods": (
         *(TASK, name("Teacher", "teacher"), METHOD, DIFFERENCE, P, CORRECTED),
@@ -92,7 +95,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
     "references": (
         TASK,
-        Column("Model", lambda row: f"{row['kind']} {row['name']}", text=True),
+        Column("Model", lambda row: REFERENCE_NAMES[row["kind"]].format_map(row), text=True),
         number("Parameters", "parameters", size),
         METRIC,
         estimated("Test score, %", "score", percent),
@@ -115,7 +118,13 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("Sampled", lambda row: f"{row['units']:,} {row['unit']}s", text=True),
     ),
     "costs": (
-        *(STUDENT, METHOD, number("Seconds", "seconds", duration), number("of ft", "relative", ratio)),
+        *(
+            STUDENT,
+            number("Parameters", "parameters", size),
+            METHOD,
+            number("Seconds", "seconds", duration),
+            number("of ft", "relative", ratio),
+        ),
         *(number("per example", "per_example", ratio), number("Teacher online", "online_seconds", duration)),
         *(number("of ft", "online_relative", ratio), number("kJ", "joules", decimals(1, 1e3))),
         number("of ft", "relative_joules", ratio),
@@ -132,7 +141,13 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         number("Memory, MB", "peak_bytes", decimals(0, 1e6)),
     ),
     "behaviour": (
-        *(STUDENT, METHOD, number("Agreement, %", "agreement", share), number("KL, nats", "kl", decimals(3))),
+        *(
+            STUDENT,
+            number("Parameters", "parameters", size),
+            METHOD,
+            number("Agreement, %", "agreement", share),
+            number("KL, nats", "kl", decimals(3)),
+        ),
         *(number("Class", "other_class", share), number("Distribution", "other_distribution", share)),
         *(number("Confidence", "other_confidence", share), number("Any", "discrepancy", share)),
         *(number("ECE, %", "calibration_error", share), number("Brier", "brier", decimals(3))),

@@ -1,5 +1,7 @@
 """Sentences about what students cost, how fast they are and how they behave, as a report's tables have it."""
 
+from collections.abc import Collection
+
 import polars as pl
 
 from codekd.analysis.numbers import duration, percent, ratio, share
@@ -75,14 +77,14 @@ def without_onnx(served: pl.DataFrame) -> list[str]:
     return sentences
 
 
-def behaviour(table: pl.DataFrame, scores: pl.DataFrame) -> list[str]:
+def behaviour(table: pl.DataFrame, scores: pl.DataFrame, controls: Collection[str] = ()) -> list[str]:
     """Of every task whether distilled students agree more with their teacher, and whether rightly."""
     best = best_students(scores)
     sentences = []
     known = table.drop_nulls("agreement")
     for (task, teacher), rows in known.group_by("task", "teacher", maintain_order=True):
         own = rows.filter(student=best[str(task)])
-        distilled = own.filter(pl.col("method") != REFERENCE)
+        distilled = own.filter(~pl.col("method").is_in([REFERENCE, *controls]))
         plainly = own.filter(method=REFERENCE)
         if distilled.is_empty() or plainly.is_empty():
             continue

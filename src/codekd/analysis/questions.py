@@ -4,7 +4,7 @@ What methods are worth against plain fine-tuning is in ``tables``.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations, product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ import polars as pl
 
 from codekd.analysis.estimates import Estimates, Group
 from codekd.analysis.provenance import made_on
+from codekd.analysis.results import NO_TEACHER
 from codekd.analysis.tables import (
     NAMES,
     REFERENCE,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from codekd.study.job import Job
 
 ALL = "all"
-"""In the place of a method: the mean over all that distil."""
+"""In the place of a method: the mean over all that distil; plain fine-tuning does not, nor do controls."""
 
 SAME_SIZE = 1.25
 """Up to this ratio of their parameters, students count as equally large."""
@@ -82,7 +83,7 @@ def pairs(tasks: Iterable[Estimates]) -> pl.DataFrame:
     return pl.DataFrame(rows, PAIRS)
 
 
-def teachers(tasks: Iterable[Estimates]) -> pl.DataFrame:
+def teachers(tasks: Iterable[Estimates], controls: Collection[str] = ()) -> pl.DataFrame:
     """One row per task, method and pair of teachers: how much better the students of the first are, on average.
 
     The method ``all`` is the mean over the methods. Every teacher was trained once, so that the differences are those
@@ -95,7 +96,7 @@ def teachers(tasks: Iterable[Estimates]) -> pl.DataFrame:
             pairs = [(one, (second, *one[1:])) for one in task.groups if one[0] == first]
             pairs = [pair for pair in pairs if pair[1] in task.groups]
             for method in (ALL, *dict.fromkeys(pair[0][2] for pair in pairs)):
-                chosen = [pair for pair in pairs if _counts(pair[0][2], method)]
+                chosen = [pair for pair in pairs if _counts(pair[0][2], method, controls)]
                 if chosen:
                     rows.append(
                         {"task": task.task.name, "method": method, "teacher": first, "other": second}
@@ -107,7 +108,9 @@ def teachers(tasks: Iterable[Estimates]) -> pl.DataFrame:
     return pl.DataFrame(rows, TEACHERS)
 
 
-def architectures(tasks: Iterable[Estimates], recurrent: Mapping[str, bool | None]) -> pl.DataFrame:
+def architectures(
+    tasks: Iterable[Estimates], recurrent: Mapping[str, bool | None], controls: Collection[str] = ()
+) -> pl.DataFrame:
     """One row per task, teacher, method and pair of equally large students, of which the first is a transformer.
 
     Teachers are transformers: the first is built like its teacher, and the other, a recurrent network, is not.
@@ -120,7 +123,7 @@ def architectures(tasks: Iterable[Estimates], recurrent: Mapping[str, bool | Non
             own: list[Row] = []
             for (student, other), pairs in _equally_large(task, groups, recurrent).items():
                 for method in (ALL, *dict.fromkeys(first[2] for first, _ in pairs)):
-                    chosen = [pair for pair in pairs if _counts(pair[0][2], method)]
+                    chosen = [pair for pair in pairs if _counts(pair[0][2], method, controls)]
                     if not chosen:
                         continue
                     difference = _mean_difference(task, chosen)
@@ -135,29 +138,37 @@ def architectures(tasks: Iterable[Estimates], recurrent: Mapping[str, bool | Non
     return pl.DataFrame(rows, ARCHITECTURES)
 
 
-def costs(scores: pl.DataFrame, tasks: Iterable[Estimates], job: "Job") -> pl.DataFrame:
+def costs(scores: pl.DataFrame, tasks: Sequence[Estimates], job: "Job") -> pl.DataFrame:
     """What it took to train every student, beside what it would take with the teacher in every step.
 
     ``relative`` and ``per_example`` are multiples of plain fine-tuning's seconds, in total and per example seen;
     ``online_seconds`` adds to the seconds of training those in which the capture's teacher reads as many examples, an
-    estimate. ``joules`` are all that the machine used meanwhile. The teacher's own training and capture are paid once.
+    estimate. ``joules`` are all that the machine used meanwhile. The teacher's own training and capture are paid once;
+    those of an ensemble are its members'.
     """
     paid = []
     for task in tasks:
         for teacher, run in task.task.teachers.items():
-            captured = job.parents.get(f"signals/{task.task.name}/{teacher}/logits")
+            role = f"signals/{task.task.name}/{teacher}/logits"
+            folders = [folder for one, folder in job.parents.items() if f"{one}/".startswith(f"{role}/")]
             clocks = {cell.run.clock for cell in task.task.cells if cell.teacher == teacher}
-            seconds, per_example = _captured(captured, clocks) if captured else (None, None)
+            captures = [_captured(folder, clocks) for folder in folders]
+            seconds, per_example = (
+                (_total(column) for column in zip(*captures, strict=True)) if captures else (None, None)
+            )
             paid.append((task.task.name, teacher, run.cost, seconds, per_example))
     names: Schema = dict.fromkeys(("task", "teacher"), pl.String)
     once = pl.DataFrame(paid, names | numbers("teacher_seconds", "capture_seconds", "read"), orient="row")
     plainly = scores.filter(method=REFERENCE).select("task", "teacher", "student", plain_joules="joules")
-    distils = pl.col("method") != REFERENCE
+    without = {method for task in tasks for teacher, _, method in task.groups if teacher == NO_TEACHER}
+    distils = ~pl.col("method").is_in(sorted(without))
     found = scores.join(once, ["task", "teacher"], "left", maintain_order="left").join(
         plainly, ["task", "teacher", "student"], "left", maintain_order="left"
     )
     return found.select(
         *NAMES,
+        "parameters",
+        "share_of_teacher",
         "seconds",
         relative="relative_seconds",
         per_example="relative_seconds_per_example",
@@ -174,8 +185,8 @@ def _mean_difference(task: Estimates, pairs: Sequence[tuple[Group, Group]]) -> E
     return mean([task.students[first] - task.students[second] for first, second in pairs])
 
 
-def _counts(method: str, asked: str) -> bool:
-    return method == asked or (asked == ALL and method != REFERENCE)
+def _counts(method: str, asked: str, controls: Collection[str]) -> bool:
+    return method == asked or (asked == ALL and method not in (REFERENCE, *controls))
 
 
 def _equally_large(
@@ -195,6 +206,12 @@ def _equally_large(
 
 def _parameters(task: Estimates, group: Group) -> int:
     return task.groups[group][0].run.metrics["parameters"]
+
+
+def _total(numbers: Iterable[float | None]) -> float | None:
+    """Of a teacher and of what it is made of, if all are known."""
+    known = list(numbers)
+    return None if None in known else sum(one for one in known if one is not None)
 
 
 def _captured(folder: Path, clocks: set[tuple[str, str]]) -> tuple[float, float] | tuple[None, None]:

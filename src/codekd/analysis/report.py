@@ -33,7 +33,7 @@ FIGURES: dict[str, Callable[[Mapping[str, pl.DataFrame], Layout], Figure]] = {
     "time": lambda made, layout: figures.time(made["scores"], layout),
     "pareto": lambda made, layout: figures.pareto(made["pareto"], "milliseconds", layout),
     "size": lambda made, layout: figures.pareto(made["pareto"], "megabytes", layout),
-    "agreement": lambda made, layout: figures.agreement(_with_sizes(made["behaviour"], made["scores"]), layout),
+    "agreement": lambda made, layout: figures.agreement(made["behaviour"], layout),
     "reliability": lambda made, layout: figures.reliability(
         made["reliability"], tables.best_students(made["scores"]), layout
     ),
@@ -44,8 +44,9 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
     """Write ``tables/``, ``figures/`` and ``index.html``.
 
     The spec names the study, its tasks (kind, metric and classes), its students (whether they are recurrent), its
-    teachers ``[task, teacher]`` and its cells ``[task, teacher, student, method, seed]``. Raises ``CodekdError`` for
-    results that are missing, unreadable or not comparable.
+    controls (methods that do not count as ways to distil), its teachers ``[task, teacher]`` and its cells
+    ``[task, teacher, student, method, seed]``. Raises ``CodekdError`` for results that are missing, unreadable or not
+    comparable.
     """
     if not job.spec["cells"]:
         raise CodekdError(f"{job.name}: the study has no cells; give its grid at least one student and method.")
@@ -64,6 +65,7 @@ def _tables(
     job: Job, places: Mapping[str, Row], tasks: Sequence[Task], estimates: Sequence[Estimates]
 ) -> dict[str, pl.DataFrame]:
     scores, references, served = tables.scores(estimates), tables.references(estimates), serving.inference(job)
+    controls = job.spec.get("controls", ())
     recurrent = {name: student["recurrent"] for name, student in job.spec["students"].items()}
     return {
         "cells": _with_links(tables.cells(tasks), places),
@@ -73,13 +75,13 @@ def _tables(
         "ranks": tables.ranks(scores),
         "references": references,
         "tests": tables.tests(estimates),
-        "teachers": questions.teachers(estimates),
-        "architectures": questions.architectures(estimates, recurrent),
+        "teachers": questions.teachers(estimates, controls),
+        "architectures": questions.architectures(estimates, recurrent, controls),
         "costs": questions.costs(scores, estimates, job),
         "inference": served,
         "pareto": serving.pareto(scores, references, served, job.spec["reuse_head"]),
         "types": tables.types(estimates),
-        "behaviour": breakdown.behaviour(estimates),
+        "behaviour": _with_sizes(breakdown.behaviour(estimates), scores),
         "reliability": breakdown.reliabilities(estimates),
         "classes": breakdown.classes(estimates),
         "lengths": breakdown.lengths(estimates),
@@ -105,7 +107,7 @@ def _page(
         "architectures": findings.architectures(made["architectures"]),
         "training": practice.training(made["costs"]),
         "serving": [*practice.inference(made["pareto"], scores), *practice.without_onnx(made["inference"])],
-        "behaviour": practice.behaviour(made["behaviour"], scores),
+        "behaviour": practice.behaviour(made["behaviour"], scores, job.spec.get("controls", ())),
     }
     return page.render(
         made,
@@ -119,6 +121,7 @@ def _page(
         sampled=made["tests"]["unit"].to_list(),
         several_seeds=made["scores"]["seeds"].min() != 1,
         evidence=evidence,
+        taught=any(task.taught for task in tasks),
         friedman=findings.friedman(made["ranks"]),
         limits=findings.limits(estimates),
         unlearned=findings.unlearned(made["unlearned"], {task.name: len(task.labels) for task in tasks}),
@@ -161,8 +164,9 @@ def _write_figures(made: Mapping[str, pl.DataFrame], folder: Path) -> None:
 
 
 def _with_sizes(table: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
-    """The rows of students, with their numbers of parameters."""
-    return table.join(scores.select(*tables.NAMES, "parameters"), on=tables.NAMES, maintain_order="left")
+    """A table of models with the parameters that students have, and what share of their teacher's that is."""
+    sizes = scores.select(*tables.NAMES, "parameters", "share_of_teacher")
+    return table.join(sizes, on=tables.NAMES, how="left", maintain_order="left")
 
 
 def _with_links(cells: pl.DataFrame, places: Mapping[str, Row]) -> pl.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ NO_TEACHER = "none"
 
 @dataclass(frozen=True)
 class Run:
-    """One model on one task: a student's cell, a teacher or the floor.
+    """One model on one task: a student's cell, a teacher, the floor or one that a teacher taught.
 
     ``metrics`` is the content of its metrics.json, ``predictions`` ``(examples,)`` its class numbers on the test
     split, None for a teacher that left none, and ``log_probabilities`` ``(examples, classes)`` those of every class in
@@ -70,7 +70,7 @@ class Task:
     ``labels`` is ``(examples,)``; ``groups`` ``(examples,)`` name what each example belongs to, such as its package,
     and ``units`` what of that is sampled; ``types`` ``(examples,)`` names the kind of each example where the task
     tells kinds apart (the clone types), and ``characters`` ``(examples,)`` counts those of its code. ``floor`` is
-    None where the study has none.
+    None where the study has none; ``taught`` are those that teachers taught, by teacher.
     """
 
     name: str
@@ -85,6 +85,7 @@ class Task:
     cells: tuple[Cell, ...]
     teachers: Mapping[str, Run]
     floor: Run | None
+    taught: Mapping[str, Run] = field(default_factory=dict)
 
     def score(self, run: Run, split: str = "test") -> float:
         """A run's score by the task's metric."""
@@ -120,6 +121,7 @@ def _read_task(job: Job, name: str) -> Task:
         predictions, logits = frame["prediction"].to_numpy(), _log_probabilities(frame)
         return Run(folder, _read_metrics(folder), made_on(folder), predictions, logits)
 
+    teachers = [teacher for task, teacher in job.spec["teachers"] if task == name]
     beside = _read_beside(job.parents.get(f"examples/{name}"), examples)
     groups = beside["group" if "group" in beside.columns else "id"].to_numpy()
     sides = beside.select("code_a", "code_b").to_numpy() if "code_a" in beside.columns else None
@@ -137,10 +139,9 @@ def _read_task(job: Job, name: str) -> Task:
             Cell(teacher, student, method, seed, read(role))
             for (teacher, student, method, seed), role in zip(keys, roles, strict=True)
         ),
-        teachers={
-            teacher: read(f"teachers/{name}/{teacher}") for task, teacher in job.spec["teachers"] if task == name
-        },
+        teachers={teacher: read(f"teachers/{name}/{teacher}") for teacher in teachers},
         floor=read(f"floors/{name}") if f"floors/{name}" in job.parents else None,
+        taught={teacher: read(role) for teacher in teachers if (role := f"floors/{name}/{teacher}") in job.parents},
     )
 
 

@@ -28,6 +28,8 @@ PARETO: Schema = {
     "reused_head": pl.Boolean,
     "metric": pl.String,
     **numbers("score", "floor"),
+    "parameters": pl.Int64,
+    **numbers("share_of_teacher"),
     "runtime": pl.String,
     **numbers("milliseconds", "int8_milliseconds", "megabytes", "speed_up"),
     **dict.fromkeys(("busy", "on_front", "on_front_of_size"), pl.Boolean),
@@ -60,13 +62,16 @@ def pareto(scores: pl.DataFrame, references: pl.DataFrame, served: pl.DataFrame,
     was measured.
     """
     fast = _deployed(served)
-    students = scores.select(*NAMES, "metric", "score", "floor", reused_head=pl.col("method").is_in(reuse)).join(
+    sizes = "parameters", "share_of_teacher"
+    students = scores.select(
+        *NAMES, *sizes, "metric", "score", "floor", reused_head=pl.col("method").is_in(reuse)
+    ).join(
         fast.filter(kind="student").drop("kind"),
         left_on=["task", "teacher", "student", "reused_head"],
         right_on=["task", "teacher", "name", "reused_head"],
         maintain_order="left",
     )
-    teachers = as_students(references, "metric", "score").join(
+    teachers = as_students(references, "parameters", "metric", "score").join(
         fast.filter(kind="teacher").drop("kind", "name"), ["task", "teacher"], maintain_order="left"
     )
     both = pl.concat([students, teachers], how="diagonal")

@@ -17,6 +17,9 @@ from codekd.analysis.significance import LEVEL, average_ranks, corrected
 from codekd.analysis.variance import Estimate, mean
 
 REFERENCE = "ft"
+TAUGHT = "taught"
+"""The kind of a reference: n-grams that a teacher taught."""
+
 TEACHER = "teacher"
 """In the place of a method, where a row is about the teacher itself."""
 
@@ -41,7 +44,7 @@ SCORES: Schema = {
     "metric": pl.String,
     "seeds": pl.Int64,
     **with_interval("score"),
-    **numbers("std", "valid_score", "floor", "teacher_score"),
+    **numbers("std", "valid_score", "floor", "taught_floor", "teacher_score"),
     **with_interval("above_floor"),
     **numbers("floor_p_value", "floor_p_corrected"),
     **with_interval("retention"),
@@ -103,7 +106,8 @@ def scores(tasks: Iterable[Estimates]) -> pl.DataFrame:
     their being zero, as they are and corrected for the number of such differences of the task and teacher.
     ``valid_retention`` is the share of the teacher's score on the validation split. ``seconds`` of training are those
     of the CPU, or of the clock on a GPU, and ``relative_seconds`` their ratio to plain fine-tuning, in total and per
-    example seen. Null: no teacher, no plain fine-tuning, no floor, for ``std`` and p-values one seed, for ratios of
+    example seen. ``taught_floor`` is the score of n-grams that the teacher taught. Null: no teacher, no plain
+    fine-tuning, no floor, for ``std`` and p-values one seed, for ratios of
     seconds other devices or processors.
     """
     rows: list[Row] = []
@@ -171,18 +175,20 @@ def best_students(scores: pl.DataFrame) -> dict[str, str]:
 def references(tasks: Iterable[Estimates]) -> pl.DataFrame:
     """One row per floor and teacher: its score and how far it is above the floor, with 95 % intervals.
 
-    The intervals are those of the one model; a teacher that left no predictions has none.
+    The kind ``taught`` are n-grams that learned from the teacher of the row's name, as its students do. The intervals
+    are those of the one model; a teacher that left no predictions has none.
     """
     rows = []
     for estimates in tasks:
         task, floor = estimates.task, estimates.task.floor
         runs = [("floor", "", floor, estimates.floor)] if floor else []
+        runs += [(TAUGHT, name, run, estimates.taught[name]) for name, run in task.taught.items()]
         runs += [("teacher", name, run, estimates.teachers.get(name)) for name, run in task.teachers.items()]
         for kind, name, run, score in runs:
             row: Row = {"task": task.name, "kind": kind, "name": name, "metric": task.metric}
             row |= {"parameters": run.metrics.get("parameters"), "score": task.score(run)}
             row |= estimated("score", score) if score else {}
-            if floor and kind == "teacher":
+            if floor and run is not floor:
                 row["above_floor"] = task.score(run) - task.score(floor)
                 row |= estimated("above_floor", score - estimates.floor) if score and estimates.floor else {}
             rows.append(row)
@@ -283,6 +289,8 @@ def _scores_row(estimates: Estimates, teacher: str, group: Group) -> Row:
     if estimates.floor:
         row |= {"floor": estimates.floor.value}
         row |= compared(score - estimates.floor, "above_floor", "floor_p_value")
+    if teacher in estimates.taught:
+        row["taught_floor"] = estimates.taught[teacher].value
     if run := task.teachers.get(teacher):
         best, valid_best = task.score(run), task.score(run, "valid")
         row |= {"teacher_score": best, "share_of_teacher": parameters / run.metrics["parameters"]}

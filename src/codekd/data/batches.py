@@ -15,7 +15,7 @@ from torch import Tensor
 from codekd.data.labels import UNLABELLED
 from codekd.data.rows import Captured
 from codekd.data.syntax import syntax_of
-from codekd.data.units import Tokens, UnitBatch, Units, lexeme_units, node_units, token_units
+from codekd.data.units import Tokens, UnitBatch, Units, lexeme_units, node_units, ranges, token_units
 from codekd.models.vocabulary import Vocabulary, read_vocabulary
 
 WINDOW = 50
@@ -92,6 +92,18 @@ class Encoded:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def take(self, rows: Rows) -> "Encoded":
+        """The examples at some rows, which may be named more than once; of a set without signals."""
+        lengths = self.lengths[rows]
+        return replace(
+            self,
+            ids=[self.ids[row] for row in rows],
+            labels=self.labels[rows],
+            tokens=self.tokens[ranges(self.offsets[rows], lengths)],
+            offsets=np.concatenate([[0], np.cumsum(lengths)]),
+            second_start=self.second_start[rows],
+        )
 
     @property
     def apart(self) -> bool:

@@ -66,10 +66,10 @@ class Cell:
             CodekdError: the folder is no trained model, or something is not what was written.
         """
         manifest = read_manifest(folder)
-        if manifest["stage"] not in ("students", "teachers") or "encoded" not in manifest["parents"]:
+        if manifest["stage"] not in ("students", "teachers") or "training" not in manifest["spec"]:
             raise CodekdError(
-                f"{folder} is of the stage {manifest['stage']!r}; give the folder of a student or of a fine-tuned "
-                "teacher, such as results/students/.../seed1-ab12..."
+                f"{folder} is of the stage {manifest['stage']!r} and no trained model; give the folder of a student or "
+                "of a fine-tuned teacher, such as results/students/.../seed1-ab12..."
             )
         results = folder.resolve().parents[len(manifest["coordinates"])]
         encoded = folder_of(results, manifest["parents"]["encoded"])

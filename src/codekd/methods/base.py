@@ -52,6 +52,15 @@ class Method(Model):
     relates_examples: ClassVar[bool] = False
     """Whether the loss depends on which examples are in a batch together: of a part it then is another one."""
 
+    repeats_labelled: ClassVar[bool] = False
+    """Whether labelled examples are repeated within an epoch until they are as many as the whole transfer set."""
+
+    shuffles_logits: ClassVar[bool] = False
+    """Whether each example has the teacher's logits of another one that the teacher puts into the same class."""
+
+    control: ClassVar[bool] = False
+    """Whether it is there to be compared with, and does not count as a way to distil."""
+
     kind: str = Field(description="Module in codekd.methods.")
     transfer: Literal["labelled", "all"] = Field(
         default="all",
@@ -104,11 +113,14 @@ def given_labels(batch: Batch) -> Tensor:
     return batch.labels
 
 
-def hard_label_loss(logits: Tensor, batch: Batch, labels: Callable[[Batch], Tensor] = given_labels) -> Tensor:
+def hard_label_loss(
+    logits: Tensor, batch: Batch, labels: Callable[[Batch], Tensor] = given_labels, smoothing: float = 0.0
+) -> Tensor:
     """Mean cross-entropy of ``logits`` ``(batch, classes)`` over the examples whose label is not -1.
 
     Weighted by the labels' classes: ``sum w_y CE / sum w_y``, over the whole batch where this one is a part. Zero, with
-    a gradient of zero, if there is no label.
+    a gradient of zero, if there is no label. With ``smoothing`` e the targets are ``(1 - e) onehot(y) + e / classes``,
+    and each class's term has the weight of that class.
     """
     from torch.nn.functional import cross_entropy
 
@@ -119,7 +131,9 @@ def hard_label_loss(logits: Tensor, batch: Batch, labels: Callable[[Batch], Tens
 
     logits, weights, here = at_least_float32(logits), batch.class_weights, weight(batch)
     weights = None if weights is None else weights.to(logits.dtype)
-    total = cross_entropy(logits, labels(batch), weights, ignore_index=UNLABELLED, reduction="sum")
+    total = cross_entropy(
+        logits, labels(batch), weights, ignore_index=UNLABELLED, reduction="sum", label_smoothing=smoothing
+    )
     return total / here.where(here > 0, 1) * batch.share(weight)
 
 

@@ -76,6 +76,11 @@ class StudyFile(Model):
         description="Whether to measure how fast every student answers, in turns with its teacher; no other job of the "
         "study runs meanwhile.",
     )
+    taught_floor: bool = Field(
+        default=False,
+        description="Whether to fit the n-grams on what every teacher says of the transfer set too, as small students "
+        "are: what they reach then stands beside what they reach on the labels.",
+    )
     training: dict[str, Any] = Field(default={}, description="Training numbers for all students of this study.")
     search: Search = Field(default=Search(), description="Values to choose from by validation score.")
     tasks: Definitions = Field(default={}, description="Tasks: presets overridden, or new ones.")
@@ -106,6 +111,7 @@ class Study:
     split: dict[str, str]
     vocabularies: dict[str, list[str]]
     inference: bool
+    taught_floor: bool
     search: Search
     tasks: dict[str, Any]
     teachers: dict[str, Trained]

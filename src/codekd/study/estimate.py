@@ -26,6 +26,9 @@ SECONDS = {
 }
 """Of whole stages."""
 
+WITHOUT_A_PASS = {"ngrams": 6, "ensemble": 1}
+"""Seconds of capturing what is no pass of a model, by the module that does it."""
+
 SECONDS_PER_WHEEL = 0.6
 """Of reading a wheel, and again of making examples of it."""
 
@@ -46,6 +49,8 @@ def seconds(node: Node, results: Path) -> float:
     """Time of one core for a node."""
     if node.stage in SECONDS:
         return SECONDS[node.stage]
+    if node.stage == "signals" and node.spec["by"] in WITHOUT_A_PASS:
+        return START + WITHOUT_A_PASS[node.spec["by"]]
     if node.stage == "corpus":
         return SECONDS_PER_WHEEL * len(node.spec["wheels"])
     if node.stage == "examples":
@@ -61,6 +66,8 @@ def flops(node: Node, results: Path) -> float:
         settings = node.spec["adaptation"]
         tokens = min(settings["max_length"], TOKENS[1]) * (settings["functions"] or FUNCTIONS)
         return 2 * _encoder_weights(node) * 3 * settings["training"]["epochs"] * tokens
+    if node.spec.get("by") in WITHOUT_A_PASS:
+        return 0
     sizes = split_sizes(node.parents["encoded"], results)
     if node.stage == "signals":
         weights = _encoder_weights(node.parents.get("teacher", node).parents["pretrained"])
@@ -72,7 +79,10 @@ def flops(node: Node, results: Path) -> float:
         weights = _encoder_weights(node.parents["pretrained"])
     else:
         weights = components.parse("students", node.spec["architecture"]).weights_per_token()
-        seen += (node.spec["method"]["transfer"] == "all") * sizes["unlabeled"].tokens
+        method = components.parse("methods", node.spec["method"])
+        if method.repeats_labelled:
+            seen += seen * sizes["unlabeled"].examples // max(1, sizes["train"].examples)
+        seen += (method.transfer == "all") * sizes["unlabeled"].tokens
         tested *= node.stage == "students"
     return 2 * weights * (node.spec["training"]["epochs"] * (3 * seen + sizes["valid"].tokens) + tested)
 

@@ -13,6 +13,7 @@ from typing import Any
 from codekd.errors import CodekdError
 from codekd.models.layers import teacher_layers
 from codekd.models.positions import check_length
+from codekd.models.teachers.ensemble import FLOOR
 from codekd.signals.base import UNITS_OF_SYNTAX, Signal, parse
 from codekd.study import components
 from codekd.study.config import Study, Trained
@@ -180,6 +181,12 @@ class Graph:
         entries = ["codekd.analysis.floors"]
         return self._add("floors", (task,), self._task_spec(task), entries, {"examples": self._examples(task)})
 
+    def _taught_floor(self, task: str, teacher: str) -> Node:
+        """The floor as a teacher teaches it, from the logits that it is captured for anyway."""
+        logits = self._signal(task, teacher, parse({"kind": "logits"}))
+        parents = {"examples": self._examples(task), "signals/logits": logits}
+        return self._add("floors", (task, teacher), self._task_spec(task), ["codekd.analysis.taught"], parents)
+
     def _task_spec(self, task: str) -> dict[str, Any]:
         config = self._study.tasks[task]
         return {
@@ -243,10 +250,15 @@ class Graph:
         if known := self._known("teachers", task, name):
             return known
         teacher = self._study.teachers[name]
+        if teacher.component.parts:
+            return self._ensemble(task, name)
         if not teacher.component.trained:
             return self._asked(task, name)
         pretrained, encoded = self._read_by_teacher(task, name)
-        spec = self._training_spec(task, teacher) | {"dropout": teacher.component.dropout, "seed": 1}
+        spec = self._training_spec(task, teacher) | {
+            "dropout": teacher.component.dropout,
+            "seed": teacher.component.seed,
+        }
         parents = {"encoded": encoded, "pretrained": pretrained}
         return self._add("teachers", (task, name), spec, ["codekd.training.teacher"], parents)
 
@@ -258,6 +270,21 @@ class Graph:
         logits = self._signal(task, name, parse({"kind": "logits"}))
         parents = {"encoded": encoded, "pretrained": pretrained, "signals/logits": logits}
         return self._add("teachers", (task, name), spec, ["codekd.training.asked"], parents)
+
+    def _ensemble(self, task: str, name: str) -> Node:
+        """An ensemble: what its members' mean is worth."""
+        logits, config = self._signal(task, name, parse({"kind": "logits"})), self._study.tasks[task]
+        spec = {"classes": len(config.classes), "metric": config.metric, **self._combination(name)}
+        models = {
+            f"models/{member}": self._floor(task) if member == FLOOR else self._teacher(task, member)
+            for member in spec["members"]
+        }
+        parents = {**logits.parents, "signals/logits": logits, **models}
+        return self._add("teachers", (task, name), spec, ["codekd.training.ensemble"], parents)
+
+    def _combination(self, name: str) -> dict[str, Any]:
+        """Of an ensemble, what its logits depend on beside its members."""
+        return self._study.teachers[name].component.model_dump(mode="json", include={"members", "weights"})
 
     def _read_by_teacher(self, task: str, name: str) -> tuple[Node, Node]:
         """What a teacher starts from, and what it reads of a task."""
@@ -289,7 +316,13 @@ class Graph:
         )
 
     def _signal(self, task: str, teacher: str, signal: Signal) -> Node:
+        if known := self._known("signals", task, teacher, signal.name):
+            return known
+        if teacher == FLOOR:
+            return self._floor_signal(task, signal)
         config = self._study.teachers[teacher].component
+        if config.parts:
+            return self._ensemble_signal(task, teacher, signal)
         spec = {"signal": signal.model_dump(mode="json"), "by": config.by}
         if config.trained:
             fine_tuned = self._teacher(task, teacher)
@@ -303,6 +336,23 @@ class Graph:
             parents["syntax"] = self._syntax(task)
         entries = ["codekd.signals.capture", f"codekd.signals.{config.by}", f"codekd.signals.{signal.kind}"]
         return self._add("signals", (task, teacher, signal.name), spec, entries, parents)
+
+    def _floor_signal(self, task: str, signal: Signal) -> Node:
+        """What the n-grams give, which reads examples as they are."""
+        spec = {"signal": signal.model_dump(mode="json"), "by": "ngrams", **self._task_spec(task)}
+        del spec["metric"]
+        entries = ["codekd.signals.capture", "codekd.signals.ngrams", f"codekd.signals.{signal.kind}"]
+        return self._add("signals", (task, FLOOR, signal.name), spec, entries, {"examples": self._examples(task)})
+
+    def _ensemble_signal(self, task: str, name: str, signal: Signal) -> Node:
+        """What the members of an ensemble give together; ids and labels are those that its first model reads."""
+        spec = {"signal": signal.model_dump(mode="json"), "by": "ensemble", **self._combination(name)}
+        spec["classes"] = list(self._study.tasks[task].classes)
+        members = {member: self._signal(task, member, signal) for member in spec["members"]}
+        encoded = next(one.parents["encoded"] for one in members.values() if "encoded" in one.parents)
+        parents = {"encoded": encoded} | {f"members/{member}": one for member, one in members.items()}
+        entries = ["codekd.signals.capture", "codekd.signals.ensemble", f"codekd.signals.{signal.kind}"]
+        return self._add("signals", (task, name, signal.name), spec, entries, parents)
 
     def _verified(self, captured: Node) -> Node:
         """The check of what was captured against the live teacher.
@@ -423,6 +473,12 @@ class Graph:
                     role = f"inference/{task}/{teacher}/{student}{head}"
                     yield role, self._inference(task, teacher, student, reuses_head)
 
+    def _captured(self, logits: Node) -> dict[str, Node]:
+        """The logits of a teacher, and those of the members that they are made of, by role."""
+        role = "/".join(("signals", *logits.coordinates))
+        members = {name: one for name, one in logits.parents.items() if name.startswith("members/")}
+        return {role: logits} | {f"{role}/{name}": one for name, one in members.items()}
+
     def _report(self) -> Node:
         grid = self._study.grid
         parents: dict[str, Node] = {}
@@ -434,6 +490,8 @@ class Graph:
                 parents |= dict(self._inferences(task))
             for teacher in grid.teachers:
                 parents[f"teachers/{task}/{teacher}"] = self._teacher(task, teacher)
+                if self._study.taught_floor:
+                    parents[f"floors/{task}/{teacher}"] = self._taught_floor(task, teacher)
                 for student in grid.students:
                     for method in grid.methods:
                         for seed in grid.seeds:
@@ -441,7 +499,7 @@ class Graph:
                             key = (task, cell.coordinates[1], student, method, seed)
                             parents[f"students/{'/'.join(map(str, key))}"] = cell
                             if captured := cell.parents.get("signals/logits"):
-                                parents[f"signals/{task}/{teacher}/logits"] = captured
+                                parents |= self._captured(captured)
                             cells[key] = None
         spec = {
             "study": self._study.name,
@@ -451,4 +509,6 @@ class Graph:
             "teachers": [[task, teacher] for task in grid.tasks for teacher in grid.teachers],
             "cells": [list(cell) for cell in cells],
         }
+        if controls := [name for name in grid.methods if self._study.methods[name].control]:
+            spec["controls"] = controls
         return self._add("report", (self._study.name,), spec, ["codekd.analysis.report"], parents)

@@ -1,7 +1,7 @@
 """From what a user wrote to a study: presets filled in, names looked up, everything checked."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from codekd.data.pins import Pin, read_pins
 from codekd.errors import CodekdError
+from codekd.models.teachers.ensemble import FLOOR
 from codekd.study import components
 from codekd.study.config import Corpus, Study, StudyFile, Trained
 from codekd.study.lock import pinned, read_lock
@@ -85,6 +86,8 @@ def load_study(config: Mapping[str, Any], files: Sequence[Path], lock: Mapping[s
                 problems.add_unknown(("vocabularies", group, index), name, known["tasks"])
     problems.raise_any()
 
+    used["teachers"] |= _members(used["teachers"], known["teachers"], file, problems)
+    problems.raise_any()
     resolved = {
         section: {name: _resolve(section, name, file, problems) for name in sorted(used[section])}
         for section in components.PACKAGES
@@ -103,8 +106,33 @@ def load_study(config: Mapping[str, Any], files: Sequence[Path], lock: Mapping[s
     split = _split(folder / file.split, problems) if file.split else {}
     problems.raise_any()
     return Study(
-        file.name, folder, file.grid, corpora, split, file.vocabularies, file.inference, file.search, **resolved
+        name=file.name,
+        folder=folder,
+        grid=file.grid,
+        corpora=corpora,
+        split=split,
+        vocabularies=file.vocabularies,
+        inference=file.inference,
+        taught_floor=file.taught_floor,
+        search=file.search,
+        **resolved,
     )
+
+
+def _members(used: Collection[str], known: Mapping[str, Any], file: StudyFile, problems: Problems) -> set[str]:
+    """The teachers that ensembles among those in use are made of, each of which must be there and no ensemble."""
+    members: dict[str, Place] = {}
+    for name in sorted(used):
+        definition = _definition("teachers", name, file)
+        if definition.get("kind") == "ensemble" and isinstance(definition.get("members"), list):
+            places = enumerate(definition["members"])
+            members |= {str(one): ("teachers", name, "members", index) for index, one in places if one != FLOOR}
+    for name, place in members.items():
+        if name not in known:
+            problems.add_unknown(place, name, {*known, FLOOR})
+        elif _definition("teachers", name, file).get("kind") == "ensemble":
+            problems.add(place, f"{name} is an ensemble itself; name its members here")
+    return {*members}
 
 
 def _resolve(section: str, name: str, file: StudyFile, problems: Problems) -> Any:

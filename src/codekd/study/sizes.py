@@ -57,8 +57,12 @@ def split_sizes(encoded: Node, results: Path) -> dict[str, Size]:
 
 def signal_examples(node: Node, results: Path) -> int:
     """Examples of a ``signals`` node."""
+    splits = parse(node.spec["signal"]).splits
+    if "encoded" not in node.parents:
+        counts = _examples(node.parents["examples"], results)
+        return sum(counts[split] for split in splits)
     sizes = split_sizes(node.parents["encoded"], results)
-    return sum(sizes[split].examples for split in parse(node.spec["signal"]).splits)
+    return sum(sizes[split].examples for split in splits)
 
 
 def signal_bytes(node: Node, results: Path) -> int:
@@ -96,6 +100,9 @@ def _task(node: Node) -> Any:
 
 
 def _shape(node: Node) -> TeacherShape:
+    if not {"teacher", "pretrained"} & {*node.parents}:
+        # An ensemble or the floor, which have logits alone.
+        return TeacherShape(len(node.spec["classes"]), 0, 0)
     if "teacher" not in node.parents:
         pretrained, classes = node.parents["pretrained"].spec, len(node.spec["classes"])
         return TeacherShape(classes, pretrained["layers"], pretrained["width"])

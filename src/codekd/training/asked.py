@@ -19,17 +19,19 @@ if TYPE_CHECKING:
 
 def run(job: "Job", folder: Path) -> dict[str, Any]:
     """Write the scores and the test predictions of the ``logits`` that were captured."""
+    parameters = sum(_parameters(path) for path in job.parents["pretrained"].glob("*.safetensors"))
+    return write_captured(job, folder, {"parameters": parameters})
+
+
+def write_captured(job: "Job", folder: Path, numbers: dict[str, Any]) -> dict[str, Any]:
+    """Write ``metrics.json``, with some ``numbers`` more, and ``predictions.parquet`` of the captured logits."""
     classes, found = job.spec["classes"], {}
     for split in ("valid", "test"):
         data = load_encoded(job.parents["encoded"], [split])
         captured = read_signal(job.parents["signals/logits"], [split], "logits", data.ids)
         logits = captured.values.astype(np.float32)
         found[split] = scores(data.labels, logits.argmax(1), classes)
-    metrics = {
-        "metric": job.spec["metric"],
-        "parameters": sum(_parameters(path) for path in job.parents["pretrained"].glob("*.safetensors")),
-        "scores": found,
-    }
+    metrics = {"metric": job.spec["metric"], **numbers, "scores": found}
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
     write_predictions(folder, data, logits)
     return metrics

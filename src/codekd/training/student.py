@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import PreTrainedModel
 
-from codekd.data.batches import Encoded, load_encoded, load_units
+from codekd.data.batches import Encoded, load_encoded, load_units, shards
 from codekd.data.rows import Ragged
 from codekd.data.splits import TRANSFER
 from codekd.methods.base import Sizes
@@ -15,6 +15,7 @@ from codekd.models.head import reuse_head
 from codekd.models.inference import pooled_widths
 from codekd.signals.format import read_signal
 from codekd.study import components
+from codekd.training.controls import repeated, shuffled_within_classes
 from codekd.training.run import train_model
 from codekd.training.selected import with_choice
 from codekd.training.step import Objective
@@ -39,9 +40,15 @@ def prepare(job: "Job") -> tuple[PreTrainedModel, Objective, Encoded]:
     splits = LEARNED_FROM[method.transfer]
     train = load_encoded(job.parents["encoded"], splits)
     requests = method.requests(architecture.layers)
+    if method.repeats_labelled:
+        count = sum(sum(shards(job.parents["encoded"], split)) for split in TRANSFER)
+        train = train.take(repeated(len(train), count, job.spec["seed"]))
     signals = {
         one.kind: read_signal(job.parents[f"signals/{one.kind}"], splits, one.kind, train.ids) for one in requests
     }
+    if method.shuffles_logits:
+        others = shuffled_within_classes(signals["logits"].values, job.spec["seed"])
+        signals["logits"] = signals["logits"].take(others)
     train = replace(train, signals=signals)
     if unit := next((one.unit for one in requests if one.unit), None):
         units = load_units(unit, train, job.parents["encoded"], job.parents.get("syntax"), splits)

@@ -40,11 +40,11 @@ class Adaptation(Model):
         return training
 
 
-class Teacher(Model):
-    """A pretrained encoder that is fine-tuned on each task, or another model that teaches.
+class AnyTeacher(Model):
+    """What may teach.
 
     The class variables say which signals it has (None for all), the module in codekd.signals that makes them, and
-    whether it is trained.
+    whether it is trained. ``members`` names the teachers that it is made of, if it is no model of its own.
     """
 
     signals: ClassVar[tuple[str, ...] | None] = None
@@ -52,6 +52,16 @@ class Teacher(Model):
     trained: ClassVar[bool] = True
 
     kind: str = Field(description="Where the pretrained encoder comes from.")
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the teachers that it is made of; none where it is a model of its own."""
+        return getattr(self, "members", ())
+
+
+class Teacher(AnyTeacher):
+    """A pretrained encoder that is fine-tuned on each task, or another model that teaches."""
+
     layers: int = Field(ge=1, description="Number of layers; the encoder must have as many.")
     width: int = Field(ge=1, description="Width of a layer's states; the encoder must have the same.")
     prefix: tuple[str, ...] = Field((), description="Tokens between the first one and the code.")
@@ -66,6 +76,8 @@ class Teacher(Model):
     plain_pooling: Literal["first", "mean", "max"] = Field(
         "mean", description="What `auto` is for a single piece of code without a hole."
     )
+
+    seed: int = Field(1, ge=0, lt=2**31, description="Of the head's weights, the order and dropout while fine-tuning.")
 
     def local_files(self, folder: Path) -> Mapping[str, Sequence[Path]]:
         """The user's files that it is made from, by role; ``folder`` is that of the config file."""

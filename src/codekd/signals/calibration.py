@@ -1,0 +1,37 @@
+"""Probabilities of scores of any scale: one factor, fitted on labelled examples that nothing was trained on."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+
+from codekd.data.labels import UNLABELLED
+
+LARGEST = 1e3
+"""Largest factor, and one over the smallest: where all predictions are right, none would be large enough."""
+
+Logits = NDArray[np.float64]
+
+
+def scale_of(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
+    """The factor of ``logits`` ``(examples, classes)`` with the least cross-entropy with ``labels`` ``(examples,)``.
+
+    It is one over the temperature of Guo et al., "On Calibration of Modern Neural Networks", arXiv 1706.04599, section
+    4.2: no prediction changes. Labels of -1 do not count; without any it is 1.
+    """
+    known = labels != UNLABELLED
+    if not known.any():
+        return 1.0
+    rows, places = np.asarray(logits, dtype=np.float64)[known], np.asarray(labels)[known]
+
+    def cross_entropy(power: float) -> float:
+        return float(-log_softmax(np.exp(power) * rows, axis=1)[np.arange(len(rows)), places].mean())
+
+    limit = np.log(LARGEST)
+    found = minimize_scalar(cross_entropy, bounds=(-limit, limit), method="bounded", options={"xatol": 1e-6})
+    return float(np.exp(found.x))
+
+
+def log_probabilities(logits: NDArray[np.floating], scale: float) -> Logits:
+    """``log softmax(scale z)``, ``(examples, classes)``."""
+    return log_softmax(scale * np.asarray(logits, dtype=np.float64), axis=1)

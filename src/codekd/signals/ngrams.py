@@ -1,0 +1,66 @@
+"""Logits of the n-gram floor of a task, so that it can teach as a member of an ensemble."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from codekd.analysis.floors import Floor, fit_floor
+from codekd.data.batches import Rows, shards
+from codekd.data.read import read_examples
+from codekd.data.rows import Captured, Fixed
+from codekd.data.splits import SPLITS
+from codekd.models.device import Device
+from codekd.signals.calibration import log_probabilities, scale_of
+
+if TYPE_CHECKING:
+    from codekd.study.job import Job
+
+ON_CPU = Device(torch.device("cpu"), torch.float32)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What was read: the examples' names."""
+
+    ids: list[str]
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """The floor, fitted anew as its stage does it.
+
+    Its margins are of no particular scale; multiplied by ``scale``, which is fitted on the validation split, they are
+    log-probabilities, with the floor's own predictions. ``encoded`` is the folder of the examples, which it reads as
+    they are.
+    """
+
+    encoded: Path
+    device: Device
+    frames: Mapping[str, pl.DataFrame]
+    floor: Floor
+    scale: float
+
+    @classmethod
+    def load(cls, jobs: "Sequence[Job]") -> "Teacher":
+        """The floor of one job; its parent is ``examples``."""
+        [job] = jobs
+        spec, folder = job.spec, job.parents["examples"]
+        frames = {split: read_examples(folder, split, spec["columns"], spec["classes"]) for split in SPLITS}
+        floor = fit_floor(frames, len(spec["classes"]), spec["columns"], spec["has_hole"])
+        scale = scale_of(floor.margins(frames["valid"]), frames["valid"]["label"].to_numpy())
+        return cls(folder, ON_CPU, frames, floor, scale)
+
+    def signals(
+        self, wanted: Sequence[Any], split: str, shard: int, rows: Rows | None = None
+    ) -> tuple[Shard, list[Captured]]:
+        """A shard of a split, and the log-probabilities ``(rows, classes)`` float32 of it or of some of its rows."""
+        sizes = shards(self.encoded, split)
+        frame = self.frames[split].slice(sum(sizes[:shard]), sizes[shard])
+        chosen = frame if rows is None else frame[rows]
+        logits = log_probabilities(self.floor.margins(chosen), self.scale).astype(np.float32)
+        return Shard(frame["id"].to_list()), [Fixed(logits) for _ in wanted]
