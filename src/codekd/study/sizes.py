@@ -85,7 +85,8 @@ def _examples(node: Node, results: Path) -> dict[str, int]:
     if manifest := manifest_if_finished(results / node.folder):
         return {split: manifest["summary"][split]["examples"] for split in EXAMPLES}
     limits, sizes = node.spec["task"]["examples"], {**EXAMPLES, **_task(node).expected()}
-    return {split: size if limits[split] is None else min(limits[split], size) for split, size in sizes.items()}
+    counts = {split: size if limits[split] is None else min(limits[split], size) for split, size in sizes.items()}
+    return counts | {"unlabeled": counts["unlabeled"] + node.spec["task"].get("made", 0)}
 
 
 def _task(node: Node) -> Any:

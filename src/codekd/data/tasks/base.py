@@ -75,6 +75,17 @@ class TaskConfig(Model):
         return self.model_dump(mode="json", exclude={"metric", "max_length"})
 
 
+class CorpusTask(TaskConfig):
+    """A task whose examples are cut from the functions of corpora, which give more than are labelled."""
+
+    made: int = Field(
+        0,
+        ge=0,
+        description="Examples that nobody wrote, at most, for the teacher to label: made from functions of training "
+        "and transfer packages, beside those that `examples.unlabeled` limits.",
+    )
+
+
 class FileTask(TaskConfig):
     """A task that is read from files that others wrote."""
 
