@@ -53,9 +53,18 @@ def split_sizes(encoded: Node, results: Path) -> dict[str, Size]:
     return {split: Size(count, count * length) for split, count in counts.items()}
 
 
+def read_sizes(node: Node, results: Path) -> dict[str, Size]:
+    """The sizes of the splits as a node reads them that may be limited to some unlabelled examples."""
+    sizes = split_sizes(node.parents["encoded"], results)
+    limit, every = node.spec.get("unlabeled_states"), sizes["unlabeled"]
+    if limit is not None and limit < every.examples:
+        sizes["unlabeled"] = Size(limit, every.tokens * limit // every.examples)
+    return sizes
+
+
 def signal_examples(node: Node, results: Path) -> int:
     """Examples of a ``signals`` node."""
-    sizes = split_sizes(node.parents["encoded"], results)
+    sizes = read_sizes(node, results)
     return sum(sizes[split].examples for split in parse(node.spec["signal"]).splits)
 
 
@@ -106,7 +115,7 @@ def _shape(node: Node) -> TeacherShape:
 
 def _units(node: Node, signal: Signal, results: Path) -> int:
     """Units in the teacher's windows: tokens, or as many lexemes or nodes as they show and there are."""
-    sizes = split_sizes(node.parents["encoded"], results)
+    sizes = read_sizes(node, results)
     tokens = sum(sizes[split].tokens for split in signal.splits)
     if signal.unit not in UNITS_OF_SYNTAX:
         return tokens

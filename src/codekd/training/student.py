@@ -36,15 +36,15 @@ def prepare(job: "Job") -> tuple[PreTrainedModel, Objective, Encoded]:
     """A new student, what it minimises, and what it learns from."""
     method = components.parse("methods", job.spec["method"])
     architecture = components.parse("students", job.spec["architecture"])
-    splits = LEARNED_FROM[method.transfer]
-    train = load_encoded(job.parents["encoded"], splits)
+    splits, unlabeled = LEARNED_FROM[method.transfer], job.spec.get("unlabeled_states")
+    train = load_encoded(job.parents["encoded"], splits, unlabeled=unlabeled)
     requests = method.requests(architecture.layers)
     signals = {
         one.kind: read_signal(job.parents[f"signals/{one.kind}"], splits, one.kind, train.ids) for one in requests
     }
     train = replace(train, signals=signals)
     if unit := next((one.unit for one in requests if one.unit), None):
-        units = load_units(unit, train, job.parents["encoded"], job.parents.get("syntax"), splits)
+        units = load_units(unit, train, job.parents["encoded"], job.parents.get("syntax"), splits, unlabeled=unlabeled)
         for signal in signals.values():
             if isinstance(signal, Ragged):
                 units = units.within(signal.first.ravel(), signal.count.ravel())

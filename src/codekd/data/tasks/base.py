@@ -22,6 +22,12 @@ class Limits(Model):
     valid: int | None = Field(None, gt=0, description="Validation examples; null keeps all.")
     test: int | None = Field(None, gt=0, description="Test examples; null keeps all.")
     unlabeled: int | None = Field(None, ge=0, description="Unlabelled examples; null keeps all.")
+    unlabeled_states: int | None = Field(
+        None,
+        ge=0,
+        description="Unlabelled examples, the first ones, of which the teacher's states are kept, which take a hundred "
+        "times what its logits do: methods that read states learn from these and the labelled ones; null for all.",
+    )
 
 
 class TaskConfig(Model):
@@ -72,7 +78,9 @@ class TaskConfig(Model):
 
     def spec(self) -> dict[str, Any]:
         """What determines the examples, but for the content of files."""
-        return self.model_dump(mode="json", exclude={"metric", "max_length"})
+        return self.model_dump(
+            mode="json", exclude={"metric": True, "max_length": True, "examples": {"unlabeled_states": True}}
+        )
 
 
 class CorpusTask(TaskConfig):
