@@ -20,6 +20,7 @@ from codekd.models.device import Device
 from codekd.signals import capture, finetuned, logits, pooled, relations, structure, verify
 from codekd.signals.format import read_shard, read_signal, write_shard
 from codekd.study.manifest import read_manifest, write_manifest
+from codekd.training import student
 
 CPU = torch.device("cpu")
 TEACHER = RoBERTa(kind="roberta", vocabulary_size=500, max_length=96, layers=4, hidden=48, heads=4)
@@ -387,6 +388,12 @@ def test_states_are_kept_of_the_first_unlabelled_examples(captured, tmp_path, li
                 signal.unit, train, folder / "teacher-encoded", folder / "syntax", TRANSFER, unlabeled=limit
             )
             assert len(units.first) == here.first.size
+    cell = {"method": {"kind": "ckd"}, "architecture": STUDENT.model_dump(), "classes": 2, "pooling": "mean", "seed": 1}
+    read = {f"signals/{signal.kind}": one for one, signal in limited.items() if "token" not in one.name}
+    parents = {"encoded": folder / "student-encoded", "syntax": folder / "syntax", **read}
+    _, _, learned = student.prepare(job_of("student", tmp_path, cell | {"unlabeled_states": limit}, parents))
+    assert len(learned) == len(learned.signals["relations"]) == len(train)
+    assert learned.ids == train.ids and len(learned.units.first) == learned.signals["relations"].first.size
     longer = [replace(job, spec={**job.spec, "unlabeled_states": 4}) for job in checked if limit == 3]
     for job in longer[1:2]:
         with pytest.raises(CodekdError, match="holds other examples"):
