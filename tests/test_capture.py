@@ -19,9 +19,11 @@ from codekd.methods import ast, ckd
 from codekd.models.architectures.base import Architecture, Lexemes
 from codekd.models.architectures.conv import Config as Conv
 from codekd.models.architectures.roberta import Config as RoBERTa
+from codekd.models.device import Device
 from codekd.signals import capture, finetuned, logits, pooled, relations, structure, verify
 from codekd.signals.format import read_shard, read_signal, write_shard
 from codekd.study.manifest import read_manifest, write_manifest
+from codekd.training import student
 
 CPU = torch.device("cpu")
 TEACHER = RoBERTa(kind="roberta", vocabulary_size=500, max_length=96, layers=4, hidden=48, heads=4)
@@ -34,6 +36,14 @@ ALL = (
     relations.Config(layers=2, units="token"),
     structure.Config(layers=2),
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def in_float32():
+    """The same on every machine; what half precision does is tried where a test asks for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finetuned, "choose_device", lambda model: Device(CPU, torch.float32))
+        yield
 
 
 def write_examples(folder, columns, hole=False):
@@ -264,7 +274,7 @@ def test_rows_that_are_off_are_found_and_their_examples_named(captured, signal, 
 
 def test_what_was_captured_elsewhere_is_not_called_damaged(captured, tmp_path):
     folder, _ = captured
-    elsewhere = {"device": "NVIDIA A100", "precision": "bfloat16"}
+    elsewhere = {"device": "NVIDIA A100", "unlabeled_precision": "bfloat16"}
     wrong = altered(folder / "all" / "logits", tmp_path / "wrong", logits.Config(), off, elsewhere)
     with pytest.raises(CodekdError, match="captured on NVIDIA A100 in bfloat16, and now the teacher runs on cpu in fl"):
         check(folder, wrong, logits.Config())
@@ -277,12 +287,14 @@ def test_the_tolerance_is_that_of_the_less_precise_of_both(captured, tmp_path):
         return torch.from_numpy(values).bfloat16().float().numpy()
 
     def cached(precision):
-        name, there = tmp_path / precision, {"precision": precision}
+        name, there = tmp_path / precision, {"unlabeled_precision": precision}
         return altered(folder / "all" / "logits", name, logits.Config(), rounded, there)
 
     found = check(folder, cached("bfloat16"), logits.Config())
     assert logits.Config.tolerance < found["difference"] < found["tolerance"] == 16 / 128
-    assert found["precision"] == "float32" and found["captured"] == {"device": "cpu", "precision": "bfloat16"}
+    in_float32 = {"device": "cpu", "precision": "float32"}
+    assert found["captured"] == in_float32 | {"unlabeled_precision": "bfloat16"}
+    assert found["precision"] == found["unlabeled_precision"] == "float32"
     with pytest.raises(CodekdError, match=r"where 0\.001 is allowed"):
         check(folder, cached("float32"), logits.Config())
 
@@ -355,3 +367,62 @@ def test_another_order_of_examples_or_a_shard_too_few_is_found(captured, tmp_pat
     path.unlink()
     with pytest.raises(CodekdError, match="has 0 shards of test where there are 1"):
         check(folder, tmp_path / "logits", ALL[0])
+
+
+def test_logits_of_unlabelled_examples_alone_are_in_the_machines_own_precision(captured, tmp_path, monkeypatch):
+    folder, _ = captured
+    rows = {}
+    for precision in (torch.float32, torch.bfloat16):
+        monkeypatch.setattr(finetuned, "choose_device", lambda model, dtype=precision: Device(CPU, dtype))
+        together = {tmp_path / f"{precision}" / one.name: one for one in ALL[:2]}
+        [summary, of_states] = run_signals("codekd.signals.capture", together, teacher_of(folder))
+        name = str(precision).removeprefix("torch.")
+        assert summary == {"device": "cpu", "precision": "float32", "unlabeled_precision": name}
+        assert of_states == {"device": "cpu", "precision": "float32"}
+        rows[precision] = [bytes_of(one) for one in together]
+        assert check(folder, next(iter(together)), ALL[0])["tolerance"] == (16 / 128 if name == "bfloat16" else 1e-3)
+    (exact, exact_states), (half, half_states) = rows.values()
+    assert {name for name in exact if exact[name] != half[name]} == {"unlabeled-00000.parquet"}
+    assert exact_states == half_states
+
+
+@pytest.mark.parametrize("limit", [0, 3, 100])
+def test_states_are_kept_of_the_first_unlabelled_examples(captured, tmp_path, limit):
+    folder, folders = captured
+    limited = {tmp_path / signal.name: signal for signal in ALL}
+    spec = FINE_TUNED | {"unlabeled_states": limit}
+    jobs = []
+    for one, signal in limited.items():
+        one.mkdir()
+        its = spec if signal.hidden_states else FINE_TUNED
+        jobs.append(job_of("capture", one, its | {"signal": signal.model_dump()}, teacher_of(folder)))
+    for one, summary in zip(limited, capture.run(jobs, [*limited]), strict=True):
+        write_manifest(one, {"summary": summary})
+    checked = [replace(job, parents={**job.parents, "signal": one}) for job, one in zip(jobs, limited, strict=True)]
+    verify.run(checked, [*limited])
+    train = load_encoded(folder / "teacher-encoded", TRANSFER, unlabeled=limit)
+    assert len(train) == SHARD_ROWS + 3 + min(limit, 5)
+    for (one, signal), everything in zip(limited.items(), folders, strict=True):
+        found, whole = bytes_of(one), bytes_of(everything)
+        few = signal.hidden_states and limit < 5
+        assert {name for name in whole if found.get(name) != whole[name]} == (
+            {"unlabeled-00000.parquet"} if few else set()
+        )
+        assert ("unlabeled-00000.parquet" in found) == (limit > 0 or not signal.hidden_states)
+        here, there = (read_signal(path, TRANSFER, signal.kind, train.ids) for path in (one, everything))
+        np.testing.assert_allclose(here.values, there.values, rtol=2e-3, atol=2e-3)
+        if signal.unit:
+            units = load_units(
+                signal.unit, train, folder / "teacher-encoded", folder / "syntax", TRANSFER, unlabeled=limit
+            )
+            assert len(units.first) == here.first.size
+    cell = {"method": {"kind": "ckd"}, "architecture": STUDENT.model_dump(), "classes": 2, "pooling": "mean", "seed": 1}
+    read = {f"signals/{signal.kind}": one for one, signal in limited.items() if "token" not in one.name}
+    parents = {"encoded": folder / "student-encoded", "syntax": folder / "syntax", **read}
+    _, _, learned = student.prepare(job_of("student", tmp_path, cell | {"unlabeled_states": limit}, parents))
+    assert len(learned) == len(learned.signals["relations"]) == len(train)
+    assert learned.ids == train.ids and len(learned.units.first) == learned.signals["relations"].first.size
+    longer = [replace(job, spec={**job.spec, "unlabeled_states": 4}) for job in checked if limit == 3]
+    for job in longer[1:2]:
+        with pytest.raises(CodekdError, match="holds other examples"):
+            verify.run([job], [tmp_path])

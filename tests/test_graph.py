@@ -303,3 +303,20 @@ def test_a_student_with_its_teachers_head_is_another_model_to_serve():
     assert measured("ft", "kd") == plain
     assert measured("ft", "simkd") == plain | reusing
     assert measured("simkd") == reusing
+
+
+def test_a_limit_of_states_makes_again_what_makes_and_reads_states():
+    grid = {"grid__methods": ["ft", "kd", "pkd"], "grid__students": ["bigru-1.5m"]}
+    before = Graph(load_study(edited(**grid), [PATH]))
+    after = Graph(load_study(edited(**grid, tasks__clone__examples__unlabeled_states=5), [PATH]))
+    changed = {node.path for node in after if str(node.folder) not in before.by_folder}
+    assert changed == REPORT | {
+        *("signals/clone/minilm/pooled", "verified/clone/minilm/pooled"),
+        "students/clone/minilm/bigru-1.5m/pkd/seed1",
+    }
+    assert {node.spec.get("unlabeled_states") for node in after if node.path in changed - REPORT} == {5}
+    labelled = edited(**grid, methods__pkd__transfer="labelled", tasks__clone__examples__unlabeled_states=5)
+    (student,) = (
+        node for node in Graph(load_study(labelled, [PATH])) if node.path.endswith("clone/minilm/bigru-1.5m/pkd/seed1")
+    )
+    assert "unlabeled_states" not in student.spec

@@ -17,6 +17,9 @@ from codekd.data.tasks import _clone_pairs, clone, defect, exception
 from codekd.data.tasks._clone_pairs import Clone, nearest_others
 from codekd.data.tasks._except_clauses import clauses_of
 from codekd.data.tasks._injected_bugs import inject
+from codekd.data.tasks._made import in_turns
+from codekd.data.tasks._made_clauses import handler_of, with_clause
+from codekd.data.tasks._made_pairs import renamed
 from codekd.data.tasks.base import Limits
 from codekd.data.tokens import code_tokens
 from codekd.errors import CodekdError
@@ -323,3 +326,136 @@ def test_a_transfer_package_gives_unlabelled_examples_only(kind: str, tmp_path: 
     groups = {part: frame["group"].to_list() for part, frame in frames.items()}
     assert groups == {"train": ["a"], "valid": ["b"], "test": ["c"], "unlabeled": ["d"]}
     assert frames["unlabeled"]["label"].to_list() == [-1]
+
+
+@pytest.fixture(scope="module")
+def made(corpora: dict[str, Path]) -> dict[str, dict[int, dict[str, pl.DataFrame]]]:
+    """Of every kind the finished examples by how many are made."""
+    settings = {"defect": {"per_package": 40, "unlabeled_per_package": 20}, "clone": {}, "exception": {}}
+    found: dict[str, dict[int, dict[str, pl.DataFrame]]] = {}
+    for kind, more in settings.items():
+        for count in (0, 40, 200):
+            config = KINDS[kind](made=count, **more)
+            frames = importlib.import_module(f"codekd.data.tasks.{kind}").build(config, corpora, SPLIT)
+            found.setdefault(kind, {})[count] = finish(frames, config)
+            check(found[kind][count], config)
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_examples_are_made_beside_those_that_there_are(
+    kind: str, made: dict[str, dict[int, dict[str, pl.DataFrame]]]
+) -> None:
+    none, few, many = (made[kind][count] for count in (0, 40, 200))
+    assert "made" not in none["unlabeled"].columns
+    for frames in (few, many):
+        assert all(frames[part].equals(none[part]) for part in ("train", "valid", "test"))
+        assert frames["unlabeled"].filter(~pl.col("made")).drop("made").equals(none["unlabeled"])
+    few_made, many_made = (frames["unlabeled"].filter("made") for frames in (few, many))
+    assert 35 <= len(few_made) <= 40 and 150 <= len(many_made) <= 200
+    assert many_made.head(len(few_made)).equals(few_made), "a smaller number is a subset of a larger one"
+    assert set(many_made["group"]) == {"docker"} and set(many_made["label"]) == {-1}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_made_is_no_example_already(kind: str, made: dict[str, dict[int, dict[str, pl.DataFrame]]]) -> None:
+    def keys(frame: pl.DataFrame) -> list[Any]:
+        """By the task's own notion of what is the same."""
+        if kind == "clone":
+            return [frozenset(row) for row in frame.select("code_a", "code_b").iter_rows()]
+        return [tuple(code_tokens(code)) for code in frame["code"]]
+
+    frames = made[kind][200]
+    own = keys(frames["unlabeled"].filter("made"))
+    others = {
+        key
+        for part in frames.values()
+        for key in keys(part.filter(~pl.col("made")) if "made" in part.columns else part)
+    }
+    assert len(set(own)) == len(own) and not others & set(own)
+
+
+def test_made_defects_are_both_variants_of_functions(made: dict[str, dict[int, dict[str, pl.DataFrame]]]) -> None:
+    frame = made["defect"][200]["unlabeled"].filter("made")
+    assert set(frame["kind"]) == {"swapped", "operator"}
+    assert all(code == ast.unparse(ast.parse(code)) for code in frame["code"])
+    # Both variants of a function follow each other, but for those whose other one is an example.
+    signatures = frame["code"].str.split("\n").list.first()
+    assert signatures.n_unique() < 0.7 * len(frame)
+
+
+def test_of_a_labelled_function_the_other_variant_is_made_and_of_an_evaluated_one_none(tmp_path: Path) -> None:
+    def module(*names: str) -> str:
+        return "".join(f"def {name}(x, y):\n    return x - y\n" for name in names)
+
+    shared = [f"shared{number}" for number in range(8)]
+    trained = [f"train{number}" for number in range(8)]
+    corpora = {
+        "current": write_corpus(
+            tmp_path / "c", {"a/m.py": module(*shared, *trained), "v/m.py": module("v"), "t/m.py": module(*shared)}
+        )
+    }
+    config = defect.Config(made=100, per_package=400)
+    frames = defect.build(config, corpora, {"a": "train", "v": "valid", "t": "test"})
+    owner = {part: set(frames[part]["code"].str.extract(r"def (\w+)")) for part in frames}
+    assert owner["test"] and owner["made"] == owner["train"]
+    assert len(frames["made"]) == len(frames["train"])
+    both = pl.concat([frames["train"], frames["made"]])
+    buggy = both["code"].str.contains("return x - y").not_()
+    assert buggy.sum() == len(frames["train"]), "one of the two is the function, one has a bug"
+
+
+def test_made_pairs_are_as_often_clones_as_not_and_of_no_evaluated_code(
+    made: dict[str, dict[int, dict[str, pl.DataFrame]]],
+) -> None:
+    frames = made["clone"][200]
+    counts = dict(frames["unlabeled"].filter("made")["type"].value_counts().rows())
+    assert counts.keys() == {"renamed", "neighbour"} and abs(counts["renamed"] - counts["neighbour"]) <= 20
+    evaluated = {code for part in ("valid", "test") for side in ("code_a", "code_b") for code in frames[part][side]}
+    own = frames["unlabeled"].filter("made")
+    assert evaluated.isdisjoint([*own["code_a"], *own["code_b"]])
+
+
+def test_another_name_is_given_wherever_a_name_of_the_function_stands() -> None:
+    code = "def function(self, a, b=1):\n    global g\n    g = a\n    c = b.a + len(c)\n    return self.c(c, key=d)"
+    text = renamed(code, ["x", "y", "z", "c", "a", "len"])
+    new = dict(
+        zip("abc", (text.split("self, ")[1][0], text.split(", ")[2][0], text.split("\n")[3].strip()[0]), strict=True)
+    )
+    assert set(new.values()) == {"x", "y", "z"}
+    assert text == (
+        f"def function(self, {new['a']}, {new['b']}=1):\n    global g\n    g = {new['a']}\n"
+        f"    {new['c']} = {new['b']}.a + len({new['c']})\n    return self.c({new['c']}, key=d)"
+    )
+    assert renamed(code, []) == renamed(code, ["g"]) == code
+
+
+def test_made_clauses_are_code(made: dict[str, dict[int, dict[str, pl.DataFrame]]]) -> None:
+    for code in made["exception"][200]["unlabeled"].filter("made")["code"]:
+        assert code.count(HOLE) == 1
+        compile(code.replace(HOLE, "KeyError"), "<made>", "exec", dont_inherit=True)
+        (clause,) = clauses_of(code)
+        assert clause.type == HOLE
+
+
+def test_a_clause_is_put_round_statements_as_people_write_it() -> None:
+    code = "def f(x):\n  if x:\n    # why\n    y = g(x)  # what\n  elif x is None: pass\n  return 0\n"
+    handler = handler_of("try: a()\n    except ", " as e:\n      log(e)\n\n    next()")
+    assert handler == (f"except {HOLE} as e:", "  log(e)")
+    texts = {with_clause(code + f"# {number}", [handler]) for number in range(40)}
+    inner = (
+        f"def f(x):\n  if x:\n    # why\n    try:\n      y = g(x)  # what\n    except {HOLE} as e:\n      log(e)\n"
+        "  elif x is None: pass\n  return 0\n# "
+    )
+    assert inner in {text.rstrip("0123456789") for text in texts if text}
+    assert with_clause("def f(x):\n    return x\n", [handler]) is None, "nothing could be raised"
+    assert with_clause("def f(x):\n    g(x)\n", [(f"except {HOLE}:", "    continue")]) is None, "there is no loop"
+    assert with_clause('def f(x):\n    g("""a\n  b""")\n', [handler]) is None, "text would be moved"
+    assert handler_of("    except ", ":\n" + "        a()\n" * 5) is None
+
+
+def test_packages_take_turns() -> None:
+    order = in_turns([*(("a", str(number)) for number in range(9)), ("b", "0"), ("c", "0"), ("c", "1"), ("c", "1")])
+    assert len(order) == 12
+    assert {package for package, _ in order[:3]} == {"a", "b", "c"}
+    assert sorted(package for package, _ in order[3:5]) == ["a", "c"] and {p for p, _ in order[5:]} == {"a"}

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from codekd.data.labels import UNLABELLED
 from codekd.data.rows import Captured
+from codekd.data.splits import UNLABELED
 from codekd.data.syntax import syntax_of
 from codekd.data.units import Tokens, UnitBatch, Units, lexeme_units, node_units, ranges, token_units
 from codekd.models.vocabulary import Vocabulary, read_vocabulary
@@ -155,16 +156,23 @@ class Encoded:
         return replace(part, shown=whole.shown[rows, : part.shown.shape[1]], whole=whole)
 
 
-def shards(encoded: Path, split: str) -> list[int]:
-    """How many examples each shard of a split has."""
+def shards(encoded: Path, split: str, unlabeled: int | None = None) -> list[int]:
+    """How many examples each shard of a split has; of unlabelled ones the first ``unlabeled``, or all."""
     metadata = pq.read_metadata(encoded / f"{split}.parquet")
-    sizes = [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)]
-    return [size for size in sizes if size]
+    sizes = np.array([metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)], dtype=np.int64)
+    if split == UNLABELED and unlabeled is not None:
+        sizes = np.minimum(sizes, unlabeled - (np.cumsum(sizes) - sizes))
+    return [int(size) for size in sizes if size > 0]
 
 
-def load_encoded(folder: Path, splits: Sequence[str], shard: int | None = None) -> Encoded:
-    """Read splits of an ``encoded`` folder, or one shard of each, as one set without signals."""
-    table = _read(folder, splits, shard, ["id", "label", "input_ids", "second_start"])
+def load_encoded(
+    folder: Path, splits: Sequence[str], shard: int | None = None, unlabeled: int | None = None
+) -> Encoded:
+    """Read splits of an ``encoded`` folder, or one shard of each, as one set without signals.
+
+    Of unlabelled examples the first ``unlabeled``, or all.
+    """
+    table = _read(folder, splits, shard, ["id", "label", "input_ids", "second_start"], unlabeled)
     sequences = table["input_ids"].combine_chunks()
     lengths = np.asarray(sequences.value_lengths(), dtype=np.int64)
     return Encoded(
@@ -179,24 +187,34 @@ def load_encoded(folder: Path, splits: Sequence[str], shard: int | None = None) 
 
 
 def load_units(
-    kind: str, data: Encoded, encoded: Path, syntax: Path | None, splits: Sequence[str], shard: int | None = None
+    kind: str,
+    data: Encoded,
+    encoded: Path,
+    syntax: Path | None,
+    splits: Sequence[str],
+    shard: int | None = None,
+    unlabeled: int | None = None,
 ) -> Units:
     """The units of what :func:`load_encoded` read, of a kind: ``token``, or by ``syntax`` ``lexeme`` or ``node``."""
     if kind == "token":
         return token_units(data.lengths, data.second_start.astype(np.int64), data.apart)
     assert syntax is not None
-    spans = _read(encoded, splits, shard, ["starts", "ends"])
+    spans = _read(encoded, splits, shard, ["starts", "ends"], unlabeled)
     starts, ends = (spans[name].combine_chunks().flatten().to_numpy() for name in ("starts", "ends"))
     tokens = Tokens(starts, ends, data.offsets, data.second_start.astype(np.int64), data.apart)
-    parsed = syntax_of(_read(syntax, splits, shard), data.ids, syntax)
+    parsed = syntax_of(_read(syntax, splits, shard, None, unlabeled), data.ids, syntax)
     return node_units(parsed, tokens) if kind == "node" else lexeme_units(parsed, tokens)
 
 
-def _read(folder: Path, splits: Sequence[str], shard: int | None, columns: list[str] | None = None) -> pa.Table:
-    files = [pq.ParquetFile(folder / f"{split}.parquet") for split in splits]
-    return pa.concat_tables(
-        [file.read(columns) if shard is None else file.read_row_group(shard, columns) for file in files]
-    )
+def _read(
+    folder: Path, splits: Sequence[str], shard: int | None, columns: list[str] | None, unlabeled: int | None
+) -> pa.Table:
+    tables = []
+    for split in splits:
+        file = pq.ParquetFile(folder / f"{split}.parquet")
+        table = file.read(columns) if shard is None else file.read_row_group(shard, columns)
+        tables.append(table.slice(0, unlabeled) if split == UNLABELED else table)
+    return pa.concat_tables(tables)
 
 
 def training_batches(

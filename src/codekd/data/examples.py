@@ -3,7 +3,7 @@
 Spec: ``{"task": {the task's config}, "split": {package: "train" | "valid" | "test" | "transfer"}}``; parents:
 ``corpus/NAME`` for every corpus that the kind reads, or ``file/ROLE/NUMBER`` for every file. Leaves ``train``,
 ``valid``, ``test`` and ``unlabeled`` as Parquet with the columns ``id``, the input's, ``label``, ``group`` and the
-kind's own.
+kind's own; ``unlabeled`` also has ``made`` where the task makes examples that nobody wrote.
 """
 
 import importlib
@@ -43,28 +43,39 @@ def finish(frames: dict[str, pl.DataFrame], config: TaskConfig) -> dict[str, pl.
 
     The id is a hash of the input, so the order is random and the same everywhere, and the first n examples
     are a fixed sample, those of a group as well. Examples with a ``key`` of their own are told apart by it as well.
+    Those of the frame ``made``, where a task has one, come after the other unlabelled ones, in the order in which they
+    were made; the column ``made`` tells them.
     """
     finished: dict[str, pl.DataFrame] = {}
     seen = pl.Series("id", [], dtype=pl.String)
     for part in SPLITS:
-        frame = frames[part]
-        ids = [digest(*row) for row in frame.select(cs.by_name("key", require_all=False), *config.columns).iter_rows()]
-        frame = frame.select(
-            pl.Series("id", ids, dtype=pl.String),
-            *config.columns,
-            pl.col("label").cast(pl.Int32),
-            pl.exclude("key", "label", *config.columns),
-        )
-        frame = frame.unique("id", keep="first", maintain_order=True).join(seen.to_frame(), on="id", how="anti")
+        frame = _unseen(frames[part], config, seen).sort("id")
         seen = pl.concat([seen, frame["id"]])
-        frame = frame.sort("id")
         if part in EVALUATED and config.evaluated_per_group is not None:
             # Chosen by another order than that of ids, or the groups that were cut would come first.
             rank = pl.col("id").str.reverse().rank("ordinal").over("group")
             frame = frame.filter(rank <= config.evaluated_per_group)
         limit: int | None = getattr(config.examples, part)
         finished[part] = frame.head(len(frame) if limit is None else limit)
+    if "made" in frames:
+        made = _unseen(frames["made"], config, seen)
+        both = [frame.with_columns(made=pl.lit(frame is made)) for frame in (finished["unlabeled"], made)]
+        finished["unlabeled"] = pl.concat(both)
     return finished
+
+
+def _unseen(frame: pl.DataFrame, config: TaskConfig, seen: pl.Series) -> pl.DataFrame:
+    """Examples with ids, the first of those that are equal, without those whose ids were ``seen``."""
+    ids = [digest(*row) for row in frame.select(cs.by_name("key", require_all=False), *config.columns).iter_rows()]
+    frame = frame.select(
+        pl.Series("id", ids, dtype=pl.String),
+        *config.columns,
+        pl.col("label").cast(pl.Int32),
+        pl.exclude("key", "label", *config.columns),
+    )
+    return frame.unique("id", keep="first", maintain_order=True).join(
+        seen.to_frame(), on="id", how="anti", maintain_order="left"
+    )
 
 
 def check(frames: dict[str, pl.DataFrame], config: TaskConfig) -> None:

@@ -12,7 +12,9 @@ LABELLED = ("train", "valid", "test")
 EVALUATED = ("valid", "test")
 """What models are chosen by and compared on."""
 
-TRANSFER = ("train", "unlabeled")
+UNLABELED = "unlabeled"
+
+TRANSFER = ("train", UNLABELED)
 """What students learn from."""
 
 SHARD_ROWS = 512

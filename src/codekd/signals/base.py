@@ -11,6 +11,9 @@ from codekd.data.splits import SPLITS, TRANSFER
 from codekd.models.layers import teacher_layers
 from codekd.study.base import Model
 
+UNLABELED_PRECISION = "unlabeled_precision"
+"""In a manifest, the precision of unlabelled examples where it may be another one than ``precision``."""
+
 UNITS_OF_SYNTAX = ("lexeme", "node")
 
 

@@ -1,7 +1,7 @@
 """Stage ``signals``: run a teacher once over every split and keep what methods read of it."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,8 @@ NAMED = 10
 def load_teacher(jobs: "Sequence[Job]") -> Any:
     """The one teacher of some jobs, of the kind that they name.
 
-    Its ``signals(wanted, split, shard, rows)`` are the shard's examples and for every signal its rows.
+    Its ``signals(wanted, split, shard, rows)`` are the shard's examples and for every signal its rows;
+    ``describe(signal)`` says where and in which precision it makes them.
     """
     return importlib.import_module(f"codekd.signals.{jobs[0].spec['by']}").Teacher.load(jobs)
 
@@ -44,24 +45,31 @@ def run(jobs: "Sequence[Job]", folders: Sequence[Path]) -> list[dict[str, Any]]:
     captures = [_Capture(job, folder) for job, folder in zip(jobs, folders, strict=True)]
     teacher = load_teacher(jobs)
     names = ", ".join(capture.signal.name for capture in captures)
-    todo = [
-        (split, shard, size, missing)
-        for split in SPLITS
-        for shard, size in enumerate(shards(teacher.encoded, split))
-        if (missing := [capture for capture in captures if capture.lacks(split, shard)])
-    ]
+    todo = list(_passes(captures, teacher.encoded))
     examples = sum(size for _, _, size, _ in todo)
     task, name = jobs[0].coordinates[:2]
     title = f"{names} of {name} on {task}"
-    for split, shard, _, missing in track(todo, examples, title, "example", size=lambda one: one[2]):
-        data, signals = teacher.signals([capture.signal for capture in missing], split, shard)
+    for split, shard, size, missing in track(todo, examples, title, "example", size=lambda one: one[2]):
+        data, signals = teacher.signals([capture.signal for capture in missing], split, shard, np.arange(size))
         for capture, rows in zip(missing, signals, strict=True):
-            capture.write(split, shard, data.ids, rows)
+            capture.write(split, shard, data.ids[:size], rows)
         del data, signals
         return_memory()
     for capture in captures:
         capture.finish()
-    return [teacher.device.describe() for _ in captures]
+    return [teacher.describe(capture.signal) for capture in captures]
+
+
+def _passes(captures: "Sequence[_Capture]", encoded: Path) -> "Iterator[tuple[str, int, int, list[_Capture]]]":
+    """Split, shard and number of its first examples of which something is missing, and what that is."""
+    for split in SPLITS:
+        missing: dict[tuple[int, int], list[_Capture]] = {}
+        for capture in captures:
+            for shard, size in enumerate(shards(encoded, split, capture.unlabeled)):
+                if capture.lacks(split, shard):
+                    missing.setdefault((shard, size), []).append(capture)
+        for (shard, size), some in sorted(missing.items(), key=lambda item: item[0]):
+            yield split, shard, size, some
 
 
 def not_finite(signal: Signal, rows: Captured) -> NDArray[np.int64]:
@@ -98,6 +106,7 @@ class _Capture:
 
     def __init__(self, job: "Job", folder: Path) -> None:
         self.signal = parse(job.spec["signal"])
+        self.unlabeled: int | None = job.spec.get("unlabeled_states")
         self._job = job
         self._folder = folder
         self._scratch = job.scratch / "shards"

@@ -12,10 +12,12 @@ from transformers import AutoModelForSequenceClassification
 
 from codekd.data.batches import Encoded, Rows, load_encoded, load_units
 from codekd.data.rows import Captured, Fixed, Ragged
+from codekd.data.splits import UNLABELED
 from codekd.data.units import Units
 from codekd.models import encoder  # noqa: F401  (registers the model class)
 from codekd.models.device import Device, choose_device
 from codekd.models.inference import outputs
+from codekd.signals.base import UNLABELED_PRECISION, Signal
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
@@ -25,11 +27,15 @@ if TYPE_CHECKING:
 class Teacher:
     """A fine-tuned teacher, what it reads, and where it runs.
 
-    In float32 whatever the machine has: angles between states show the rounding of half precision.
+    In float32 whatever the machine has: angles between states show the rounding of half precision, and logits of
+    examples with a label are compared with students' and with scores. Logits of unlabelled examples, of which there
+    may be many, are in the machine's own precision, also where states of the same examples are wanted: what is captured
+    does not depend on what else is.
     """
 
     model: Any
     device: Device
+    quick: Device
     encoded: Path
     syntax: Path | None
 
@@ -38,13 +44,22 @@ class Teacher:
         """The one teacher of some jobs; parents are ``teacher``, ``encoded`` and, for units of syntax, ``syntax``."""
         job = max(jobs, key=lambda job: "syntax" in job.parents)
         model = AutoModelForSequenceClassification.from_pretrained(job.parents["teacher"], local_files_only=True)
-        device = replace(choose_device(model), dtype=torch.float32)
-        return cls(model.to(device.device), device, job.parents["encoded"], job.parents.get("syntax"))
+        quick = choose_device(model)
+        device = replace(quick, dtype=torch.float32)
+        return cls(model.to(device.device), device, quick, job.parents["encoded"], job.parents.get("syntax"))
+
+    def describe(self, signal: Signal) -> dict[str, str]:
+        """Device and precision for the manifest; that of unlabelled examples beside it where it is another matter."""
+        quick = self._device(signal, UNLABELED).describe()["precision"]
+        return self.device.describe() | ({} if signal.hidden_states else {UNLABELED_PRECISION: quick})
+
+    def _device(self, signal: Signal, split: str) -> Device:
+        return self.quick if split == UNLABELED and not signal.hidden_states else self.device
 
     def signals(
         self, wanted: Sequence[Any], split: str, shard: int, rows: Rows | None = None
     ) -> tuple[Encoded, list[Captured]]:
-        """Compute signals in one pass over a shard of a split, or over some of its rows.
+        """Compute signals over a shard of a split, or over some of its rows: in one pass those of one precision.
 
         Returns the shard and for every signal the values of the rows, in their order.
         """
@@ -53,13 +68,16 @@ class Teacher:
         kinds = {signal.unit for signal in wanted if signal.unit}
         units = {kind: load_units(kind, data, self.encoded, self.syntax, [split], shard) for kind in kinds}
         pieces: list[list[tuple[Rows, NDArray[np.generic]]]] = [[] for _ in wanted]
-        states = any(signal.hidden_states for signal in wanted)
-        for chosen, batch, output in outputs(self.model, data, self.device, states, rows):
-            length = batch.input_ids.shape[1]
-            shown = {kind: one.batch(chosen, length, self.device.device) for kind, one in units.items()}
-            for signal, found in zip(wanted, pieces, strict=True):
-                values = signal.extract(output, replace(batch, units=shown.get(signal.unit)))
-                found.append((chosen, values.cpu().numpy()))
+        devices = [self._device(signal, split) for signal in wanted]
+        for device in dict.fromkeys(devices):
+            together = [(one, found) for one, found, its in zip(wanted, pieces, devices, strict=True) if its == device]
+            states = any(signal.hidden_states for signal, _ in together)
+            for chosen, batch, output in outputs(self.model, data, device, states, rows):
+                length = batch.input_ids.shape[1]
+                shown = {kind: one.batch(chosen, length, device.device) for kind, one in units.items() if states}
+                for signal, found in together:
+                    values = signal.extract(output, replace(batch, units=shown.get(signal.unit)))
+                    found.append((chosen, values.cpu().numpy()))
         return data, [
             _in_order(found, rows, units.get(signal.unit)) for signal, found in zip(wanted, pieces, strict=True)
         ]

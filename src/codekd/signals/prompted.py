@@ -21,6 +21,7 @@ from codekd.errors import CodekdError
 from codekd.models.device import Device, choose_device
 from codekd.models.positions import read_positions
 from codekd.models.vocabulary import first_of
+from codekd.signals.base import Signal
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
@@ -75,6 +76,10 @@ class Teacher:
         device = _device(model)
         model.to(device.device, device.dtype).eval()
         return cls(model, tokenizer, device, job.parents["encoded"], question, template, words, answers)
+
+    def describe(self, signal: Signal) -> dict[str, str]:
+        """Device and precision for the manifest."""
+        return self.device.describe()
 
     def signals(
         self, wanted: Sequence[Any], split: str, shard: int, rows: Rows | None = None

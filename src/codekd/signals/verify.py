@@ -1,6 +1,6 @@
 """Stage ``verified``: hold what was captured to the live teacher, on a random sample, before any student reads it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from codekd.data.batches import shards
 from codekd.data.rows import Captured, Ragged
-from codekd.data.splits import SPLITS
+from codekd.data.splits import SPLITS, UNLABELED
 from codekd.errors import CodekdError
-from codekd.signals.base import Signal, parse
+from codekd.signals.base import UNLABELED_PRECISION, Signal, parse
 from codekd.signals.capture import check_numbers, load_teacher, not_finite
 from codekd.signals.format import read_shard, shard_name
 from codekd.study.manifest import read_manifest
@@ -47,15 +47,13 @@ def run(jobs: "Sequence[Job]", folders: Sequence[Path]) -> list[dict[str, Any]]:
             are named.
     """
     teacher = load_teacher(jobs)
-    checks = [_Check.of(job, teacher.device.describe()) for job in jobs]
+    checks = [_Check.of(job, teacher.describe(parse(job.spec["signal"]))) for job in jobs]
     generator = np.random.default_rng(0)
     worst = [0.0] * len(jobs)
-    for split in SPLITS:
-        sizes = shards(teacher.encoded, split)
-        there = [index for index, check in enumerate(checks) if split in check.signal.splits]
+    for split, sizes, there in _alike(checks, teacher.encoded):
         for index in there:
             _check_shards(checks[index].folder, split, len(sizes))
-        if not (sizes and there):
+        if not sizes:
             continue
         shard = int(generator.integers(len(sizes)))
         rows = np.sort(generator.permutation(sizes[shard])[:SAMPLE])
@@ -63,11 +61,22 @@ def run(jobs: "Sequence[Job]", folders: Sequence[Path]) -> list[dict[str, Any]]:
         for index, live in zip(there, lives, strict=True):
             path = checks[index].folder / shard_name(split, shard)
             ids, cached = read_shard(path, checks[index].signal.kind)
-            if ids != data.ids:
+            if ids != data.ids[: sizes[shard]]:
                 raise CodekdError(f"{path} holds other examples than {teacher.encoded}; delete its folder.")
             check_numbers(jobs[index], split, [ids[row] for row in rows], live)
-            worst[index] = max(worst[index], checks[index].difference(path, ids, cached, rows, live))
+            worst[index] = max(worst[index], checks[index].difference(split, path, ids, cached, rows, live))
     return [check.summary(difference) for check, difference in zip(checks, worst, strict=True)]
+
+
+def _alike(checks: "Sequence[_Check]", encoded: Path) -> "Iterator[tuple[str, list[int], list[int]]]":
+    """Of every split the checks, by place, that are of as many examples, with the sizes of their shards."""
+    for split in SPLITS:
+        found: dict[tuple[int, ...], list[int]] = {}
+        for index, check in enumerate(checks):
+            if split in check.signal.splits:
+                found.setdefault(tuple(shards(encoded, split, check.unlabeled)), []).append(index)
+        for sizes, there in found.items():
+            yield split, list(sizes), there
 
 
 @dataclass(frozen=True)
@@ -79,26 +88,32 @@ class _Check:
     captured: Mapping[str, str]
     now: Mapping[str, str]
     sampled: bool
+    unlabeled: int | None
 
     @classmethod
     def of(cls, job: "Job", now: Mapping[str, str]) -> Self:
         summary = read_manifest(job.parents["signal"])["summary"]
         captured = {name: summary[name] for name in now}
         sampled = job.spec.get("question", {}).get("answers") == "sample"
-        return cls(parse(job.spec["signal"]), job.parents["signal"], captured, now, sampled)
+        unlabeled = job.spec.get("unlabeled_states")
+        return cls(parse(job.spec["signal"]), job.parents["signal"], captured, now, sampled, unlabeled)
 
-    @property
-    def tolerance(self) -> float:
+    def precisions(self, split: str) -> tuple[str, str]:
+        """Those of a split, then and now."""
+        name = UNLABELED_PRECISION if split == UNLABELED else "precision"
+        then, now = (one.get(name, one["precision"]) for one in (self.captured, self.now))
+        return then, now
+
+    def tolerance(self, split: str) -> float:
         """The widest of the two precisions."""
-        return tolerance(self.signal, self.captured["precision"], self.now["precision"])
+        return tolerance(self.signal, *self.precisions(split))
 
-    @property
-    def excused(self) -> float:
+    def excused(self, split: str) -> float:
         """Share of examples that may be farther off."""
-        return SWAYED if self.sampled and self.tolerance > self.signal.tolerance else 0.0
+        return SWAYED if self.sampled and self.tolerance(split) > self.signal.tolerance else 0.0
 
     def difference(
-        self, path: Path, ids: Sequence[str], cached: Captured, rows: NDArray[np.int64], live: Captured
+        self, split: str, path: Path, ids: Sequence[str], cached: Captured, rows: NDArray[np.int64], live: Captured
     ) -> float:
         """The largest of some rows of a shard."""
         if len(found := not_finite(self.signal, cached)):
@@ -106,18 +121,18 @@ class _Check:
                 f"{path}: {len(found)} examples are not finite, {ids[found[0]]} first, which no capture writes. Delete "
                 f"{self.folder} and run again."
             )
-        off = differences(cached.take(rows), live)
-        wrong = [ids[row] for row, far in zip(rows, off, strict=True) if not far <= self.tolerance]
-        if len(wrong) > self.excused * len(rows):
+        off, allowed = differences(cached.take(rows), live), self.tolerance(split)
+        wrong = [ids[row] for row, far in zip(rows, off, strict=True) if not far <= allowed]
+        if len(wrong) > self.excused(split) * len(rows):
             raise CodekdError(
                 f"{path}: {len(wrong)} of {len(rows)} examples differ from what the teacher gives by up to "
-                f"{max(off):.2g}, where {self.tolerance:.2g} is allowed: {', '.join(wrong)}. {self._reason}"
+                f"{max(off):.2g}, where {allowed:.2g} is allowed: {', '.join(wrong)}. {self._reason(split)}"
             )
         return float(max(off))
 
-    @property
-    def _reason(self) -> str:
-        then, now = (f"{one['device']} in {one['precision']}" for one in (self.captured, self.now))
+    def _reason(self, split: str) -> str:
+        devices = self.captured["device"], self.now["device"]
+        then, now = (f"{device} in {one}" for device, one in zip(devices, self.precisions(split), strict=True))
         if then != now:
             return (
                 f"They were captured on {then}, and now the teacher runs on {now}: run this where they were captured, "
@@ -130,7 +145,9 @@ class _Check:
         )
 
     def summary(self, difference: float) -> dict[str, Any]:
-        allowed = {"tolerance": self.tolerance} | ({"excused": self.excused} if self.excused else {})
+        widest = max(self.signal.splits, key=self.tolerance)
+        excused = self.excused(widest)
+        allowed = {"tolerance": self.tolerance(widest)} | ({"excused": excused} if excused else {})
         return {"difference": difference, **allowed, **self.now, "captured": dict(self.captured)}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from codekd.study import components
 from codekd.study.graph import ONE_PASS, RUN_A_MODEL, Node
 from codekd.study.manifest import MANIFEST
-from codekd.study.sizes import TOKENS, in_bytes, signal_bytes, split_sizes
+from codekd.study.sizes import TOKENS, in_bytes, read_sizes, signal_bytes
 
 BF16, FLOAT32 = 2.0e11, 6.5e10
 """Floating-point operations per second on one of two busy CPU cores with bf16 units: of transformers that are trained,
@@ -68,7 +68,7 @@ def flops(node: Node, results: Path) -> float:
         return 2 * _encoder_weights(node) * 3 * settings["training"]["epochs"] * tokens
     if node.spec.get("by") in WITHOUT_A_PASS:
         return 0
-    sizes = split_sizes(node.parents["encoded"], results)
+    sizes = read_sizes(node, results)
     if node.stage == "signals":
         weights = _encoder_weights(node.parents.get("teacher", node).parents["pretrained"])
         return 2 * weights * sum(size.tokens for size in sizes.values())

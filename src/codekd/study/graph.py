@@ -323,7 +323,7 @@ class Graph:
         config = self._study.teachers[teacher].component
         if config.parts:
             return self._ensemble_signal(task, teacher, signal)
-        spec = {"signal": signal.model_dump(mode="json"), "by": config.by}
+        spec = {"signal": signal.model_dump(mode="json"), "by": config.by, **self._limit_of_states(task, [signal])}
         if config.trained:
             fine_tuned = self._teacher(task, teacher)
             parents = {"encoded": fine_tuned.parents["encoded"], "teacher": fine_tuned}
@@ -422,13 +422,16 @@ class Graph:
             "method": loss.model_dump(mode="json"),
             "seed": seed,
         }
+        requests = loss.requests(architecture.layers)
+        if loss.transfer == "all":
+            spec |= self._limit_of_states(task, requests)
         entries = [
             "codekd.training.student" if stage == "students" else "codekd.training.trial",
             components.module_name("students", architecture.kind),
             components.module_name("methods", loss.kind),
         ]
         parents = {"encoded": self._read_by_student(task, trained), **(selected or {})}
-        for signal in loss.requests(architecture.layers):
+        for signal in requests:
             captured = self._signal(task, teacher, signal)
             parents |= {f"signals/{signal.kind}": captured, f"verified/{signal.kind}": self._verified(captured)}
             if signal.unit in UNITS_OF_SYNTAX:
@@ -436,6 +439,11 @@ class Graph:
         if loss.reuses_head:
             parents["teacher"] = self._teacher(task, teacher)
         return self._add(stage, (*cell, name), spec, entries, parents)
+
+    def _limit_of_states(self, task: str, signals: Iterable[Signal]) -> dict[str, int]:
+        """How many unlabelled examples there are states of, for those who make or read them, where not of all."""
+        limit = self._study.tasks[task].examples.unlabeled_states
+        return {} if limit is None or not any(one.hidden_states for one in signals) else {"unlabeled_states": limit}
 
     def _read_by_student(self, task: str, student: Trained) -> Node:
         architecture = student.component

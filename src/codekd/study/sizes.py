@@ -55,13 +55,22 @@ def split_sizes(encoded: Node, results: Path) -> dict[str, Size]:
     return {split: Size(count, count * length) for split, count in counts.items()}
 
 
+def read_sizes(node: Node, results: Path) -> dict[str, Size]:
+    """The sizes of the splits as a node reads them that may be limited to some unlabelled examples."""
+    sizes = split_sizes(node.parents["encoded"], results)
+    limit, every = node.spec.get("unlabeled_states"), sizes["unlabeled"]
+    if limit is not None and limit < every.examples:
+        sizes["unlabeled"] = Size(limit, every.tokens * limit // every.examples)
+    return sizes
+
+
 def signal_examples(node: Node, results: Path) -> int:
     """Examples of a ``signals`` node."""
     splits = parse(node.spec["signal"]).splits
     if "encoded" not in node.parents:
         counts = _examples(node.parents["examples"], results)
         return sum(counts[split] for split in splits)
-    sizes = split_sizes(node.parents["encoded"], results)
+    sizes = read_sizes(node, results)
     return sum(sizes[split].examples for split in splits)
 
 
@@ -91,7 +100,8 @@ def _examples(node: Node, results: Path) -> dict[str, int]:
     if manifest := manifest_if_finished(results / node.folder):
         return {split: manifest["summary"][split]["examples"] for split in EXAMPLES}
     limits, sizes = node.spec["task"]["examples"], {**EXAMPLES, **_task(node).expected()}
-    return {split: size if limits[split] is None else min(limits[split], size) for split, size in sizes.items()}
+    counts = {split: size if limits[split] is None else min(limits[split], size) for split, size in sizes.items()}
+    return counts | {"unlabeled": counts["unlabeled"] + node.spec["task"].get("made", 0)}
 
 
 def _task(node: Node) -> Any:
@@ -114,7 +124,7 @@ def _shape(node: Node) -> TeacherShape:
 
 def _units(node: Node, signal: Signal, results: Path) -> int:
     """Units in the teacher's windows: tokens, or as many lexemes or nodes as they show and there are."""
-    sizes = split_sizes(node.parents["encoded"], results)
+    sizes = read_sizes(node, results)
     tokens = sum(sizes[split].tokens for split in signal.splits)
     if signal.unit not in UNITS_OF_SYNTAX:
         return tokens

@@ -37,8 +37,8 @@ def prepare(job: "Job") -> tuple[PreTrainedModel, Objective, Encoded]:
     """A new student, what it minimises, and what it learns from."""
     method = components.parse("methods", job.spec["method"])
     architecture = components.parse("students", job.spec["architecture"])
-    splits = LEARNED_FROM[method.transfer]
-    train = load_encoded(job.parents["encoded"], splits)
+    splits, unlabeled = LEARNED_FROM[method.transfer], job.spec.get("unlabeled_states")
+    train = load_encoded(job.parents["encoded"], splits, unlabeled=unlabeled)
     requests = method.requests(architecture.layers)
     if method.repeats_labelled:
         count = sum(sum(shards(job.parents["encoded"], split)) for split in TRANSFER)
@@ -51,7 +51,7 @@ def prepare(job: "Job") -> tuple[PreTrainedModel, Objective, Encoded]:
         signals["logits"] = signals["logits"].take(others)
     train = replace(train, signals=signals)
     if unit := next((one.unit for one in requests if one.unit), None):
-        units = load_units(unit, train, job.parents["encoded"], job.parents.get("syntax"), splits)
+        units = load_units(unit, train, job.parents["encoded"], job.parents.get("syntax"), splits, unlabeled=unlabeled)
         for signal in signals.values():
             if isinstance(signal, Ragged):
                 units = units.within(signal.first.ravel(), signal.count.ravel())

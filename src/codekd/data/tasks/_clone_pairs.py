@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from itertools import islice, product
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from codekd.data.bare import bare
 from codekd.data.hashing import digest
 from codekd.data.labels import UNLABELLED
+from codekd.data.splits import EVALUATED
+from codekd.data.tasks._made_pairs import made_pairs
 from codekd.data.tasks.base import GIVES_UNLABELLED
 from codekd.data.tasks.clone import Config
 from codekd.data.tokens import code_tokens
@@ -19,6 +22,7 @@ from codekd.progress import track
 
 TYPES = ((0.9, "VST3"), (0.7, "ST3"), (0.5, "MT3"), (0.0, "WT3T4"))
 NEIGHBOURS = 20
+MADE_NEIGHBOURS = 5
 SCHEMA = {name: pl.Int32 if name == "label" else pl.String for name in ("code_a", "code_b", "label", "group", "type")}
 
 Row = dict[str, str | int]
@@ -61,7 +65,30 @@ def frames(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]
                 rows[split[package]].extend(_rows(clone, neighbours))
             elif split[package] in GIVES_UNLABELLED:
                 rows["unlabeled"].extend(row | {"label": UNLABELLED} for row in _rows(clone, neighbours))
+    if config.made:
+        functions = [found for package, found in by_package.items() if split[package] in GIVES_UNLABELLED]
+        rows["made"] = list(islice(_made(functions, rows), config.made))
     return {part: pl.DataFrame(found, SCHEMA) for part, found in rows.items()}
+
+
+def _made(by_package: Iterable[list[Clone]], rows: Mapping[str, Sequence[Row]]) -> Iterator[Row]:
+    """Pairs of the functions of training packages that are not among the ``rows``, in either order.
+
+    Code that is in an example for evaluation is in none of them.
+    """
+    seen = {frozenset((row["code_a"], row["code_b"])) for found in rows.values() for row in found}
+    evaluated = {row[side] for part in EVALUATED for row in rows[part] for side in ("code_a", "code_b")}
+    clones, different = [], []
+    for found in by_package:
+        clones += [(clone.package, clone.earlier, clone.current) for clone in found]
+        for clone, others in zip(found, nearest_others(found, MADE_NEIGHBOURS), strict=True):
+            sides = product((clone.earlier, clone.current), others)
+            different += [(clone.package, *pair) for pair in sides if frozenset(pair) not in seen]
+    for (package, first, second), kind in made_pairs(clones, different):
+        pair = frozenset((first, second))
+        if pair not in seen and evaluated.isdisjoint(pair):
+            seen.add(pair)
+            yield {"code_a": first, "code_b": second, "label": UNLABELLED, "group": package, "type": kind}
 
 
 def matched(previous: Path, current: Path) -> Iterator[tuple[str, str, str, str]]:

@@ -1,8 +1,9 @@
 """Examples of exception classification from the functions of the corpora."""
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
@@ -11,12 +12,15 @@ from codekd.data.functions import own_statements, parse
 from codekd.data.hashing import digest
 from codekd.data.hole import HOLE
 from codekd.data.labels import UNLABELLED
+from codekd.data.tasks._made_clauses import Lines, handler_of, made_clauses
 from codekd.data.tasks.base import GIVES_UNLABELLED
 from codekd.data.tasks.exception import Config
 from codekd.data.tokens import code_tokens
 from codekd.progress import track
 
 SCHEMA = {name: pl.Int32 if name == "label" else pl.String for name in ("code", "label", "group", "type", "part")}
+
+Row = dict[str, str | int]
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def clauses_of(code: str) -> Iterator[Clause]:
 def frames(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]) -> dict[str, pl.DataFrame]:
     """See :func:`codekd.data.tasks.exception.build`."""
     labels = {name: label for label, name in enumerate(config.classes)}
-    rows: list[dict[str, object]] = []
+    rows: list[Row] = []
     seen: set[str] = set()
     renewed: set[tuple[str, str]] = set()
     for corpus in ("current", "previous"):
@@ -78,8 +82,32 @@ def frames(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]
                 seen.add(key)
                 rows.append({"code": text, "label": label, "group": package, "type": clause.type, "part": part})
         renewed = kept
+    parts = ["train", "valid", "test", "unlabeled"]
+    if config.made:
+        rows += islice(_made(corpora["current"], split, rows, seen), config.made)
+        parts.append("made")
     table = pl.DataFrame(rows, SCHEMA)
-    return {part: table.filter(pl.col("part") == part).drop("part") for part in ("train", "valid", "test", "unlabeled")}
+    return {part: table.filter(pl.col("part") == part).drop("part") for part in parts}
+
+
+def _made(corpus: Path, split: Mapping[str, str], found: Sequence[Row], seen: set[str]) -> Iterator[Row]:
+    """Functions of training packages that have no clause, with one that nobody wrote.
+
+    ``seen`` are the digests of the examples that were ``found``.
+    """
+    handlers: dict[str, dict[Lines, None]] = {}
+    for row in found:
+        before, _, after = str(row["code"]).partition(HOLE)
+        if split[package := str(row["group"])] in GIVES_UNLABELLED and (lines := handler_of(before, after)):
+            handlers.setdefault(package, {})[lines] = None
+    plain = ~pl.col("code").str.contains(f"except|{HOLE}")
+    packages = [package for package, part in split.items() if part in GIVES_UNLABELLED]
+    functions = pl.scan_parquet(corpus / "functions.parquet").filter(plain & pl.col("package").is_in(packages))
+    texts = functions.select("package", "code").collect().rows()
+    for package, text in made_clauses(texts, {package: list(lines) for package, lines in handlers.items()}):
+        if (key := digest(*code_tokens(text))) not in seen:
+            seen.add(key)
+            yield {"code": text, "label": UNLABELLED, "group": package, "type": "made", "part": "made"}
 
 
 def _functions_with_clauses(corpus: Path) -> list[tuple[str, str, str]]:

@@ -3,8 +3,9 @@
 import ast
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +14,7 @@ from codekd.data.bare import without_docstring
 from codekd.data.functions import parse
 from codekd.data.hashing import digest, number
 from codekd.data.labels import UNLABELLED
+from codekd.data.tasks._made import Function, in_turns
 from codekd.data.tasks.base import GIVES_UNLABELLED
 from codekd.data.tasks.defect import Config
 from codekd.progress import track
@@ -28,6 +30,7 @@ OPERATOR = re.compile(r"[-+*/%<>]|[=!]=|\b(?:is|in|and|or)\b")
 SOURCE_FACTOR = 4
 SCHEMA = {"code": pl.String, "label": pl.Int32, "group": pl.String, "kind": pl.String}
 
+Row = dict[str, str | int]
 Operation = ast.BinOp | ast.Compare | ast.BoolOp
 
 
@@ -41,10 +44,10 @@ class Variants:
 
 def frames(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]) -> dict[str, pl.DataFrame]:
     """See :func:`codekd.data.tasks.defect.build`."""
-    rows: dict[str, list[dict[str, str | int]]] = {"train": [], "valid": [], "test": [], "unlabeled": []}
-    functions = _short_functions(corpora["current"], SOURCE_FACTOR * config.max_characters)
+    rows: dict[str, list[Row]] = {"train": [], "valid": [], "test": [], "unlabeled": []}
+    functions = list(_short_functions(corpora["current"], SOURCE_FACTOR * config.max_characters))
     taken: Counter[tuple[str, str]] = Counter()
-    seen: set[str] = set()
+    used: dict[str, tuple[str, str]] = {}
     quotas = {part: config.per_package // len(config.bugs) for part in ("train", "valid", "test")}
     further_quota = config.unlabeled_per_package // len(config.bugs)
     for package, code in track(functions, description="injecting bugs", unit="function"):
@@ -55,11 +58,11 @@ def frames(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]
         if not open_kinds:
             continue
         variants = inject(code, open_kinds)
-        if not variants.buggy or variants.clean in seen or len(variants.clean) > config.max_characters:
+        if not variants.buggy or variants.clean in used or len(variants.clean) > config.max_characters:
             continue
-        seen.add(variants.clean)
         kind = next(kind for kind in open_kinds if kind in variants.buggy)
         text = variants.buggy[kind] if number("label", variants.clean) % 2 else variants.clean
+        used[variants.clean] = part, text
         labelled = taken[package, kind] < labelled_quota
         rows[part if labelled else "unlabeled"].append(
             {
@@ -70,14 +73,36 @@ def frames(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]
             }
         )
         taken[package, kind] += 1
+    if config.made:
+        sources = [(package, code) for package, code in functions if split[package] in GIVES_UNLABELLED]
+        rows["made"] = list(islice(_made(config, sources, used), config.made))
     return {part: pl.DataFrame(found, SCHEMA) for part, found in rows.items()}
 
 
-def inject(code: str, bugs: Sequence[str]) -> Variants:
+def _made(config: Config, functions: Iterable[Function], used: Mapping[str, tuple[str, str]]) -> Iterator[Row]:
+    """Functions with and without a bug, as many of both, :func:`~codekd.data.tasks._made.in_turns`.
+
+    ``used`` maps what the examples were made from to their part of the split and their text: from one of a training
+    package the other variant is made.
+    """
+    seen: set[str] = set()
+    for package, code in track(in_turns(functions), description="making variants", unit="function"):
+        variants = inject(code, config.bugs, "made")
+        part, chosen = used.get(variants.clean, ("train", ""))
+        too_long = len(variants.clean) > config.max_characters
+        if not variants.buggy or too_long or variants.clean in seen or part not in GIVES_UNLABELLED:
+            continue
+        seen.add(variants.clean)
+        kind, buggy = next(iter(variants.buggy.items()))
+        for text in (variants.clean, buggy) if not chosen else (buggy if chosen == variants.clean else variants.clean,):
+            yield {"code": text, "label": UNLABELLED, "group": package, "kind": kind}
+
+
+def inject(code: str, bugs: Sequence[str], draw: str = "") -> Variants:
     """The function without docstring, and with one bug of each kind for which it has a place.
 
-    The place is drawn by hash of the code among the operations of the function and of what is inside it. A bug
-    that changes the number of parentheses is none: they would give it away.
+    The place is drawn by hash of the code, and anew for each name of a ``draw``, among the operations of the function
+    and of what is inside it. A bug that changes the number of parentheses is none: they would give it away.
     """
     module = parse(code)
     (function,) = module.body
@@ -85,18 +110,19 @@ def inject(code: str, bugs: Sequence[str]) -> Variants:
     without_docstring(function)
     clean = ast.unparse(module)
     operations = [node for node in ast.walk(function) if isinstance(node, Operation)]
-    operations.sort(key=lambda node: digest(clean, str(node.lineno), str(node.col_offset), ast.dump(node)))
+    seed = clean + draw
+    operations.sort(key=lambda node: digest(seed, str(node.lineno), str(node.col_offset), ast.dump(node)))
     buggy: dict[str, str] = {}
     for kind in bugs:
         for node in operations:
-            if (text := _unparsed_with_bug(module, node, kind, clean)) is not None:
+            if (text := _unparsed_with_bug(module, node, kind, clean, seed)) is not None:
                 buggy[kind] = text
                 break
     return Variants(clean, buggy)
 
 
-def _unparsed_with_bug(module: ast.Module, node: Operation, kind: str, clean: str) -> str | None:
-    bug = _wrong_operator(node, clean) if kind == "operator" else _swapped_operands(node)
+def _unparsed_with_bug(module: ast.Module, node: Operation, kind: str, clean: str, seed: str) -> str | None:
+    bug = _wrong_operator(node, seed) if kind == "operator" else _swapped_operands(node)
     if bug is None:
         return None
     unchanged = {field: getattr(node, field) for field in bug}
@@ -106,13 +132,13 @@ def _unparsed_with_bug(module: ast.Module, node: Operation, kind: str, clean: st
     return text if text != clean and text.count("(") == clean.count("(") else None
 
 
-def _wrong_operator(node: Operation, clean: str) -> dict[str, object] | None:
+def _wrong_operator(node: Operation, seed: str) -> dict[str, object] | None:
     """The fields of the operation with another operator of the same family, drawn by hash."""
     operator = node.ops[0] if isinstance(node, ast.Compare) else node.op
     others = [other for other in FAMILY.get(type(operator), ()) if other is not type(operator)]
     if not others:
         return None
-    chosen = others[number("operator", clean) % len(others)]()
+    chosen = others[number("operator", seed) % len(others)]()
     return {"ops": [chosen, *node.ops[1:]]} if isinstance(node, ast.Compare) else {"op": chosen}
 
 

@@ -22,6 +22,12 @@ class Limits(Model):
     valid: int | None = Field(None, gt=0, description="Validation examples; null keeps all.")
     test: int | None = Field(None, gt=0, description="Test examples; null keeps all.")
     unlabeled: int | None = Field(None, ge=0, description="Unlabelled examples; null keeps all.")
+    unlabeled_states: int | None = Field(
+        None,
+        ge=0,
+        description="Unlabelled examples, the first ones, of which the teacher's states are kept, which take a hundred "
+        "times what its logits do: methods that read states learn from these and the labelled ones; null for all.",
+    )
 
 
 class TaskConfig(Model):
@@ -75,7 +81,20 @@ class TaskConfig(Model):
 
     def spec(self) -> dict[str, Any]:
         """What determines the examples, but for the content of files."""
-        return self.model_dump(mode="json", exclude={"metric", "max_length"})
+        return self.model_dump(
+            mode="json", exclude={"metric": True, "max_length": True, "examples": {"unlabeled_states": True}}
+        )
+
+
+class CorpusTask(TaskConfig):
+    """A task whose examples are cut from the functions of corpora, which give more than are labelled."""
+
+    made: int = Field(
+        0,
+        ge=0,
+        description="Examples that nobody wrote, at most, for the teacher to label: made from functions of training "
+        "and transfer packages, beside those that `examples.unlabeled` limits.",
+    )
 
 
 class FileTask(TaskConfig):

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from codekd.data.tasks.base import Language, TaskConfig
+from codekd.data.tasks.base import CorpusTask, Language
 
 if TYPE_CHECKING:
     import polars as pl
 
 
-class Config(TaskConfig):
+class Config(CorpusTask):
     """Clone detection on the pinned wheels."""
 
     corpora: ClassVar[tuple[str, ...]] = ("current", "previous")
@@ -45,7 +45,9 @@ def build(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str])
     """Frames ``train``, ``valid``, ``test``, ``unlabeled`` with ``code_a``, ``code_b``, ``label``, ``group``, ``type``.
 
     ``type`` is VST3, ST3, MT3 or WT3T4 for clones, from the most to the least alike, and ``negative``.
-    Unlabelled are the other pairs of the training packages, of every type, and their neighbours.
+    Unlabelled are the other pairs of the training packages, of every type, and their neighbours. Made
+    ones pair a function of these packages with its other release under other names (``renamed``), or with a further
+    neighbour (``neighbour``).
     """
     from codekd.data.tasks import _clone_pairs
 

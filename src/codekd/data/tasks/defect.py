@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from codekd.data.tasks.base import Language, TaskConfig
+from codekd.data.tasks.base import CorpusTask, Language
 
 if TYPE_CHECKING:
     import polars as pl
 
 
-class Config(TaskConfig):
+class Config(CorpusTask):
     """Defect detection on the pinned wheels."""
 
     corpora: ClassVar[tuple[str, ...]] = ("current",)
@@ -40,7 +40,8 @@ def build(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str])
 
     A function is one example, for one kind of bug, and whether it gets the bug is drawn by hash: ``kind`` is
     known of clean functions too, and both classes come from the same functions. The kinds share a package's
-    numbers equally where it has enough places.
+    numbers equally where it has enough places. Made ones are of all functions of the training packages, with and
+    without a bug; of a function that is an example, the other variant.
     """
     from codekd.data.tasks import _injected_bugs
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from codekd.data.tasks.base import Language, TaskConfig
+from codekd.data.tasks.base import CorpusTask, Language
 
 if TYPE_CHECKING:
     import polars as pl
@@ -24,7 +24,7 @@ CLASSES = (
 )
 
 
-class Config(TaskConfig):
+class Config(CorpusTask):
     """Exception classification on the pinned wheels."""
 
     corpora: ClassVar[tuple[str, ...]] = ("current", "previous")
@@ -44,7 +44,8 @@ def build(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str])
 
     An earlier release adds the functions that have no example in the current one. Functions that differ in
     comments or layout only are one example. Unlabelled are all other clauses of the training packages: bare
-    ones, tuples, other types.
+    ones, tuples, other types. Made ones, of type ``made``, are of functions without a clause: round statements that may
+    raise something stand a ``try`` and the handler of a clause of the same package.
     """
     from codekd.data.tasks import _except_clauses
 
