@@ -1,4 +1,4 @@
-"""Stage ``students``: one cell of the grid, a student trained from scratch with a method."""
+"""Stage ``students``: one cell of the grid, a student trained with a method, from scratch or from its start."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import PreTrainedModel
 
-from codekd.data.batches import Encoded, load_encoded, load_units
-from codekd.data.rows import Ragged
+from codekd.data.batches import Encoded, load_encoded
 from codekd.data.splits import TRANSFER
 from codekd.methods.base import Sizes
 from codekd.models.head import reuse_head
 from codekd.models.inference import pooled_widths
+from codekd.models.start import load_start
 from codekd.signals.format import read_signal
 from codekd.study import components
 from codekd.training.run import train_model
 from codekd.training.selected import with_choice
 from codekd.training.step import Objective
+from codekd.training.taught import with_signals
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
@@ -33,7 +34,7 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
 
 
 def prepare(job: "Job") -> tuple[PreTrainedModel, Objective, Encoded]:
-    """A new student, what it minimises, and what it learns from."""
+    """A student before its first step, what it minimises, and what it learns from."""
     method = components.parse("methods", job.spec["method"])
     architecture = components.parse("students", job.spec["architecture"])
     splits = LEARNED_FROM[method.transfer]
@@ -42,15 +43,11 @@ def prepare(job: "Job") -> tuple[PreTrainedModel, Objective, Encoded]:
     signals = {
         one.kind: read_signal(job.parents[f"signals/{one.kind}"], splits, one.kind, train.ids) for one in requests
     }
-    train = replace(train, signals=signals)
-    if unit := next((one.unit for one in requests if one.unit), None):
-        units = load_units(unit, train, job.parents["encoded"], job.parents.get("syntax"), splits)
-        for signal in signals.values():
-            if isinstance(signal, Ragged):
-                units = units.within(signal.first.ravel(), signal.count.ravel())
-        train = replace(train, units=units)
+    train = with_signals(train, signals, requests, job.parents, splits)
     torch.manual_seed(job.spec["seed"])
     model = architecture.build(train.vocabulary, job.spec["classes"], job.spec["pooling"])
+    if "start" in job.parents:
+        load_start(model, job.parents["start"])
     if method.reuses_head:
         reuse_head(model, job.parents["teacher"])
     sizes = Sizes(
