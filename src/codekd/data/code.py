@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 
 READ = {"train": ("train", "transfer"), "valid": ("valid",)}
-"""Packages that training without labels reads, and those that it is judged on; packages for tests are read by neither."""
+"""Packages that training without labels reads, and those that it is judged on; those for tests are in neither."""
 
 
 def functions_by_part(corpora: Sequence[Path], packages: Mapping[str, str]) -> dict[str, pl.DataFrame]:

@@ -1,8 +1,8 @@
 """Stage ``windows``: pieces of the functions of a corpus, which starts of students are trained on.
 
 Text is cut into whole lines before any tokenizer sees it, so that a window is the same characters for a teacher and for
-a student. Leaves what the ``examples`` of a task are, so that all that is made of those can be made of windows: those to
-learn from are ``unlabeled``, those that a start is judged on are ``valid``, and ``train`` and ``test`` are empty.
+a student. The files are those of a task's examples, and so are read by whatever reads examples: windows to learn from
+are ``unlabeled``, those that a start is judged on are ``valid``, and ``train`` and ``test`` are empty.
 """
 
 from collections.abc import Iterator

@@ -19,8 +19,9 @@ class MaskedHead(nn.Module):
     def __init__(self, states: int, embeddings: Tensor, gain: float = 1.0) -> None:
         super().__init__()
         tokens, width = embeddings.shape
-        self.transform = nn.Sequential(nn.Linear(states, width), nn.GELU(), nn.LayerNorm(width))
-        nn.init.constant_(self.transform[2].weight, gain)
+        norm = nn.LayerNorm(width)
+        nn.init.constant_(norm.weight, gain)
+        self.transform = nn.Sequential(nn.Linear(states, width), nn.GELU(), norm)
         self.bias = nn.Parameter(torch.zeros(tokens))
 
     def forward(self, states: Tensor, embeddings: Tensor) -> Tensor:

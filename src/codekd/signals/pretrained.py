@@ -28,7 +28,7 @@ class Teacher(finetuned.Teacher):
 
 
 def load_encoder(folder: Path) -> tuple[EncoderForSequenceClassification, Device]:
-    """A pretrained encoder behind which stands a head that nobody reads, in eval mode and float32, and where it runs."""
+    """A pretrained encoder with a head that nobody reads, in eval mode, and where it runs, in float32."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = EncoderForSequenceClassification.from_encoder(folder, 1, "mean", read_vocabulary(folder))

@@ -26,8 +26,8 @@ class Config(Start):
 
     ``scale`` gives the rows the standard deviation of those that the architecture draws. Tokens without text of their
     own - special ones, white space, parts of a character - keep what was drawn. ``W`` is 1, or with ``sif`` smooth
-    inverse frequencies by Zipf's law (Arora et al. 2017): ``sif / (sif + p)``, ``p`` proportional to ``1 / (rank + 2)``.
-    Tokens of a byte-level BPE are in the order in which they were learnt, but for the single bytes before them.
+    inverse frequencies (Arora et al. 2017) ``sif / (sif + p)``, with ``p`` proportional to ``1 / (rank + 2)`` by Zipf's
+    law. The rank is the token's id: a BPE learns frequent pairs first, but its single bytes come before them all.
     """
 
     kind: Literal["embeddings"] = "embeddings"
@@ -56,7 +56,7 @@ class Config(Start):
         if self.sif is not None:
             made *= zipf_weights(len(weight), self.sif)[rows][:, None]
         drawn = weight.detach()[torch.from_numpy(rows), : made.shape[1]].double()
-        made *= drawn.std().item() / made.std()
+        made *= drawn.numpy().std() / made.std()
         with torch.no_grad():
             weight[torch.from_numpy(rows), : made.shape[1]] = torch.from_numpy(made).to(weight.dtype)
         return {"embeddings": len(rows), "components": made.shape[1]}

@@ -326,7 +326,7 @@ class Graph:
         return self._adapted(name) if self._study.teachers[name].component.adaptation else self._pretrained(name)
 
     def _signals_of_windows(self, windows: Node, start: Any, signal: Signal) -> dict[str, Node]:
-        """What a start's teacher gives of windows, and its check, by role: of its encoder, or as fine-tuned on tasks."""
+        """What a start's teacher gives of windows, and the check of it: of its encoder, or as fine-tuned on tasks."""
         [name] = start.teachers
         config = self._study.teachers[name].component
         pretrained = self._pretrained(name)

@@ -156,8 +156,8 @@ def _start(definition: Any, student: Any, place: Place, problems: Problems) -> A
 
 def _named_by_starts(students: Iterable[str], file: StudyFile) -> dict[str, set[str]]:
     """Names of the teachers and tasks that starts of some students refer to."""
-    starts = [_definition("students", name, file).get("start") for name in students]
-    starts = [start for start in starts if isinstance(start, Mapping)]
+    found = (_definition("students", name, file).get("start") for name in students)
+    starts = [start for start in found if isinstance(start, Mapping)]
     tasks = [start.get("tasks") for start in starts]
     return {
         "teachers": {str(start["teacher"]) for start in starts if "teacher" in start},

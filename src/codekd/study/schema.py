@@ -96,7 +96,6 @@ def _start(definitions: dict[str, Any]) -> dict[str, Any]:
         partial = _partial(model, definitions)
         partial["properties"]["kind"] = {"const": kind}
         partial["required"] = ["kind", *(name for name, field in model.model_fields.items() if field.is_required())]
-        partial["required"] = list(dict.fromkeys(partial["required"]))
         if "training" in partial["properties"]:
             partial["properties"]["training"] = {"$ref": "#/$defs/Training"}
         kinds.append(partial)

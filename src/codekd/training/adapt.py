@@ -20,7 +20,7 @@ from codekd.data.code import functions_by_part
 from codekd.data.encode import special_tokens
 from codekd.data.hashing import digest
 from codekd.data.labels import UNLABELLED
-from codekd.models.device import Device, choose_device
+from codekd.models.device import choose_device
 from codekd.models.encoder import pretrained_encoder
 from codekd.models.masked import MaskedHead, masked_loss
 from codekd.models.positions import check_length

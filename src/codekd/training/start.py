@@ -146,4 +146,4 @@ def _captured(parents: Mapping[str, Path], splits: Sequence[str], kind: str, ids
     first, *others = (read_signal(folder, splits, kind, ids) for folder in folders)
     if not others:
         return first
-    return Fixed(np.mean([one.values for one in (first, *others)], axis=0, dtype=np.float32))
+    return Fixed(np.mean([one.values.astype(np.float32) for one in (first, *others)], axis=0))
