@@ -140,22 +140,29 @@ def costs(scores: pl.DataFrame, tasks: Iterable[Estimates], job: "Job") -> pl.Da
 
     ``relative`` and ``per_example`` are multiples of plain fine-tuning's seconds, in total and per example seen;
     ``online_seconds`` adds to the seconds of training those in which the capture's teacher reads as many examples, an
-    estimate. ``joules`` are all that the machine used meanwhile. The teacher's own training and capture are paid once.
+    estimate. ``joules`` are all that the machine used meanwhile. The teacher's own training and capture are paid once;
+    ``start_seconds``, those of a student's start and of the capture for it, are paid once too.
     """
-    paid = []
+    paid, started = [], []
     for task in tasks:
         for teacher, run in task.task.teachers.items():
             captured = job.parents.get(f"signals/{task.task.name}/{teacher}/logits")
             clocks = {cell.run.clock for cell in task.task.cells if cell.teacher == teacher}
             seconds, per_example = _captured(captured, clocks) if captured else (None, None)
             paid.append((task.task.name, teacher, run.cost, seconds, per_example))
+        clocks = {cell.run.clock for cell in task.task.cells}
+        for student in dict.fromkeys(cell.student for cell in task.task.cells):
+            started.append((task.task.name, student, _started(job, task.task.name, student, clocks)))
     names: Schema = dict.fromkeys(("task", "teacher"), pl.String)
     once = pl.DataFrame(paid, names | numbers("teacher_seconds", "capture_seconds", "read"), orient="row")
+    students: Schema = dict.fromkeys(("task", "student"), pl.String)
+    begun = pl.DataFrame(started, students | numbers("start_seconds"), orient="row")
     plainly = scores.filter(method=REFERENCE).select("task", "teacher", "student", plain_joules="joules")
     distils = pl.col("method") != REFERENCE
     found = scores.join(once, ["task", "teacher"], "left", maintain_order="left").join(
         plainly, ["task", "teacher", "student"], "left", maintain_order="left"
     )
+    found = found.join(begun, ["task", "student"], "left", maintain_order="left")
     return found.select(
         *NAMES,
         "seconds",
@@ -166,6 +173,7 @@ def costs(scores: pl.DataFrame, tasks: Iterable[Estimates], job: "Job") -> pl.Da
         relative_joules=pl.col("joules") / pl.col("plain_joules"),
         teacher_seconds="teacher_seconds",
         capture_seconds="capture_seconds",
+        start_seconds="start_seconds",
     ).with_columns(online_relative=pl.col("online_seconds") * pl.col("relative") / pl.col("seconds"))
 
 
@@ -196,13 +204,29 @@ def _parameters(task: Estimates, group: Group) -> int:
     return task.groups[group][0].run.metrics["parameters"]
 
 
-def _captured(folder: Path, clocks: set[tuple[str, str]]) -> tuple[float, float] | tuple[None, None]:
-    """Seconds of a capture, of the CPU or of the clock on a GPU, in all and per example.
+def _started(job: "Job", task: str, student: str, clocks: set[tuple[str, str]]) -> float | None:
+    """Seconds of what a student begins from and of what was captured for it; None where it begins at random."""
+    place = f"starts/{task}/{student}"
+    folders = [folder for role, folder in job.parents.items() if role == place or role.startswith(f"{place}/")]
+    seconds = [_seconds(folder, clocks) for folder in folders]
+    return sum(one for one in seconds if one is not None) if folders and None not in seconds else None
+
+
+def _seconds(folder: Path, clocks: set[tuple[str, str]]) -> float | None:
+    """Seconds of a node in which a model ran, of the CPU or of the clock on a GPU.
 
     None where they were counted on something else than the students' own, ``clocks``.
     """
     made = made_on(folder)
     if clocks != {made.clock}:
+        return None
+    seconds: float = json.loads((folder / "manifest.json").read_text())["seconds" if made.on_gpu else "cpu_seconds"]
+    return seconds
+
+
+def _captured(folder: Path, clocks: set[tuple[str, str]]) -> tuple[float, float] | tuple[None, None]:
+    """Seconds of a capture in all and per example, where :func:`_seconds` knows them."""
+    seconds = _seconds(folder, clocks)
+    if seconds is None:
         return None, None
-    seconds = json.loads((folder / "manifest.json").read_text())["seconds" if made.on_gpu else "cpu_seconds"]
     return seconds, seconds / pl.scan_parquet(folder / "*.parquet").select(pl.len()).collect().item()

@@ -386,6 +386,12 @@ class Graph:
         ]
         return self._add("starts", coordinates, spec, entries, parents)
 
+    def _paid_for_start(self, task: str, student: str) -> dict[str, Node]:
+        """A start and what was captured for it, by role in the report, which says what they took."""
+        start, place = self._start(task, student), f"starts/{task}/{student}"
+        captured = {role: one for role, one in start.parents.items() if role.startswith("signals/")}
+        return {place: start} | {f"{place}/{role}": one for role, one in captured.items()}
+
     def _check_teaches_start(self, student: str, teacher: str, start: Any) -> None:
         config = self._study.teachers[teacher].component
         place = f"students.{student}.start.teacher"
@@ -528,6 +534,9 @@ class Graph:
             parents[f"floors/{task}"] = self._floor(task)
             if self._study.inference:
                 parents |= dict(self._inferences(task))
+            for student in grid.students:
+                if self._study.students[student].start:
+                    parents |= self._paid_for_start(task, student)
             for teacher in grid.teachers:
                 parents[f"teachers/{task}/{teacher}"] = self._teacher(task, teacher)
                 for student in grid.students:

@@ -46,7 +46,7 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
     summary = start.begin(model, job.parents, job.spec)
     if isinstance(start, TrainedStart):
         summary |= _trained(job, folder, start, model, architecture.layers)
-    return {"weights": save_start(model.cpu(), folder), **summary}
+    return {"weights": save_start(model.cpu(), folder), **summary, **choose_device(model).describe()}
 
 
 def _trained(job: "Job", folder: Path, start: TrainedStart, model: PreTrainedModel, layers: int) -> dict[str, Any]:
@@ -78,7 +78,6 @@ def _trained(job: "Job", folder: Path, start: TrainedStart, model: PreTrainedMod
         "best_epoch": fitted.best_epoch,
         "train_cpu_seconds": round(sum(row["cpu_seconds"] for row in fitted.history), 3),
         **{key: value for key, value in best.items() if key == "loss" or key.startswith("valid_")},
-        **device.describe(),
         **fitted.describe_parts(objective),
     }
 
