@@ -58,6 +58,29 @@ tasks:
   defect: {examples: {train: 100}}
 """
 )
+STARTED = (
+    CORPUS
+    + """\
+name: started
+grid:
+  tasks: [clone, defect]
+  teachers: [minilm]
+  students: [roberta-1.5m, masked, aligned, related, embedded]
+  methods: [ft, kd]
+  seeds: [1]
+training: {epochs: 2}
+tasks:
+  clone: {examples: {train: 100}}
+  defect: {examples: {train: 100}}
+teachers:
+  coder: {preset: minilm, adaptation: {functions: 1000}}
+students:
+  masked: {preset: roberta-1.5m, start: {kind: masked}}
+  aligned: {preset: bigru-1.5m, start: {kind: aligned, teacher: coder}}
+  related: {preset: roberta-1.5m, start: {kind: relations, teacher: coder, windows: 1000}}
+  embedded: {preset: roberta-1.5m, start: {kind: embeddings, teacher: minilm}}
+"""
+)
 
 
 class Project(Checkout):

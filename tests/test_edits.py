@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from every_stage import RELATIONAL, Project, matching
+from every_stage import RELATIONAL, STARTED, Project, matching
 
 REPORT = "report/*"
 STUDENTS = ("students", "trials", "selected")
@@ -214,6 +214,55 @@ RELATIONAL_EDITS = {
     ),
 }
 
+WINDOWS, FEW = "current+50000x320", "current+1000x320"
+
+
+def started(*students: str) -> list[str]:
+    """Starts of some students and all cells that begin from them."""
+    return [f"{stage}/{one}/*" for one in students for stage in ("starts/functions", "students/*")] + [REPORT]
+
+
+def captured(windows: str) -> list[str]:
+    """What an encoder gives of windows, and the check of it."""
+    return [f"{stage}/{windows}/coder/*" for stage in ("signals", "verified")]
+
+
+STARTED_EDITS = {
+    "a seed more": (in_config("seeds: [1]", "seeds: [1, 2]"), ["students/*/seed2", REPORT]),
+    "a number of all students": (in_config("{epochs: 2}", "{epochs: 3}"), ["students/*", REPORT]),
+    "a student without its start": (
+        in_config(", start: {kind: masked}", ""),
+        ["students/*/masked/*", REPORT],
+    ),
+    "a weight of one start": (in_config("kind: aligned,", "kind: aligned, contrast: 2,"), started("aligned")),
+    "a start's windows": (
+        in_config("windows: 1000", "windows: 1001"),
+        [f"{stage}/current+1001x320*" for stage in ("windows", "encoded", "syntax", "signals", "verified")]
+        + started("related"),
+    ),
+    "the training of a start's teacher": (
+        in_config("functions: 1000", "functions: 1001"),
+        ["adapted/coder", *captured(WINDOWS), *captured(FEW), *started("aligned", "related")],
+    ),
+    "the recipe of one start": (
+        appended("src/codekd/starts/aligned.py", "\nSMALL = 1e-3\n"),
+        started("aligned"),
+    ),
+    "what trained starts are": (
+        appended("src/codekd/training/start.py", "\nSMALL = 1e-3\n"),
+        started("masked", "aligned", "related", "embedded"),
+    ),
+    "how code is cut": (
+        appended("src/codekd/data/windows.py", "\nSMALL = 1e-3\n"),
+        [f"{stage}/current+*" for stage in ("windows", "encoded", "syntax", "signals", "verified")]
+        + started("masked", "aligned", "related"),
+    ),
+    "how weights are read": (
+        appended("src/codekd/models/start.py", "\nSMALL = 1e-3\n"),
+        ["students/*", *started("masked", "aligned", "related", "embedded")],
+    ),
+}
+
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Project:
@@ -231,10 +280,20 @@ def relational(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project(tmp_path_factory.mktemp("begun"), STARTED)
+    project.finish()
+    assert project.would_run() == set()
+    return project
+
+
 @pytest.fixture(autouse=True)
 def reverted(request: pytest.FixtureRequest) -> Iterator[None]:
     """Every file as it was, after each test."""
-    projects = [request.getfixturevalue(name) for name in ("study", "relational") if name in request.fixturenames]
+    projects = [
+        request.getfixturevalue(name) for name in ("study", "relational", "begun") if name in request.fixturenames
+    ]
     folders = [one.folder / name for one in projects for name in ("config", "envs", "src", "workflow", "profiles")]
     before = {path: path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
     yield
@@ -256,6 +315,11 @@ def test_an_edit_makes_exactly_what_depends_on_it(name: str, study: Project) -> 
 @pytest.mark.parametrize("name", RELATIONAL_EDITS)
 def test_an_edit_of_what_relations_need(name: str, relational: Project) -> None:
     check(relational, *RELATIONAL_EDITS[name])
+
+
+@pytest.mark.parametrize("name", STARTED_EDITS)
+def test_an_edit_of_what_students_begin_from(name: str, begun: Project) -> None:
+    check(begun, *STARTED_EDITS[name])
 
 
 def test_nothing_counts_but_content(study: Project, tmp_path: Path) -> None:

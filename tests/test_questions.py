@@ -192,6 +192,19 @@ def test_controls_are_no_ways_to_distil(tmp_path: Path) -> None:
     assert {"smooth", "kd-shuffled"} < {*scores["method"]}
 
 
+def test_a_start_is_paid_once_with_the_capture_for_it(tmp_path: Path) -> None:
+    job = write_study(tmp_path, EXCEPTION)
+    made = json.loads((job.parents["teachers/exception/minilm"] / "manifest.json").read_text())
+    for role, seconds in (("", 30.0), ("/signals/last", 12.0)):
+        folder = tmp_path / "starts" / f"a{len(role)}"
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_text(json.dumps(made | {"cpu_seconds": seconds}))
+        job.parents[f"starts/exception/bigru-1.5m{role}"] = folder  # type: ignore[index]
+    costs = table(make(job, tmp_path), "costs")
+    assert set(costs.filter(student="bigru-1.5m")["start_seconds"]) == {42.0}
+    assert set(costs.filter(pl.col("student") != "bigru-1.5m")["start_seconds"]) == {None}
+
+
 def test_published_scores_stand_beside_those_on_the_same_data(tmp_path: Path) -> None:
     tasks = {"defects": TASKS["defect"] | {"kind": "devign"}, "exception": TASKS["exception"]}
     students = {"roberta-7m": 7_060_000, "mine": 7_000_000}

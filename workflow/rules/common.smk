@@ -59,12 +59,14 @@ wildcard_constraints:
         for name in (
             "corpus",
             "task",
+            "windows",
             "vocabulary",
             "size",
             "sequences",
             "teacher",
             "student",
             "method",
+            "start",
             "trial",
             "study",
         )

@@ -45,6 +45,26 @@ rule examples:
         "python -P $SCRIPTS/examples.py --job {params.job:q} --output {output:q} --log {log:q}"
 
 
+rule windows:
+    input:
+        parents("windows"),
+    output:
+        "results/windows/{windows}-{identity}/manifest.json",
+    log:
+        "results/logs/windows/{windows}-{identity}.log",
+    benchmark:
+        "results/benchmarks/windows/{windows}-{identity}.jsonl"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    params:
+        job=job("windows"),
+    message:
+        "cut the functions of {wildcards.windows} into windows"
+    shell:
+        "python -P $SCRIPTS/windows.py --job {params.job:q} --output {output:q} --log {log:q}"
+
+
 rule syntax:
     input:
         parents("syntax"),

@@ -1,4 +1,26 @@
-# One cell of the grid a job. Where the config searches, trials choose the settings of the cells first.
+# One cell of the grid a job. Where the config searches, trials choose the settings of the cells first; what a student
+# begins from is made once for all cells of the tasks that share its vocabulary.
+
+
+rule start:
+    input:
+        parents("starts"),
+    output:
+        "results/starts/{vocabulary}/{student}/{start}-{identity}/manifest.json",
+    log:
+        "results/logs/starts/{vocabulary}/{student}/{start}-{identity}.log",
+    benchmark:
+        "results/benchmarks/starts/{vocabulary}/{student}/{start}-{identity}.jsonl"
+    priority: 1
+    conda:
+        ENVIRONMENT
+    threads: 1
+    params:
+        job=job("starts"),
+    message:
+        "make the start {wildcards.start} of {wildcards.student} for {wildcards.vocabulary}"
+    shell:
+        "python -P $SCRIPTS/start.py --job {params.job:q} --output {output:q} --log {log:q}"
 
 
 rule trial:

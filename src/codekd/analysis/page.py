@@ -127,7 +127,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         ),
         *(number("per example", "per_example", ratio), number("Teacher online", "online_seconds", duration)),
         *(number("of ft", "online_relative", ratio), number("kJ", "joules", decimals(1, 1e3))),
-        number("of ft", "relative_joules", ratio),
+        *(number("of ft", "relative_joules", ratio), number("Start, once", "start_seconds", duration)),
     ),
     "inference": (
         Column("Model", served, text=True),

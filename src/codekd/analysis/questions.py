@@ -144,9 +144,10 @@ def costs(scores: pl.DataFrame, tasks: Sequence[Estimates], job: "Job") -> pl.Da
     ``relative`` and ``per_example`` are multiples of plain fine-tuning's seconds, in total and per example seen;
     ``online_seconds`` adds to the seconds of training those in which the capture's teacher reads as many examples, an
     estimate. ``joules`` are all that the machine used meanwhile. The teacher's own training and capture are paid once;
-    those of an ensemble are its members'.
+    those of an ensemble are its members'. ``start_seconds``, those of a student's start and of the capture for it, are
+    paid once too.
     """
-    paid = []
+    paid, started = [], []
     for task in tasks:
         for teacher, run in task.task.teachers.items():
             role = f"signals/{task.task.name}/{teacher}/logits"
@@ -157,14 +158,20 @@ def costs(scores: pl.DataFrame, tasks: Sequence[Estimates], job: "Job") -> pl.Da
                 (_total(column) for column in zip(*captures, strict=True)) if captures else (None, None)
             )
             paid.append((task.task.name, teacher, run.cost, seconds, per_example))
+        clocks = {cell.run.clock for cell in task.task.cells}
+        for student in dict.fromkeys(cell.student for cell in task.task.cells):
+            started.append((task.task.name, student, _started(job, task.task.name, student, clocks)))
     names: Schema = dict.fromkeys(("task", "teacher"), pl.String)
     once = pl.DataFrame(paid, names | numbers("teacher_seconds", "capture_seconds", "read"), orient="row")
+    students: Schema = dict.fromkeys(("task", "student"), pl.String)
+    begun = pl.DataFrame(started, students | numbers("start_seconds"), orient="row")
     plainly = scores.filter(method=REFERENCE).select("task", "teacher", "student", plain_joules="joules")
     without = {method for task in tasks for teacher, _, method in task.groups if teacher == NO_TEACHER}
     distils = ~pl.col("method").is_in(sorted(without))
     found = scores.join(once, ["task", "teacher"], "left", maintain_order="left").join(
         plainly, ["task", "teacher", "student"], "left", maintain_order="left"
     )
+    found = found.join(begun, ["task", "student"], "left", maintain_order="left")
     return found.select(
         *NAMES,
         "parameters",
@@ -177,6 +184,7 @@ def costs(scores: pl.DataFrame, tasks: Sequence[Estimates], job: "Job") -> pl.Da
         relative_joules=pl.col("joules") / pl.col("plain_joules"),
         teacher_seconds="teacher_seconds",
         capture_seconds="capture_seconds",
+        start_seconds="start_seconds",
     ).with_columns(online_relative=pl.col("online_seconds") * pl.col("relative") / pl.col("seconds"))
 
 
@@ -209,18 +217,33 @@ def _parameters(task: Estimates, group: Group) -> int:
 
 
 def _total(numbers: Iterable[float | None]) -> float | None:
-    """Of a teacher and of what it is made of, if all are known."""
+    """The sum of some numbers, if all are known."""
     known = list(numbers)
     return None if None in known else sum(one for one in known if one is not None)
 
 
-def _captured(folder: Path, clocks: set[tuple[str, str]]) -> tuple[float, float] | tuple[None, None]:
-    """Seconds of a capture, of the CPU or of the clock on a GPU, in all and per example.
+def _started(job: "Job", task: str, student: str, clocks: set[tuple[str, str]]) -> float | None:
+    """Seconds of what a student begins from and of what was captured for it; None where it begins at random."""
+    place = f"starts/{task}/{student}"
+    folders = [folder for role, folder in job.parents.items() if role == place or role.startswith(f"{place}/")]
+    return _total(_seconds(folder, clocks) for folder in folders) if folders else None
+
+
+def _seconds(folder: Path, clocks: set[tuple[str, str]]) -> float | None:
+    """Seconds of a node in which a model ran, of the CPU or of the clock on a GPU.
 
     None where they were counted on something else than the students' own, ``clocks``.
     """
     made = made_on(folder)
     if clocks != {made.clock}:
+        return None
+    seconds: float = json.loads((folder / "manifest.json").read_text())["seconds" if made.on_gpu else "cpu_seconds"]
+    return seconds
+
+
+def _captured(folder: Path, clocks: set[tuple[str, str]]) -> tuple[float, float] | tuple[None, None]:
+    """Seconds of a capture in all and per example, where :func:`_seconds` knows them."""
+    seconds = _seconds(folder, clocks)
+    if seconds is None:
         return None, None
-    seconds = json.loads((folder / "manifest.json").read_text())["seconds" if made.on_gpu else "cpu_seconds"]
     return seconds, seconds / pl.scan_parquet(folder / "*.parquet").select(pl.len()).collect().item()

@@ -62,5 +62,6 @@ def describe(job: "Job", folder: Path, summary: dict[str, Any]) -> None:
         classes=classes,
         spec=job.spec,
         summary=summary,
+        starts_from_code="start" in job.parents,
     )
     card.save(folder / "README.md")

@@ -70,13 +70,17 @@ class Config(kd.Config):
 
     def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
         """The loss of ``kd`` and those of the relations."""
+        return super().loss(outputs, batch, parts) + self.relational_loss(outputs, batch)
+
+    def relational_loss(self, outputs: ClassifierOutput, batch: Batch) -> Tensor:
+        """The weighted sum of the relations' terms, which need no logits."""
         relations = zip(self.relation_losses(outputs, batch), self._counts(outputs), strict=True)
         near, angles, transforming, turning = (loss * batch.share(count) for loss, count in relations)
         beta_angle = self.beta if self.beta_angle is None else self.beta_angle
         gamma_angle = self.gamma if self.gamma_angle is None else self.gamma_angle
         between = self.beta * near + beta_angle * angles
         across = self.gamma * transforming + gamma_angle * turning
-        return super().loss(outputs, batch, parts) + between + across
+        return between + across
 
     def relation_losses(self, outputs: ClassifierOutput, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Distances and angles of WR, then those of LTR."""

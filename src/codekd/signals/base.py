@@ -19,11 +19,12 @@ UNITS_OF_SYNTAX = ("lexeme", "node")
 
 @dataclass(frozen=True)
 class TeacherShape:
-    """What the size of a signal depends on: numbers of a teacher that is fine-tuned on a task."""
+    """What the size of a signal depends on: numbers of a teacher."""
 
     classes: int
     layers: int
     pooled_width: int
+    width: int
 
 
 class Signal(Model):

@@ -14,12 +14,16 @@ PACKAGES = {
     "students": "codekd.models.architectures",
     "methods": "codekd.methods",
 }
+"""Sections of the config and where their kinds are."""
+
+INSIDE = {"starts": "codekd.starts"}
+"""What stands inside of other definitions: `start:` in that of a student."""
 
 
 @cache
 def kinds(section: str) -> tuple[str, ...]:
     """The kinds that a section of the config knows, e.g. ``("dist", "ft", "kd", "pseudo")`` for methods."""
-    package = importlib.import_module(PACKAGES[section])
+    package = importlib.import_module(_package(section))
     files = (path.stem for folder in package.__path__ for path in Path(folder).glob("*.py"))
     return tuple(sorted(stem for stem in files if stem != "base" and not stem.startswith("_")))
 
@@ -32,7 +36,11 @@ def module_name(section: str, kind: str) -> str:
     """
     if kind not in kinds(section):
         raise CodekdError(f"{section}: there is no kind {kind!r}; known kinds are {', '.join(kinds(section))}.")
-    return f"{PACKAGES[section]}.{kind}"
+    return f"{_package(section)}.{kind}"
+
+
+def _package(section: str) -> str:
+    return (PACKAGES | INSIDE)[section]
 
 
 def load(section: str, kind: str) -> ModuleType:

@@ -91,10 +91,14 @@ class StudyFile(Model):
 
 @dataclass(frozen=True)
 class Trained:
-    """A teacher or a student: what it is, and how it is trained."""
+    """A teacher or a student: what it is, how it is trained, and what a student begins from, where that is not chance.
+
+    ``start`` is the ``Config`` of a kind in codekd.starts.
+    """
 
     component: Any
     training: Training
+    start: Any = None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ and of GRUs and of teachers whose states are captured. Other cores have the seco
 SECONDS = {
     "floors": 5,
     "tokenizers": 5,
+    "windows": 20,
     "encoded": 8,
     "syntax": 15,
     "pretrained": 10,
@@ -68,7 +69,13 @@ def flops(node: Node, results: Path) -> float:
         return 2 * _encoder_weights(node) * 3 * settings["training"]["epochs"] * tokens
     if node.spec.get("by") in WITHOUT_A_PASS:
         return 0
+    if "encoded" not in node.parents:
+        return 0
     sizes = read_sizes(node, results)
+    if node.stage == "starts":
+        weights = components.parse("students", node.spec["architecture"]).weights_per_token()
+        epochs = node.spec["start"]["training"]["epochs"]
+        return 2 * weights * epochs * (3 * sizes["unlabeled"].tokens + 2 * sizes["valid"].tokens)
     if node.stage == "signals":
         weights = _encoder_weights(node.parents.get("teacher", node).parents["pretrained"])
         return 2 * weights * sum(size.tokens for size in sizes.values())

@@ -28,11 +28,14 @@ REUSED_HEAD = "reused-head"
 
 CONTENTS = ".contents.json"
 
-RUN_A_MODEL = ("adapted", "teachers", "signals", "trials", "students")
+RUN_A_MODEL = ("adapted", "teachers", "signals", "starts", "trials", "students")
 """Stages whose time is that of a model; the check of signals runs one too, on a few examples."""
 
 ONE_PASS = ("signals", "verified")
 """Stages whose nodes of one task and teacher are made in one pass of it."""
+
+SPEC_OF_WINDOWS = {"classes": ["code"], "columns": ["code"], "has_hole": False}
+"""What windows of code are, as the spec of a task says it of examples."""
 
 TOGETHER = dict.fromkeys(ONE_PASS, 2) | {"inference": 0}
 """Stages that make several nodes in one go: all that have so many coordinates in common."""
@@ -223,6 +226,15 @@ class Graph:
         coordinates, parents = (task, f"lexemes-{max_length}"), {"examples": self._examples(task)}
         return self._add("encoded", coordinates, spec, ["codekd.data.encode_lexemes"], parents)
 
+    def _encoded_windows(
+        self, windows: Node, name: str, tokenizer: Node, max_length: int, prefix: Sequence[str] = ()
+    ) -> Node:
+        """Windows of code as such sequences."""
+        spec = {"max_length": max_length, "prefix": list(prefix), **SPEC_OF_WINDOWS}
+        coordinates = (*windows.coordinates, f"{name}-{max_length}")
+        parents = {"examples": windows, "tokenizer": tokenizer}
+        return self._add("encoded", coordinates, spec, ["codekd.data.encode"], parents)
+
     def _pretrained(self, name: str) -> Node:
         if known := self._known("pretrained", name):
             return known
@@ -354,6 +366,100 @@ class Graph:
         entries = ["codekd.signals.capture", "codekd.signals.ensemble", f"codekd.signals.{signal.kind}"]
         return self._add("signals", (task, name, signal.name), spec, entries, parents)
 
+    def _windows(self, student: str, start: Any) -> Node:
+        """Pieces of code that a start learns from and is judged on; packages for tests are not read."""
+        count = start.windows or "all"
+        # No task has such a name.
+        name = "+".join([*start.corpora, f"{count}x{start.characters}"])
+        if known := self._known("windows", name):
+            return known
+        corpora, split = self._corpora(start.corpora, f"students.{student}.start")
+        packages = {package: part for package, part in split.items() if part != "test"}
+        spec = {"windows": start.windows, "characters": start.characters, "packages": packages}
+        return self._add("windows", (name,), spec, ["codekd.data.windows"], corpora)
+
+    def _encoder(self, name: str) -> Node:
+        """A teacher before any task."""
+        return self._adapted(name) if self._study.teachers[name].component.adaptation else self._pretrained(name)
+
+    def _signals_of_windows(self, windows: Node, start: Any, signal: Signal) -> dict[str, Node]:
+        """What a start's teacher gives of windows, and the check of it: of its encoder, or as fine-tuned on tasks."""
+        [name] = start.teachers
+        config = self._study.teachers[name].component
+        pretrained = self._pretrained(name)
+        read = self._encoded_windows(windows, name, pretrained, config.max_length, config.prefix)
+        common = {"encoded": read}
+        if signal.unit in UNITS_OF_SYNTAX:
+            common["syntax"] = self._syntax_of_windows(windows)
+        by_role = {"": ("pretrained", (name,), {"pretrained": self._encoder(name)})}
+        if start.taught_on:
+            by_role = {
+                f"/{task}": ("finetuned", (f"{name}+{task}",), {"teacher": self._teacher(task, name)})
+                for task in sorted(start.taught_on)
+            }
+        found: dict[str, Node] = {}
+        for role, (by, teacher, parents) in by_role.items():
+            spec = {"signal": signal.model_dump(mode="json"), "by": by}
+            entries = ["codekd.signals.capture", f"codekd.signals.{by}", f"codekd.signals.{signal.kind}"]
+            coordinates = (*windows.coordinates, *teacher, signal.name)
+            captured = self._add("signals", coordinates, spec, entries, {**common, **parents})
+            found[f"signals/{signal.kind}{role}"] = captured
+            found[f"verified/{signal.kind}{role}"] = self._verified(captured)
+        return found
+
+    def _syntax_of_windows(self, windows: Node) -> Node:
+        spec = {"columns": SPEC_OF_WINDOWS["columns"], "language": "python"}
+        return self._add("syntax", windows.coordinates, spec, ["codekd.data.lexemes"], {"examples": windows})
+
+    def _start(self, task: str, student: str) -> Node:
+        """The weights that a student begins from, one node for all tasks that share its vocabulary."""
+        trained = self._study.students[student]
+        architecture, start = trained.component, trained.start
+        tokenizer = self._tokenizer(task, architecture.vocabulary_size)
+        group = tokenizer.coordinates[0]
+        coordinates = (group, student, start.kind)
+        if known := self._known("starts", *coordinates):
+            return known
+        spec = {"start": start.model_dump(mode="json"), "architecture": architecture.settings()}
+        parents = {"tokenizer": tokenizer}
+        for teacher in start.teachers:
+            self._check_teaches_start(student, teacher, start)
+        if start.reads_code:
+            windows = self._windows(student, start)
+            name = f"bpe{architecture.vocabulary_size}-{group}"
+            parents["encoded"] = self._encoded_windows(windows, name, tokenizer, architecture.max_length)
+            for signal in start.requests(architecture.layers):
+                parents |= self._signals_of_windows(windows, start, signal)
+                if signal.unit in UNITS_OF_SYNTAX:
+                    parents["syntax"] = self._syntax_of_windows(windows)
+        else:
+            [teacher] = start.teachers
+            parents["pretrained"] = self._encoder(teacher)
+            spec["prefix"] = list(self._study.teachers[teacher].component.prefix)
+        entries = [
+            "codekd.training.start",
+            components.module_name("starts", start.kind),
+            components.module_name("students", architecture.kind),
+        ]
+        return self._add("starts", coordinates, spec, entries, parents)
+
+    def _paid_for_start(self, task: str, student: str) -> dict[str, Node]:
+        """A start and what was captured for it, by role in the report, which says what they took."""
+        start, place = self._start(task, student), f"starts/{task}/{student}"
+        captured = {role: one for role, one in start.parents.items() if role.startswith("signals/")}
+        return {place: start} | {f"{place}/{role}": one for role, one in captured.items()}
+
+    def _check_teaches_start(self, student: str, teacher: str, start: Any) -> None:
+        config = self._study.teachers[teacher].component
+        place = f"students.{student}.start.teacher"
+        if not config.trained:
+            raise CodekdError(f"{place}: {teacher} gives no states; name an encoder that is fine-tuned on tasks.")
+        try:
+            if start.by_layer:
+                teacher_layers(self._study.students[student].component.layers, config.layers)
+        except CodekdError as error:
+            raise CodekdError(f"{place}: {teacher}: {error}") from None
+
     def _verified(self, captured: Node) -> Node:
         """The check of what was captured against the live teacher.
 
@@ -431,6 +537,8 @@ class Graph:
             components.module_name("methods", loss.kind),
         ]
         parents = {"encoded": self._read_by_student(task, trained), **(selected or {})}
+        if trained.start:
+            parents["start"] = self._start(task, student)
         for signal in requests:
             captured = self._signal(task, teacher, signal)
             parents |= {f"signals/{signal.kind}": captured, f"verified/{signal.kind}": self._verified(captured)}
@@ -496,6 +604,9 @@ class Graph:
             parents[f"floors/{task}"] = self._floor(task)
             if self._study.inference:
                 parents |= dict(self._inferences(task))
+            for student in grid.students:
+                if self._study.students[student].start:
+                    parents |= self._paid_for_start(task, student)
             for teacher in grid.teachers:
                 parents[f"teachers/{task}/{teacher}"] = self._teacher(task, teacher)
                 if self._study.taught_floor:

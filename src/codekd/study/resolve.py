@@ -1,7 +1,7 @@
 """From what a user wrote to a study: presets filled in, names looked up, everything checked."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -67,6 +67,8 @@ def load_study(config: Mapping[str, Any], files: Sequence[Path], lock: Mapping[s
     known = {section: {**presets()[section], **getattr(file, section)} for section in components.PACKAGES}
     used = {section: {*getattr(file, section), *getattr(file.grid, section)} for section in components.PACKAGES}
     used["tasks"].update(task for tasks in file.vocabularies.values() for task in tasks)
+    for section, names in _named_by_starts(used["students"], file).items():
+        used[section].update(names & known[section].keys())
     for section in components.PACKAGES:
         for index, name in enumerate(getattr(file.grid, section)):
             if name not in known[section]:
@@ -92,6 +94,7 @@ def load_study(config: Mapping[str, Any], files: Sequence[Path], lock: Mapping[s
         section: {name: _resolve(section, name, file, problems) for name in sorted(used[section])}
         for section in components.PACKAGES
     }
+    _check_starts(resolved["students"], known, problems)
     folder = files[0].parent if files else Path()
     if lock is None:
         lock = read_lock(files[0]) if files else {}
@@ -151,8 +154,57 @@ def _resolve(section: str, name: str, file: StudyFile, problems: Problems) -> An
     if section not in TRAINED:
         return _validated(model, definition, place, problems)
     settings = _validated(Training, definition.pop("training", {}), (*place, "training"), problems)
+    start = definition.pop("start", None) if section == "students" else None
     component = _validated(model, definition, place, problems)
-    return Trained(component, settings) if component and settings else None
+    if start is not None:
+        start = _start(start, component, (*place, "start"), problems)
+    return Trained(component, settings, start) if component and settings else None
+
+
+def _start(definition: Any, student: Any, place: Place, problems: Problems) -> Any:
+    """What a student begins from, or None after noting what is wrong with it."""
+    kinds = ", ".join(components.kinds("starts"))
+    if not isinstance(definition, Mapping) or not isinstance(definition.get("kind"), str):
+        problems.add(place, f"write `start: {{kind: ...}}` (one of {kinds}), or null to begin at random")
+        return None
+    try:
+        model = components.load("starts", definition["kind"]).Config
+    except CodekdError as error:
+        problems.add((*place, "kind"), str(error))
+        return None
+    start = _validated(model, definition, place, problems)
+    if start and student and start.needs_vocabulary and getattr(student, "vocabulary_size", None) is None:
+        problems.add(
+            place,
+            f"{start.kind!r} works on the tokens of a vocabulary, and this student reads none; see docs/starts.md",
+        )
+        return None
+    return start
+
+
+def _named_by_starts(students: Iterable[str], file: StudyFile) -> dict[str, set[str]]:
+    """Names of the teachers and tasks that starts of some students refer to."""
+    found = (_definition("students", name, file).get("start") for name in students)
+    starts = [start for start in found if isinstance(start, Mapping)]
+    tasks = [start.get("tasks") for start in starts]
+    return {
+        "teachers": {str(start["teacher"]) for start in starts if "teacher" in start},
+        "tasks": {str(task) for some in tasks if isinstance(some, list) for task in some},
+    }
+
+
+def _check_starts(students: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]], problems: Problems) -> None:
+    """That the teachers and tasks exist which starts refer to."""
+    for name, student in students.items():
+        if not (student and student.start):
+            continue
+        place: Place = ("students", name, "start")
+        for teacher in student.start.teachers:
+            if teacher not in known["teachers"]:
+                problems.add_unknown((*place, "teacher"), teacher, known["teachers"])
+        for task in student.start.taught_on:
+            if task not in known["tasks"]:
+                problems.add_unknown((*place, "tasks"), task, known["tasks"])
 
 
 def _validated(model: Any, values: Any, place: Place, problems: Problems) -> Any:

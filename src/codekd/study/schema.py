@@ -22,6 +22,7 @@ def json_schema() -> dict[str, Any]:
     definitions = schema["$defs"]
     definitions["Training"] = _partial(Training, definitions)
     schema["properties"]["training"] = {"$ref": "#/$defs/Training"}
+    definitions["start"] = _start(definitions)
     for section in components.PACKAGES:
         references = {}
         for kind in components.kinds(section):
@@ -34,6 +35,8 @@ def json_schema() -> dict[str, Any]:
             partial["properties"]["kind"] = {"const": kind}
             if section in TRAINED:
                 partial["properties"]["training"] = {"$ref": "#/$defs/Training"}
+            if section == "students":
+                partial["properties"]["start"] = {"$ref": "#/$defs/start"}
             definitions[name] = partial
             references[kind] = {"$ref": f"#/$defs/{name}"}
         definitions[section] = {"anyOf": list(references.values())}
@@ -80,7 +83,25 @@ def reference() -> str:
                 "",
                 *_table(module.Config),
             ]
+    lines += ["", "## `start` of a student", "", "Null, the default, for random weights, or one of these."]
+    for kind in components.kinds("starts"):
+        module = components.load("starts", kind)
+        lines += ["", f"### `start: {{kind: {kind}}}`", "", (module.__doc__ or "").strip(), "", *_table(module.Config)]
     return "\n".join(lines) + "\n"
+
+
+def _start(definitions: dict[str, Any]) -> dict[str, Any]:
+    """What a student begins from."""
+    kinds: list[dict[str, Any]] = [{"type": "null"}]
+    for kind in components.kinds("starts"):
+        model = components.load("starts", kind).Config
+        partial = _partial(model, definitions)
+        partial["properties"]["kind"] = {"const": kind}
+        partial["required"] = ["kind", *(name for name, field in model.model_fields.items() if field.is_required())]
+        if "training" in partial["properties"]:
+            partial["properties"]["training"] = {"$ref": "#/$defs/Training"}
+        kinds.append(partial)
+    return {"anyOf": kinds, "default": None, "description": "What a student begins from; null for random weights."}
 
 
 def _partial(model: type[BaseModel], definitions: dict[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,12 @@ One of a public dataset is taken to fill its window.
 CHARACTERS = 5
 """Of the longest function that a task takes, for each token of its functions in the mean."""
 
+WINDOW_CHARACTERS, HELD_OUT_WINDOWS = 123_000_000, 1000
+"""Windows of code of the embedded corpus, times the longest; and those that starts are judged on."""
+
+FILLED, CHARACTERS_PER_TOKEN = 0.74, 2.75
+"""Share of its longest that a window has, and characters of a token of a vocabulary of 2,000."""
+
 UNITS_PER_TOKEN = {"lexeme": 0.67, "node": 1.1}
 """MiniLM's tokens in the embedded tasks: 0.60 lexemes where text is long (exception) to 0.73 (clone)."""
 
@@ -46,6 +52,9 @@ def split_sizes(encoded: Node, results: Path) -> dict[str, Size]:
         summary = manifest["summary"]
         return {split: Size(summary[split]["examples"], summary[split]["tokens"]) for split in EXAMPLES}
     counts, window = _examples(encoded.parents["examples"], results), encoded.spec["max_length"]
+    if "characters" in (spec := encoded.parents["examples"].spec):
+        length = min(window, round(spec["characters"] * FILLED / CHARACTERS_PER_TOKEN))
+        return {split: Size(count, count * length) for split, count in counts.items()}
     whole, pieces = _task(encoded.parents["examples"]).official_splits, len(encoded.spec["columns"])
     share = UNITS_PER_TOKEN["lexeme"] if "language" in encoded.spec else 1
     window = window * pieces if "language" in encoded.spec else window
@@ -99,6 +108,10 @@ def in_bytes(count: float) -> str:
 def _examples(node: Node, results: Path) -> dict[str, int]:
     if manifest := manifest_if_finished(results / node.folder):
         return {split: manifest["summary"][split]["examples"] for split in EXAMPLES}
+    if node.stage == "windows":
+        # Of about as many characters as the packages have, whatever the length of a window.
+        count = node.spec["windows"] or WINDOW_CHARACTERS // node.spec["characters"]
+        return {"train": 0, "valid": HELD_OUT_WINDOWS, "test": 0, "unlabeled": count}
     limits, sizes = node.spec["task"]["examples"], {**EXAMPLES, **_task(node).expected()}
     counts = {split: size if limits[split] is None else min(limits[split], size) for split, size in sizes.items()}
     return counts | {"unlabeled": counts["unlabeled"] + node.spec["task"].get("made", 0)}
@@ -112,14 +125,14 @@ def _task(node: Node) -> Any:
 def _shape(node: Node) -> TeacherShape:
     if not {"teacher", "pretrained"} & {*node.parents}:
         # An ensemble or the floor, which have logits alone.
-        return TeacherShape(len(node.spec["classes"]), 0, 0)
+        return TeacherShape(len(node.spec["classes"]), 0, 0, 0)
     if "teacher" not in node.parents:
-        pretrained, classes = node.parents["pretrained"].spec, len(node.spec["classes"])
-        return TeacherShape(classes, pretrained["layers"], pretrained["width"])
+        pretrained, classes = node.parents["pretrained"].spec, len(node.spec.get("classes", ()))
+        return TeacherShape(classes, pretrained["layers"], pretrained["width"], pretrained["width"])
     teacher = node.parents["teacher"]
     pretrained = teacher.parents["pretrained"].spec
     width = pooled_width(pretrained["width"], teacher.spec["pooling"])
-    return TeacherShape(teacher.spec["classes"], pretrained["layers"], width)
+    return TeacherShape(teacher.spec["classes"], pretrained["layers"], width, pretrained["width"])
 
 
 def _units(node: Node, signal: Signal, results: Path) -> int:

@@ -4,6 +4,7 @@ A random share of the tokens is masked and guessed from the others; all chosen t
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -12,28 +13,27 @@ import numpy as np
 import polars as pl
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from transformers import AutoTokenizer, PreTrainedModel
 
-from codekd.data.batches import Batch, Encoded, sorted_batches
+from codekd.data.batches import Batch, Encoded
+from codekd.data.code import functions_by_part
 from codekd.data.encode import special_tokens
 from codekd.data.hashing import digest
 from codekd.data.labels import UNLABELLED
-from codekd.errors import NotFiniteError
-from codekd.models.device import Device, choose_device
+from codekd.models.device import choose_device
 from codekd.models.encoder import pretrained_encoder
-from codekd.models.inference import BATCH_SIZE, BATCH_TOKENS
+from codekd.models.masked import MaskedHead, masked_loss
 from codekd.models.positions import check_length
 from codekd.models.teachers.base import Adaptation
 from codekd.models.vocabulary import copy_tokenizer, read_vocabulary
 from codekd.training.loop import fit
-from codekd.training.step import Objective, drop_words
+from codekd.training.masked import masked_accuracy
+from codekd.training.step import Objective
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
 
 VALID_FUNCTIONS = 500
-READ = {"train": ("train", "transfer"), "valid": ("valid",)}
 
 
 def run(job: "Job", folder: Path) -> dict[str, Any]:
@@ -45,26 +45,28 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
     settings = Adaptation.model_validate(job.spec["adaptation"])
     key = f"teachers.{job.coordinates[-1]}.adaptation.max_length"
     check_length(key, settings.max_length, job.parents["pretrained"] / "config.json")
-    functions = _functions(job)
+    corpora = [path for role, path in job.parents.items() if role.startswith("corpus/")]
+    functions = functions_by_part(corpora, job.spec["packages"])
     limits = {"train": settings.functions, "valid": VALID_FUNCTIONS}
-    chosen = {part: sorted(functions[part], key=digest)[:limit] for part, limit in limits.items()}
+    chosen = {part: sorted(functions[part]["code"], key=digest)[:limit] for part, limit in limits.items()}
     train, valid = (_encoded(code, job.parents["pretrained"], settings.max_length) for code in chosen.values())
     torch.manual_seed(settings.seed)
     model = _Masked(pretrained_encoder(job.parents["pretrained"], train.vocabulary))
     device = choose_device(model.encoder)
-    head = _Head(model.encoder)
+    head = MaskedHead(model.embeddings.shape[1], model.embeddings)
 
     def loss(output: SimpleNamespace, batch: Batch, _: nn.Module) -> Tensor:
-        hidden = _hidden(batch)
-        found = head(output.states[hidden], model.embeddings)
-        total = cross_entropy(found.float(), batch.input_ids[hidden], reduction="sum")
-        return total / hidden.sum().clamp(min=1) * batch.share(lambda one: _hidden(one).sum())
+        return masked_loss(output.hidden_states[-1], batch, head, model.embeddings)
+
+    def accuracy() -> float:
+        guess = partial(head, embeddings=model.embeddings)
+        return masked_accuracy(model, guess, valid, device, settings.training.word_dropout)
 
     fitted = fit(
         model,
         Objective(loss, head),
         train,
-        lambda: {"accuracy": _accuracy(model, head, valid, device, settings.training.word_dropout)},
+        lambda: {"accuracy": accuracy()},
         settings.training,
         seed=settings.seed,
         metric="accuracy",
@@ -80,11 +82,6 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
         "valid_accuracy": fitted.history[fitted.best_epoch - 1]["valid_accuracy"],
         **device.describe(),
     }
-
-
-def _hidden(batch: Batch) -> Tensor:
-    """Which tokens ``(batch, length)`` are to be guessed."""
-    return batch.shown != batch.input_ids
 
 
 class _Masked(nn.Module):
@@ -103,62 +100,7 @@ class _Masked(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **_: Any) -> SimpleNamespace:
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        return SimpleNamespace(states=states)
-
-
-class _Head(nn.Module):
-    """BERT's: dense, GELU, normalisation, then the token embeddings as the last layer, with a bias."""
-
-    def __init__(self, encoder: PreTrainedModel) -> None:
-        super().__init__()
-        width = encoder.config.hidden_size
-        self.transform = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width))
-        self.bias = nn.Parameter(torch.zeros(encoder.get_input_embeddings().num_embeddings))
-
-    def forward(self, states: Tensor, embeddings: Tensor) -> Tensor:
-        """Logits ``(tokens, vocabulary)`` of states ``(tokens, width)``."""
-        return self.transform(states.float()) @ embeddings.T + self.bias
-
-
-@torch.inference_mode()
-def _accuracy(model: _Masked, head: _Head, valid: Encoded, device: Device, share: float) -> float:
-    """Share of masked tokens that are guessed; the same ones are masked every time.
-
-    Raises:
-        NotFiniteError: the logits are not finite.
-    """
-    model.eval()
-    right = count = 0
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        for rows in sorted_batches(valid.lengths, BATCH_SIZE, BATCH_TOKENS):
-            batch = valid.batch(rows, device.device)
-            shown = drop_words(batch, share, valid.vocabulary)
-            with device.autocast():
-                output = model(shown, batch.attention_mask)
-            hidden = shown != batch.input_ids
-            logits, found = head(output.states[hidden], model.embeddings).max(-1)
-            if not logits.isfinite().all():
-                raise NotFiniteError("what the model guesses masked tokens by is not finite")
-            right += int((found == batch.input_ids[hidden]).sum())
-            count += int(hidden.sum())
-    return right / max(count, 1)
-
-
-def _functions(job: "Job") -> dict[str, pl.Series]:
-    """The different functions of the packages of each part."""
-    frames = [
-        pl.read_parquet(folder / "functions.parquet", columns=["package", "code"])
-        for role, folder in job.parents.items()
-        if role.startswith("corpus/")
-    ]
-    functions, packages = pl.concat(frames), job.spec["packages"]
-    return {
-        part: functions.filter(pl.col("package").is_in([name for name, where in packages.items() if where in read]))[
-            "code"
-        ].unique()
-        for part, read in READ.items()
-    }
+        return SimpleNamespace(hidden_states=(states,))
 
 
 def _encoded(functions: Sequence[str], folder: Path, max_length: int) -> Encoded:

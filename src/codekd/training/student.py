@@ -1,4 +1,4 @@
-"""Stage ``students``: one cell of the grid, a student trained from scratch with a method."""
+"""Stage ``students``: one cell of the grid, a student trained with a method, from scratch or from its start."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import PreTrainedModel
 
-from codekd.data.batches import Encoded, load_encoded, load_units, shards
-from codekd.data.rows import Ragged
+from codekd.data.batches import Encoded, load_encoded, shards
 from codekd.data.splits import TRANSFER
 from codekd.methods.base import Sizes
 from codekd.models.head import reuse_head
 from codekd.models.inference import pooled_widths
+from codekd.models.start import load_start
 from codekd.signals.format import read_signal
 from codekd.study import components
 from codekd.training.controls import repeated, shuffled_within_classes
 from codekd.training.run import train_model
 from codekd.training.selected import with_choice
 from codekd.training.step import Objective
+from codekd.training.taught import with_signals
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
@@ -34,7 +35,7 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
 
 
 def prepare(job: "Job") -> tuple[PreTrainedModel, Objective, Encoded]:
-    """A new student, what it minimises, and what it learns from."""
+    """A student before its first step, what it minimises, and what it learns from."""
     method = components.parse("methods", job.spec["method"])
     architecture = components.parse("students", job.spec["architecture"])
     splits, unlabeled = LEARNED_FROM[method.transfer], job.spec.get("unlabeled_states")
@@ -49,15 +50,11 @@ def prepare(job: "Job") -> tuple[PreTrainedModel, Objective, Encoded]:
     if method.shuffles_logits:
         others = shuffled_within_classes(signals["logits"].values, job.spec["seed"])
         signals["logits"] = signals["logits"].take(others)
-    train = replace(train, signals=signals)
-    if unit := next((one.unit for one in requests if one.unit), None):
-        units = load_units(unit, train, job.parents["encoded"], job.parents.get("syntax"), splits, unlabeled=unlabeled)
-        for signal in signals.values():
-            if isinstance(signal, Ragged):
-                units = units.within(signal.first.ravel(), signal.count.ravel())
-        train = replace(train, units=units)
+    train = with_signals(train, signals, requests, job.parents, splits, unlabeled)
     torch.manual_seed(job.spec["seed"])
     model = architecture.build(train.vocabulary, job.spec["classes"], job.spec["pooling"])
+    if "start" in job.parents:
+        load_start(model, job.parents["start"])
     if method.reuses_head:
         reuse_head(model, job.parents["teacher"])
     sizes = Sizes(

@@ -1,0 +1,9 @@
+"""Make what a student begins from."""
+
+from codekd.study.stage import main, quick_imports
+
+with quick_imports():
+    from codekd.training.start import run
+
+if __name__ == "__main__":
+    main(run)
