@@ -126,7 +126,7 @@ def test_a_signal_takes_the_bytes_that_were_foretold(made, signal, monkeypatch):
 
     ids = [digest(split, str(row)) for split in signal.splits for row in range(SHARD_ROWS)]
     values = read_signal(folder, signal.splits, signal.kind, ids).values
-    shape = TeacherShape(len(CLASSES), TEACHER.layers, made.pooled_width, TEACHER.width)
+    shape = TeacherShape(len(CLASSES), TEACHER.layers, made.pooled_width, TEACHER.hidden)
     assert values.nbytes == len(values) * signal.row_bytes(shape)
 
     (folder / MANIFEST).unlink()
@@ -377,7 +377,8 @@ def test_a_paper_sized_study_is_planned_without_heavy_imports(tmp_path):
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert "students     1080     1080" in done.stdout
+    cells = len(students) * 3 * (1 + 2 * 4) * 5
+    assert f"students     {cells}     {cells}" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
 
 

@@ -26,6 +26,7 @@ from codekd.signals.calibration import Logits, log_probabilities, scale_of
 from codekd.signals.format import read_signal
 
 if TYPE_CHECKING:
+    from codekd.signals.base import Signal
     from codekd.study.job import Job
 
 MEMBERS = "members/"
@@ -103,6 +104,10 @@ class Teacher:
         """The ensemble of one job; parents are ``members/NAME`` and, for ids and labels, ``encoded``."""
         [job] = jobs
         return cls(job, job.parents["encoded"], Device(torch.device("cpu"), torch.float32), Pool.fit(job))
+
+    def describe(self, signal: "Signal") -> dict[str, str]:
+        """Device and precision for the manifest, the same for every ``signal``."""
+        return self.device.describe()
 
     def signals(
         self, wanted: Sequence[Any], split: str, shard: int, rows: Rows | None = None

@@ -18,6 +18,7 @@ from codekd.models.device import Device
 from codekd.signals.calibration import log_probabilities, scale_of
 
 if TYPE_CHECKING:
+    from codekd.signals.base import Signal
     from codekd.study.job import Job
 
 ON_CPU = Device(torch.device("cpu"), torch.float32)
@@ -54,6 +55,10 @@ class Teacher:
         floor = fit_floor(frames, len(spec["classes"]), spec["columns"], spec["has_hole"])
         scale = scale_of(floor.margins(frames["valid"]), frames["valid"]["label"].to_numpy())
         return cls(folder, ON_CPU, frames, floor, scale)
+
+    def describe(self, signal: "Signal") -> dict[str, str]:
+        """Device and precision for the manifest, the same for every ``signal``."""
+        return self.device.describe()
 
     def signals(
         self, wanted: Sequence[Any], split: str, shard: int, rows: Rows | None = None
