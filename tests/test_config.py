@@ -144,13 +144,13 @@ BAD = [
         "no kind",
         [],
         "students: {tiny: {layers: 1}}\n",
-        "needs `preset: NAME` or `kind:` (one of bigru, roberta)",
+        "needs `preset: NAME` or `kind:` (one of bigru, conv, roberta)",
     ),
     (
         "unknown kind",
         [],
         "students: {tiny: {kind: lstm}}\n",
-        "there is no kind 'lstm'; known kinds are bigru, roberta",
+        "there is no kind 'lstm'; known kinds are bigru, conv, roberta",
     ),
     (
         "unknown preset",
