@@ -268,10 +268,20 @@ def test_an_ensemble_adds_what_its_members_lack_and_renames_nothing() -> None:
         expected |= {f"encoded/{task}/minilm-code-{length}"}
         expected |= {f"teachers/{task}/minilm-code", f"teachers/{task}/both"}
         expected |= {f"signals/{task}/{name}/logits" for name in ("minilm-code", "floor", "both")}
-        expected |= {f"verified/{task}/both/logits"}
+        expected |= {f"verified/{task}/{name}/logits" for name in ("minilm-code", "floor", "both")}
         expected |= {f"students/{task}/both/{student}/kd/seed1" for student in ("roberta-1.5m", "bigru-1.5m")}
         expected |= {f"inference/{task}/none/{student}" for student in ("roberta-1.5m", "bigru-1.5m")}
     assert new == expected, "students of an ensemble are measured alone"
+
+
+def test_no_student_of_an_ensemble_runs_before_its_members_are_verified() -> None:
+    graph = graph_of(study_of(both=BOTH))
+    for node in graph.stage("students"):
+        if node.coordinates[1] == "both":
+            checks = node.parents["verified/logits"].parents
+            found = {role: one.path for role, one in checks.items() if role.startswith("verified/")}
+            task = node.coordinates[0]
+            assert found == {f"verified/members/{one}": f"verified/{task}/{one}/logits" for one in BOTH["members"]}
 
 
 def test_each_member_and_weight_counts_for_the_identity_of_what_depends_on_it() -> None:
@@ -351,6 +361,7 @@ def test_a_taught_floor_is_made_for_every_teacher_and_renames_nothing_but_the_re
     assert new == {"report/embedded", *(f"floors/{task}/{name}" for task in tasks for name in ("minilm", "both"))}
     for node in after.stage("floors"):
         if len(node.coordinates) == 2:
+            assert node.parents["verified/logits"].parents["signal"] is node.parents["signals/logits"]
             assert node.parents["signals/logits"].path == "signals/{}/{}/logits".format(*node.coordinates)
 
 

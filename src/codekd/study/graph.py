@@ -188,6 +188,7 @@ class Graph:
         """The floor as a teacher teaches it, from the logits that it is captured for anyway."""
         logits = self._signal(task, teacher, parse({"kind": "logits"}))
         parents = {"examples": self._examples(task), "signals/logits": logits}
+        parents["verified/logits"] = self._verified(logits)
         return self._add("floors", (task, teacher), self._task_spec(task), ["codekd.analysis.taught"], parents)
 
     def _task_spec(self, task: str) -> dict[str, Any]:
@@ -463,9 +464,12 @@ class Graph:
     def _verified(self, captured: Node) -> Node:
         """The check of what was captured against the live teacher.
 
-        A better check makes no cache another one: its source is in no identity.
+        A better check makes no cache another one: its source is in no identity. What an ensemble is made of is checked
+        before it.
         """
-        parents = {**captured.parents, "signal": captured}
+        members = {role: one for role, one in captured.parents.items() if role.startswith("members/")}
+        checked = {f"verified/{role}": self._verified(one) for role, one in members.items()}
+        parents = {**captured.parents, "signal": captured, **checked}
         return self._add("verified", captured.coordinates, captured.spec, [], parents)
 
     def _candidates(self, task: str, teacher: str, student: str, method: str) -> list[Candidate]:
