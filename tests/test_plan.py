@@ -126,7 +126,7 @@ def test_a_signal_takes_the_bytes_that_were_foretold(made, signal, monkeypatch):
 
     ids = [digest(split, str(row)) for split in signal.splits for row in range(SHARD_ROWS)]
     values = read_signal(folder, signal.splits, signal.kind, ids).values
-    shape = TeacherShape(len(CLASSES), TEACHER.layers, made.pooled_width, TEACHER.width)
+    shape = TeacherShape(len(CLASSES), TEACHER.layers, made.pooled_width, TEACHER.hidden)
     assert values.nbytes == len(values) * signal.row_bytes(shape)
 
     (folder / MANIFEST).unlink()
