@@ -1,4 +1,5 @@
-# From pinned wheels to encoded examples.
+# From pinned wheels to encoded examples. What teachers and captures wait for comes first: Snakemake looks at the priority of
+# a job alone, not at that of those that need it, and a teacher that starts late is what a run ends with.
 
 
 localrules:
@@ -34,6 +35,7 @@ rule examples:
         "results/logs/examples/{task}-{identity}.log",
     benchmark:
         "results/benchmarks/examples/{task}-{identity}.jsonl"
+    priority: 2
     conda:
         ENVIRONMENT
     threads: 1
@@ -54,6 +56,7 @@ rule windows:
         "results/logs/windows/{windows}-{identity}.log",
     benchmark:
         "results/benchmarks/windows/{windows}-{identity}.jsonl"
+    priority: 2
     conda:
         ENVIRONMENT
     threads: 1
@@ -74,6 +77,7 @@ rule syntax:
         "results/logs/syntax/{task}-{identity}.log",
     benchmark:
         "results/benchmarks/syntax/{task}-{identity}.jsonl"
+    priority: 2
     conda:
         ENVIRONMENT
     threads: 1
@@ -134,6 +138,7 @@ rule tokenizer:
         "results/logs/tokenizers/{vocabulary}/{size}-{identity}.log",
     benchmark:
         "results/benchmarks/tokenizers/{vocabulary}/{size}-{identity}.jsonl"
+    priority: 2
     conda:
         ENVIRONMENT
     threads: 1
@@ -154,6 +159,7 @@ rule encoded:
         "results/logs/encoded/{task}/{sequences}-{identity}.log",
     benchmark:
         "results/benchmarks/encoded/{task}/{sequences}-{identity}.jsonl"
+    priority: 2
     conda:
         ENVIRONMENT
     threads: 1
