@@ -34,7 +34,7 @@ STUDENTS: dict[str, Architecture] = {
     "conv": Conv(kind="conv", vocabulary_size=320, max_length=64, layers=2, hidden=24, head_width=20),
     "lexical roberta": RoBERTa(kind="roberta", lexemes=LEXEMES, layers=2, hidden=32, heads=4),
     "lexical bigru": BiGRU(kind="bigru", lexemes=LEXEMES, layers=2, hidden=24),
-    "lexical conv": Conv(kind="conv", lexemes=LEXEMES, layers=2, attention=1, hidden=24, head_width=20),
+    "lexical conv": Conv(kind="conv", lexemes=LEXEMES, layers=2, attention=1, hidden=24, head_width=20, dropout=0.1),
 }
 READS = {"final or first": ["code"], "hole": ["code"], "pair": ["code_a", "code_b"]}
 
@@ -78,7 +78,7 @@ def results_of(folder, pooling, family, kind="table"):
         parents = {"examples": examples, "tokenizer": tokenizer}
         encoded = Node("encoded", ("task", "bpe"), spec | {"prefix": []}, ("codekd.data.encode",), parents)
     make_node(folder, encoded)
-    return make_node(folder, Node("students", ("task", family), {}, ENTRY, {"encoded": encoded}), save)
+    return make_node(folder, Node("students", ("task", family), {"training": {}}, ENTRY, {"encoded": encoded}), save)
 
 
 @pytest.mark.parametrize("pooling", READS)

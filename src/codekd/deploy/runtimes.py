@@ -191,7 +191,8 @@ def _write(model: nn.Module, values: tuple[Tensor, ...], path: Path, settings: d
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(model, values, str(path), **settings)
+        # What is exported is put back into the mode of the outermost module, which is new: it would train.
+        torch.onnx.export(model.eval(), values, str(path), **settings)
 
 
 def quantize(source: Path, target: Path) -> None:
