@@ -59,6 +59,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     encoder = pretrained(folder / "modernbert", folder / "pretrained")
     code = [one.code for path in sorted(SOURCES.glob("*.py")) for one in functions_of(path.read_text())][:90]
     modules = {f"{[*PACKAGES][row % 3]}/m{row}.py": text for row, text in enumerate(code)}
+    modules |= dict.fromkeys(("docker/both.py", "traitlets/both.py"), "def in_two_packages():\n    return 2\n")
     corpus = write_corpus(folder / "corpus", modules | {"redis/m.py": f"def {OF_TEST}():\n    return {OF_TEST!r}\n"})
     run_stage("codekd.data.windows", folder / "windows", WINDOWS, {"corpus/current": corpus})
     tokenizer = bpe.train(iter(code), 400)
@@ -115,6 +116,7 @@ def test_windows_are_of_all_packages_but_those_for_tests(made: dict[str, Path]) 
     assert set(frames["unlabeled"]["group"]) == {"docker", "psutil"} and set(frames["valid"]["group"]) == {"traitlets"}
     assert OF_TEST in "".join(pl.read_parquet(made["corpus"] / "functions.parquet")["code"]), "or this shows nothing"
     assert not any(OF_TEST in window for frame in frames.values() for window in frame["code"])
+    assert any("in_two_packages" in window for window in frames["unlabeled"]["code"])
     assert not set(frames["unlabeled"]["code"]) & set(frames["valid"]["code"])
     assert max(map(len, frames["unlabeled"]["code"])) <= WINDOWS["characters"]
 
