@@ -529,6 +529,7 @@ def test_several_teachers_states_are_averaged(made: dict[str, Path], tmp_path: P
     ("student", "message"),
     [
         ({"start": {"kind": "maskd"}}, "start.kind: .*no kind 'maskd'; known kinds are aligned, embeddings"),
+        ({"preset": "lexical-0.7m", "start": {"kind": "masked"}}, "start: starts work on the tokens of a learned"),
         ({"start": "masked"}, r"write `start: \{kind: ...\}` \(one of aligned"),
         ({"start": {"kind": "masked", "window": 3}}, "start.window: unknown key; did you mean 'windows'"),
         ({"start": {"kind": "aligned"}}, "start.teacher: this key is required"),

@@ -37,11 +37,6 @@ class Start(Model):
     seed: int = Field(1, ge=0, description="Of the first weights, of the order and of what is hidden.")
 
     @property
-    def needs_vocabulary(self) -> bool:
-        """Whether it works on token embeddings, so that the student must read a learnt vocabulary."""
-        return False
-
-    @property
     def teachers(self) -> tuple[str, ...]:
         """Name of the teacher that takes part, if one does."""
         return ()
@@ -111,11 +106,6 @@ class TrainedStart(Start):
     def masking(self) -> float:
         """Weight of masked language modelling."""
         return 1.0
-
-    @property
-    def needs_vocabulary(self) -> bool:
-        """Tokens are guessed from a vocabulary."""
-        return self.masking > 0
 
     def requests(self, layers: int) -> tuple[Signal, ...]:
         """What it reads of a teacher, for a student of so many layers; nothing by default."""

@@ -41,11 +41,6 @@ class Config(Start):
         """The teacher."""
         return (self.teacher,)
 
-    @property
-    def needs_vocabulary(self) -> bool:
-        """It makes the embeddings of one."""
-        return True
-
     def begin(self, model: PreTrainedModel, parents: Mapping[str, Path], spec: Mapping[str, Any]) -> dict[str, Any]:
         """Put the teacher's embeddings of the tokens into the student."""
         import torch

@@ -173,10 +173,9 @@ def _start(definition: Any, student: Any, place: Place, problems: Problems) -> A
         problems.add((*place, "kind"), str(error))
         return None
     start = _validated(model, definition, place, problems)
-    if start and student and start.needs_vocabulary and getattr(student, "vocabulary_size", None) is None:
+    if start and student and student.lexemes is not None:
         problems.add(
-            place,
-            f"{start.kind!r} works on the tokens of a vocabulary, and this student reads none; see docs/starts.md",
+            place, "starts work on the tokens of a learned vocabulary, and this student reads lexemes: remove `start`"
         )
         return None
     return start
