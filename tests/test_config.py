@@ -69,7 +69,7 @@ def test_overriding_one_number_of_a_preset_is_one_line(write):
 def test_a_new_definition_builds_on_a_preset(write):
     study = load(
         write(
-            ("methods: [ft, kd, dist, pkd, ckd]", "methods: [ft, kd-hot]"),
+            ("methods: [ft, pseudo, kd, dist, pkd, ckd]", "methods: [ft, kd-hot]"),
             extra="methods: {kd-hot: {preset: kd, temperature: 10}}\n",
         )
     )
@@ -80,7 +80,7 @@ def test_a_new_definition_builds_on_a_preset(write):
 def test_training_numbers_of_the_study_go_below_those_of_a_student(write):
     path = write(("training: {", "training: {clip: 0.5, "), extra="students: {bigru-1.5m: {training: {clip: 2.0}}}\n")
     study = load(path)
-    assert study.students["roberta-1.5m"].training.clip == 0.5
+    assert study.students["roberta-1.1m"].training.clip == 0.5
     assert study.students["bigru-1.5m"].training.clip == 2.0
 
 
@@ -94,13 +94,13 @@ BAD = [
     ("unknown key", [("seeds:", "seed:")], "", "grid.seed: unknown key; did you mean 'seeds'?"),
     (
         "misspelt method",
-        [("[ft, kd, dist, pkd, ckd]", "[ft, kd, dits, pkd, ckd]")],
+        [("[ft, pseudo, kd, dist, pkd, ckd]", "[ft, pseudo, kd, dits, pkd, ckd]")],
         "",
         "there is no 'dits'; did you mean 'dist'?",
     ),
     (
         "misspelt student",
-        [("bigru-1.5m]", "bigru-15m]")],
+        [("roberta-1.1m]", "bigru-15m]")],
         "",
         "there is no 'bigru-15m'; did you mean 'bigru-1.5m'?",
     ),
@@ -182,7 +182,7 @@ def test_the_line_is_that_of_the_key(write):
 
 
 def test_all_problems_are_named_at_once(write):
-    path = write(("[ft, kd, dist, pkd, ckd]", "[ft, dits]"), extra="students: {bigru-1.5m: {layers: 0}}\n")
+    path = write(("[ft, pseudo, kd, dist, pkd, ckd]", "[ft, dits]"), extra="students: {bigru-1.5m: {layers: 0}}\n")
     assert len(problem(path).splitlines()) == 1, "names first: a definition may depend on them"
     path = write(extra="students: {bigru-1.5m: {layers: 0}}\nmethods: {kd: {alpha: 2}}\n")
     assert len(problem(path).splitlines()) == 2

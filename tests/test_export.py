@@ -167,7 +167,7 @@ def test_what_is_no_model_or_is_damaged_is_named(student, tmp_path):
     results = tmp_path / "results"
     shutil.copytree(student.parents[2], results)
     [encoded] = (results / "encoded" / "task").iterdir()
-    with pytest.raises(CodekdError, match="is of the stage 'encoded'; give the folder of a student"):
+    with pytest.raises(CodekdError, match="is of the stage 'encoded' and no trained model; give the folder"):
         Cell.load(encoded)
     [copy] = (results / "students" / "task").iterdir()
     (copy / "model.safetensors").write_bytes(b"x")

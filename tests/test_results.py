@@ -219,7 +219,8 @@ def test_verify_names_what_is_missing_strange_or_in_another_folder(place: Place,
 
 
 def test_diff_of_studies_says_what_changed_and_what_one_has_alone(place: Place, study: Path) -> None:
-    other = place.config("study2", methods={"dist": {"gamma": 3.0}}, grid={**BASE["grid"], "methods": ["ft", "dist"]})
+    grid = {**BASE["grid"], "students": ["bigru-1.5m"], "methods": ["ft", "dist"]}
+    other = place.config("study2", methods={"dist": {"gamma": 3.0}}, grid=grid)
     found = place.run("diff", study, other)
     assert found.exit_code == 0, found.output
     assert f"{CELL}: method.gamma: 1.0 -> 3.0" in found.output

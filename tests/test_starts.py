@@ -555,26 +555,6 @@ def test_a_teacher_without_states_cannot_teach_a_start(tmp_path: Path) -> None:
         graph(teachers__asked=asked, students__masked={"preset": "roberta-1.5m", "start": start})
 
 
-def test_a_student_without_a_vocabulary_cannot_guess_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    from codekd.study import resolve
-    from codekd.study.problems import Problems
-
-    for start, refused in (
-        ({"kind": "masked"}, True),
-        ({"kind": "embeddings", "teacher": "minilm"}, True),
-        ({"kind": "aligned", "teacher": "minilm"}, True),
-        ({"kind": "aligned", "teacher": "minilm", "masked": 0}, False),
-    ):
-        problems = Problems([])
-        resolve._start(start, SimpleNamespace(), ("students", "lexical", "start"), problems)
-        try:
-            problems.raise_any()
-        except CodekdError as error:
-            assert refused and "works on the tokens of a vocabulary" in str(error)
-        else:
-            assert not refused
-
-
 def test_a_start_is_planned(tmp_path: Path) -> None:
     study = graph()
     starts = {one.coordinates[:2]: one for one in study.stage("starts")}
