@@ -31,7 +31,7 @@ from codekd.study.resolve import load_study
 
 pytest_plugins = ["data_fixtures"]
 
-PATH = Path(__file__).parents[1] / "config" / "config.yaml"
+PATH = Path(__file__).parents[1] / "tests" / "grid.yaml"
 CLASSES = ["a", "b", "c"]
 COUNT = 40
 MEMBERS = {"one": 3.0, "two": 0.2}
