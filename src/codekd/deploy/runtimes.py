@@ -16,14 +16,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from codekd.data.batches import Batch
-from codekd.models.device import OWN_LAYERS, Device
+from codekd.models.device import CPU, OWN_LAYERS, Device
 from codekd.models.pooling import compared
 
 MODEL, SMALL, COMPARE = "model.onnx", "model.int8.onnx", "compare.onnx"
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 INSTALL = "pip install 'codekd[deploy]'"
-CPU = Device(torch.device("cpu"), torch.float32)
 
 Floats = NDArray[np.float32]
 Run = Callable[[Batch], Floats]

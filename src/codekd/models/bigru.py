@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 
 from codekd.models.head import ClassifierOutput, classifier
 from codekd.models.lexical import token_embedding
-from codekd.models.pooling import check_pooling, compared, pool, pooled_width, row_pooling, sides, state_at
+from codekd.models.pooling import by_example, check_pooling, pool, pooled_width, row_pooling, state_at
 
 POOLINGS = ("final", "mean", "max", "hole", "pair")
 
@@ -123,22 +123,15 @@ class BiGRUForSequenceClassification(PreTrainedModel):
             how = "mean" if how == "final" else how
             return pool(layer_states, input_ids, attention_mask, how, self.config.hole_token_id, token_type_ids)
 
-        def pooled(found: Tensor) -> Tensor:
-            return compared(*sides(found)) if self.config.sides_apart else found
-
-        vectors = vectors_of(batch_first[-1])
-        features = self.projector(pooled(vectors))
-        logits = self.head(features)
-        if not output_hidden_states:
-            return ClassifierOutput(
-                logits=logits, features=features, vectors=vectors if self.config.sides_apart else None
-            )
+        apart, vectors = self.config.sides_apart, vectors_of(batch_first[-1])
+        features = self.projector(by_example(vectors, apart))
+        shown = batch_first if output_hidden_states else []
         return ClassifierOutput(
-            logits=logits,
-            hidden_states=tuple(batch_first),
-            pooled=tuple(pooled(vectors_of(layer_states)) for layer_states in batch_first),
+            logits=self.head(features),
+            hidden_states=tuple(shown) or None,
+            pooled=tuple(by_example(vectors_of(layer_states), apart) for layer_states in shown) or None,
             features=features,
-            vectors=vectors if self.config.sides_apart else None,
+            vectors=vectors if apart else None,
         )
 
 

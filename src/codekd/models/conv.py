@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrai
 
 from codekd.models.head import ClassifierOutput, classifier
 from codekd.models.lexical import SCALE, token_embedding
-from codekd.models.pooling import check_pooling, compared, pool, row_pooling, sides, state_at
+from codekd.models.pooling import by_example, check_pooling, compared, first_hole, pool, row_pooling, state_at
 
 POOLINGS = ("mean", "max", "hole", "pair")
 
@@ -189,39 +189,34 @@ class ConvForSequenceClassification(PreTrainedModel):
         for layer in self.layers:
             states.append(layer(states[-1], mask))
 
-        vectors = None
-        if self.config.sides_apart:
-            vectors = self._vectors(states[-1], mask, hole)
-            read = compared(*sides(vectors))
-        elif self.config.pooling == "pair":
+        apart = self.config.sides_apart
+        if self.config.pooling == "pair" and not apart:
             assert token_type_ids is not None
             second = token_type_ids.unsqueeze(-1).bool()
-            read = compared(*(self._vectors(states[-1], mask & side, hole) for side in (~second, second)))
+            vectors = compared(*(self._vectors(states[-1], mask & side, hole) for side in (~second, second)))
         else:
-            read = self._vectors(states[-1], mask, hole)
-        features = self.projector(read)
-        logits = self.head(features)
-        if not output_hidden_states:
-            return ClassifierOutput(logits=logits, features=features, vectors=vectors)
+            vectors = self._vectors(states[-1], mask, hole)
+        features = self.projector(by_example(vectors, apart))
 
         def pooled(layer_states: Tensor) -> Tensor:
-            how, hole_id = row_pooling(self.config.pooling, self.config.sides_apart), self.config.hole_token_id
+            how, hole_id = row_pooling(self.config.pooling, apart), self.config.hole_token_id
             found = pool(layer_states, input_ids, attention_mask, how, hole_id, token_type_ids)
-            return compared(*sides(found)) if self.config.sides_apart else found
+            return by_example(found, apart)
 
+        shown = states if output_hidden_states else []
         return ClassifierOutput(
-            logits=logits,
-            hidden_states=tuple(states),
-            pooled=tuple(map(pooled, states)),
+            logits=self.head(features),
+            hidden_states=tuple(shown) or None,
+            pooled=tuple(map(pooled, shown)) or None,
             features=features,
-            vectors=vectors,
+            vectors=vectors if apart else None,
         )
 
     def _hole(self, input_ids: Tensor) -> Tensor:
         """The position of the first hole, or the first position where there is none, ``(rows,)``."""
         if self.config.hole_token_id is None:
             return torch.zeros_like(input_ids[:, 0])
-        return input_ids.eq(self.config.hole_token_id).int().argmax(1)
+        return first_hole(input_ids, self.config.hole_token_id)
 
     def _vectors(self, states: Tensor, mask: Tensor, hole: Tensor) -> Tensor:
         found = self.attention(states, mask)

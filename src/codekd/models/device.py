@@ -27,6 +27,9 @@ class Device:
         return {"device": name, "precision": str(self.dtype).removeprefix("torch.")}
 
 
+CPU = Device(torch.device("cpu"), torch.float32)
+
+
 def choose_device(model: PreTrainedModel) -> Device:
     """The GPU if there is one, and half precision where it pays: bf16 on GPUs that have it, fp16 on others; for
     transformers bf16 on CPUs that have it.

@@ -19,7 +19,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPI
 from codekd.errors import CodekdError
 from codekd.models.head import ClassifierOutput, classifier
 from codekd.models.lexical import RunEmbedding
-from codekd.models.pooling import check_pooling, compared, pool, pooled_width, row_pooling, sides
+from codekd.models.pooling import by_example, check_pooling, pool, pooled_width, row_pooling
 from codekd.models.vocabulary import Vocabulary
 
 POOLINGS = ("first", "mean", "max", "hole", "pair")
@@ -139,19 +139,13 @@ class EncoderForSequenceClassification(PreTrainedModel):
             how, hole = row_pooling(self.config.pooling, apart), self.config.hole_token_id
             return pool(states, input_ids, attention_mask, how, hole, token_type_ids)
 
-        def pooled(found: Tensor) -> Tensor:
-            return compared(*sides(found)) if apart else found
-
         vectors = vectors_of(outputs.last_hidden_state)
-        features = self.projector(pooled(vectors))
-        logits = self.head(features)
-        if not output_hidden_states:
-            return ClassifierOutput(logits=logits, features=features, vectors=vectors if apart else None)
-        states = tuple(outputs.hidden_states)
+        features = self.projector(by_example(vectors, apart))
+        states = outputs.hidden_states if output_hidden_states else ()
         return ClassifierOutput(
-            logits=logits,
-            hidden_states=states,
-            pooled=tuple(pooled(vectors_of(layer_states)) for layer_states in states),
+            logits=self.head(features),
+            hidden_states=tuple(states) or None,
+            pooled=tuple(by_example(vectors_of(layer_states), apart) for layer_states in states) or None,
             features=features,
             vectors=vectors if apart else None,
         )

@@ -83,13 +83,12 @@ def shifted(values: Tensor, places: int, fill: int) -> Tensor:
 
 
 def token_embedding(
-    lexemes: dict[str, int] | None, vocabulary: int, padding: int, hidden: int | None = None
+    lexemes: dict[str, int] | None, vocabulary: int, padding: int, hidden: int
 ) -> RunEmbedding | nn.Embedding:
     """What an encoder reads: hashed ``lexemes``, or tokens of a vocabulary where that is None.
 
-    Both give ``(rows, length, hidden)``; that of lexemes keeps its own width where ``hidden`` is None.
+    Both give ``(rows, length, hidden)``.
     """
     if lexemes is not None:
         return RunEmbedding(**lexemes, hidden=hidden, padding=padding)
-    assert hidden is not None
     return nn.Embedding(vocabulary, hidden, padding_idx=padding)

@@ -50,8 +50,7 @@ def pool(
         return states.masked_fill(~attention_mask.unsqueeze(-1).bool(), -inf).amax(1)
     if how == "hole":
         assert hole_token_id is not None, "models refuse it by check_pooling"
-        # argmax gives the first of equal values: the first hole, or position 0 where there is none.
-        return state_at(states, input_ids.eq(hole_token_id).int().argmax(1))
+        return state_at(states, first_hole(input_ids, hole_token_id))
     if how == "pair":
         if token_type_ids is None:
             raise CodekdError("pooling 'pair' needs token_type_ids: 0 for the first side of a pair, 1 for the second")
@@ -69,6 +68,11 @@ def row_pooling(how: str, sides_apart: bool) -> str:
     return "mean" if sides_apart and how == "pair" else how
 
 
+def by_example(rows: Tensor, sides_apart: bool) -> Tensor:
+    """Pooled rows by example: where each side of a pair is a row of its own, both sides compared."""
+    return compared(*sides(rows)) if sides_apart else rows
+
+
 def sides(rows: Tensor) -> tuple[Tensor, Tensor]:
     """The two sides ``(batch, width)`` of pairs, of rows ``(2 batch, width)`` where they take turns."""
     first, second = rows.unflatten(0, (-1, 2)).unbind(1)
@@ -80,6 +84,12 @@ def compared(first: Tensor, second: Tensor) -> Tensor:
     from torch import cat
 
     return cat([(first - second).abs(), first * second], dim=-1)
+
+
+def first_hole(input_ids: Tensor, hole_token_id: int) -> Tensor:
+    """The position ``(rows,)`` of the first hole in ``input_ids`` ``(rows, length)``, 0 where there is none."""
+    # argmax gives the first of equal values.
+    return input_ids.eq(hole_token_id).int().argmax(1)
 
 
 def state_at(states: Tensor, positions: Tensor) -> Tensor:

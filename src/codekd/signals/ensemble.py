@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from codekd.data.batches import Encoded, Rows, load_encoded
 from codekd.data.labels import UNLABELLED
 from codekd.data.rows import Captured, Fixed
-from codekd.models.device import Device
+from codekd.models.device import CPU, Device
 from codekd.signals.calibration import Logits, log_probabilities, scale_of
 from codekd.signals.format import read_signal
 
@@ -103,7 +102,7 @@ class Teacher:
     def load(cls, jobs: "Sequence[Job]") -> "Teacher":
         """The ensemble of one job; parents are ``members/NAME`` and, for ids and labels, ``encoded``."""
         [job] = jobs
-        return cls(job, job.parents["encoded"], Device(torch.device("cpu"), torch.float32), Pool.fit(job))
+        return cls(job, job.parents["encoded"], CPU, Pool.fit(job))
 
     def describe(self, signal: "Signal") -> dict[str, str]:
         """Device and precision for the manifest, the same for every ``signal``."""

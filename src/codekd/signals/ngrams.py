@@ -7,21 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-import torch
 
 from codekd.analysis.floors import Floor, fit_floor
 from codekd.data.batches import Rows, shards
 from codekd.data.read import read_examples
 from codekd.data.rows import Captured, Fixed
 from codekd.data.splits import SPLITS
-from codekd.models.device import Device
+from codekd.models.device import CPU, Device
 from codekd.signals.calibration import log_probabilities, scale_of
 
 if TYPE_CHECKING:
     from codekd.signals.base import Signal
     from codekd.study.job import Job
-
-ON_CPU = Device(torch.device("cpu"), torch.float32)
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ class Teacher:
         frames = {split: read_examples(folder, split, spec["columns"], spec["classes"]) for split in SPLITS}
         floor = fit_floor(frames, len(spec["classes"]), spec["columns"], spec["has_hole"])
         scale = scale_of(floor.margins(frames["valid"]), frames["valid"]["label"].to_numpy())
-        return cls(folder, ON_CPU, frames, floor, scale)
+        return cls(folder, CPU, frames, floor, scale)
 
     def describe(self, signal: "Signal") -> dict[str, str]:
         """Device and precision for the manifest, the same for every ``signal``."""

@@ -191,14 +191,14 @@ class Graph:
         parents["verified/logits"] = self._verified(logits)
         return self._add("floors", (task, teacher), self._task_spec(task), ["codekd.analysis.taught"], parents)
 
-    def _task_spec(self, task: str) -> dict[str, Any]:
+    def _input_spec(self, task: str) -> dict[str, Any]:
+        """What a task's examples look like to those who read them."""
         config = self._study.tasks[task]
-        return {
-            "metric": config.metric,
-            "classes": list(config.classes),
-            "columns": list(config.columns),
-            "has_hole": config.has_hole,
-        }
+        return {"classes": list(config.classes), "columns": list(config.columns), "has_hole": config.has_hole}
+
+    def _task_spec(self, task: str) -> dict[str, Any]:
+        """The same with what scores are compared by."""
+        return {"metric": self._study.tasks[task].metric, **self._input_spec(task)}
 
     def _tokenizer(self, task: str, size: int) -> Node:
         groups = self._study.vocabularies
@@ -215,15 +215,13 @@ class Graph:
         """A task's examples as sequences of a tokenizer, which lies in a tokenizer's or a teacher's folder."""
         if limit := self._study.tasks[task].max_length:
             max_length = min(max_length, limit)
-        spec = {"max_length": max_length, "prefix": list(prefix), **self._task_spec(task)}
-        del spec["metric"]
+        spec = {"max_length": max_length, "prefix": list(prefix), **self._input_spec(task)}
         parents = {"examples": self._examples(task), "tokenizer": tokenizer}
         return self._add("encoded", (task, f"{name}-{max_length}"), spec, ["codekd.data.encode"], parents)
 
     def _lexed(self, task: str, max_length: int) -> Node:
         """A task's examples as lexemes, at most so many of each piece of code: a task limits tokens."""
-        spec = {"max_length": max_length, "language": self._study.tasks[task].language, **self._task_spec(task)}
-        del spec["metric"]
+        spec = {"max_length": max_length, "language": self._study.tasks[task].language, **self._input_spec(task)}
         coordinates, parents = (task, f"lexemes-{max_length}"), {"examples": self._examples(task)}
         return self._add("encoded", coordinates, spec, ["codekd.data.encode_lexemes"], parents)
 
@@ -352,8 +350,7 @@ class Graph:
 
     def _floor_signal(self, task: str, signal: Signal) -> Node:
         """What the n-grams give, which reads examples as they are."""
-        spec = {"signal": signal.model_dump(mode="json"), "by": "ngrams", **self._task_spec(task)}
-        del spec["metric"]
+        spec = {"signal": signal.model_dump(mode="json"), "by": "ngrams", **self._input_spec(task)}
         entries = ["codekd.signals.capture", "codekd.signals.ngrams", f"codekd.signals.{signal.kind}"]
         return self._add("signals", (task, FLOOR, signal.name), spec, entries, {"examples": self._examples(task)})
 

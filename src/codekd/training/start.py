@@ -26,7 +26,7 @@ from codekd.study import components
 from codekd.training.loop import fit
 from codekd.training.masked import masked_accuracy
 from codekd.training.step import Objective
-from codekd.training.taught import with_signals
+from codekd.training.transfer import with_signals
 
 if TYPE_CHECKING:
     from codekd.study.job import Job

@@ -19,7 +19,7 @@ from codekd.training.controls import repeated, shuffled_within_classes
 from codekd.training.run import train_model
 from codekd.training.selected import with_choice
 from codekd.training.step import Objective
-from codekd.training.taught import with_signals
+from codekd.training.transfer import with_signals
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
