@@ -252,7 +252,7 @@ def test_embeddings_of_runs_are_those_of_the_naive_formula(longest: int, hashes:
 def test_rows_of_runs_are_spread_evenly_and_two_hashes_are_independent() -> None:
     module = RunEmbedding(buckets=1025, width=2, longest=2, hashes=2)
     ids = torch.arange(16, 16 + 2 * 65536).view(-1, 2)
-    one, other, *_ = (rows[:, 0] for rows in module._buckets(ids))
+    one, other, *_ = module._buckets(ids)[:, 0].unbind(-1)
     assert one.min() == 1 and one.max() == 1024
     expected = len(ids) / 1024
     for rows in (one, other):

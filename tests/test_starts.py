@@ -396,6 +396,7 @@ def test_weights_of_another_architecture_are_refused(made: dict[str, Path], tmp_
 
 # The graph.
 
+OF_LEXEMES = {"preset": "lexical-0.7m"}
 PATH = Path(__file__).parents[1] / "config" / "config.yaml"
 BASE = yaml.safe_load(PATH.read_text()) | {
     "students": {
@@ -529,7 +530,12 @@ def test_several_teachers_states_are_averaged(made: dict[str, Path], tmp_path: P
     ("student", "message"),
     [
         ({"start": {"kind": "maskd"}}, "start.kind: .*no kind 'maskd'; known kinds are aligned, embeddings"),
-        ({"preset": "lexical-0.7m", "start": {"kind": "masked"}}, "start: starts work on the tokens of a learned"),
+        (OF_LEXEMES | {"start": {"kind": "masked"}}, "start: this start is about the tokens of a learned vocabulary"),
+        (
+            OF_LEXEMES | {"start": {"kind": "aligned", "teacher": "minilm"}},
+            "lexemes: .* `start: .kind: aligned, masked",
+        ),
+        (OF_LEXEMES | {"start": {"kind": "embeddings", "teacher": "minilm"}}, "tokens of a learned vocabulary"),
         ({"start": "masked"}, r"write `start: \{kind: ...\}` \(one of aligned"),
         ({"start": {"kind": "masked", "window": 3}}, "start.window: unknown key; did you mean 'windows'"),
         ({"start": {"kind": "aligned"}}, "start.teacher: this key is required"),
@@ -543,7 +549,36 @@ def test_several_teachers_states_are_averaged(made: dict[str, Path], tmp_path: P
 )
 def test_what_is_wrong_with_a_start_is_named(student: dict[str, Any], message: str) -> None:
     with pytest.raises(CodekdError, match=message):
-        graph(students__masked={"preset": "roberta-1.5m", **student})
+        graph(students__masked={"preset": "roberta-1.5m"} | student)
+
+
+def test_students_of_lexemes_share_an_aligned_start_on_all_tasks() -> None:
+    start = {"kind": "aligned", "masked": 0, "teacher": "minilm", "windows": 100}
+    study = graph(students__lexical=OF_LEXEMES | {"start": start}, grid__students=["lexical"])
+    [made] = study.stage("starts")
+    assert made.coordinates == ("lexemes", "lexical", "aligned") and "tokenizer" not in made.parents
+    assert made.parents["encoded"].path == "encoded/current+100x320/lexemes-128"
+    assert {one.parents["start"].path for one in study.stage("students")} == {made.path}
+
+
+def test_a_student_of_lexemes_is_aligned_and_its_cell_begins_there(made: dict[str, Path], tmp_path: Path) -> None:
+    spec = {"max_length": 64, "language": "python", "classes": ["code"], "columns": ["code"], "has_hole": False}
+    run_stage("codekd.data.encode_lexemes", tmp_path / "lexemes", spec, {"examples": made["windows"]})
+    architecture = {"kind": "conv", "lexemes": {"buckets": 256, "width": 8}, "layers": 1, "hidden": 8, "max_length": 64}
+    start = {"kind": "aligned", "masked": 0, "teacher": "minilm", "training": TRAINING | {"epochs": 6}}
+    (tmp_path / "scratch" / "start").mkdir(parents=True)
+    parents = {"encoded": tmp_path / "lexemes", "signals/last": made["last"]}
+    summary = run_stage(
+        "codekd.training.start", tmp_path / "start", {"start": start, "architecture": architecture}, parents
+    )
+    history = pl.read_parquet(tmp_path / "start" / "history.parquet")
+    assert "valid_accuracy" not in history.columns and summary["valid_cosine"] == history["valid_cosine"].max()
+    assert history["loss"].to_list()[-1] < history["loss"].to_list()[0] - 0.2
+    vocabulary = replace(read_vocabulary(tmp_path / "lexemes"), sides_apart=True)
+    student = components.parse("students", architecture).build(vocabulary, 3, "pair")
+    load_start(student, tmp_path / "start")
+    weights = load_file(tmp_path / "start" / FILE)
+    assert torch.equal(student.embedding.rows.weight, weights["embedding.rows.weight"])
 
 
 def test_a_teacher_without_states_cannot_teach_a_start(tmp_path: Path) -> None:

@@ -6,8 +6,6 @@ characters. ``docs/lexer.md`` has the formula with test vectors.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 
@@ -55,20 +53,21 @@ class RunEmbedding(nn.Module):
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """``(rows, length, hidden)`` of right-padded ids ``(rows, length)`` int64 from 0 to 2^31 - 1."""
-        buckets = torch.stack(list(self._buckets(input_ids)), dim=-1)
-        return self.widen(self.rows(buckets).sum(-2))
+        return self.widen(self.rows(self._buckets(input_ids)).sum(-2))
 
-    def _buckets(self, input_ids: Tensor) -> Iterator[Tensor]:
-        """For every length of a run and hash the row ``(rows, length)`` of the table, 0 for a run that is not there."""
-        count = self.rows.num_embeddings - 1
-        there, key = input_ids.ne(self.padding), input_ids % PRIME
-        for size in range(1, self.longest + 1):
-            if size > 1:
-                following = shifted(input_ids, size - 1, self.padding)
-                there = there & following.ne(self.padding)
-                key = (key * CHAIN + following) % PRIME
-            for number in range(self.hashes):
-                yield (key * multiplier(size, number) % PRIME % count + 1) * there
+    def _buckets(self, input_ids: Tensor) -> Tensor:
+        """Rows of the table ``(rows, length, longest hashes)``, 0 for a run that is not there."""
+        # Few operations on large tensors: in ONNX every one of them costs microseconds.
+        keys, there = [input_ids % PRIME], [input_ids.ne(self.padding)]
+        for size in range(1, self.longest):
+            following = shifted(input_ids, size, self.padding)
+            keys.append((keys[-1] * CHAIN + following) % PRIME)
+            there.append(there[-1] & following.ne(self.padding))
+        of_hashes = input_ids.new_tensor(
+            [[multiplier(size, number) for number in range(self.hashes)] for size in range(1, self.longest + 1)]
+        )
+        key, is_there = (torch.stack(each, dim=-1).unsqueeze(-1) for each in (keys, there))
+        return ((key * of_hashes % PRIME % (self.rows.num_embeddings - 1) + 1) * is_there).flatten(-2)
 
 
 def multiplier(size: int, number: int) -> int:

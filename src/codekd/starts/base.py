@@ -46,6 +46,11 @@ class Start(Model):
         """Names of the tasks on which the teacher was fine-tuned; none where the pretrained encoder teaches."""
         return ()
 
+    @property
+    def of_tokens(self) -> bool:
+        """Whether it is about the tokens of a learned vocabulary, which a student that reads lexemes has not."""
+        return True
+
     def begin(self, model: PreTrainedModel, parents: Mapping[str, Path], spec: Mapping[str, Any]) -> dict[str, Any]:
         """Change the first weights of a student in place and return what is to be said of it; nothing by default.
 
@@ -106,6 +111,11 @@ class TrainedStart(Start):
     def masking(self) -> float:
         """Weight of masked language modelling."""
         return 1.0
+
+    @property
+    def of_tokens(self) -> bool:
+        """Whether tokens are guessed."""
+        return self.masking > 0
 
     def requests(self, layers: int) -> tuple[Signal, ...]:
         """What it reads of a teacher, for a student of so many layers; nothing by default."""

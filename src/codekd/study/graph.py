@@ -37,6 +37,11 @@ ONE_PASS = ("signals", "verified")
 SPEC_OF_WINDOWS = {"classes": ["code"], "columns": ["code"], "has_hole": False}
 """What windows of code are, as the spec of a task says it of examples."""
 
+LANGUAGE_OF_WINDOWS = "python"
+
+LEXEMES = "lexemes"
+"""In the place of a tokenizer's name where there is none."""
+
 TOGETHER = dict.fromkeys(ONE_PASS, 2) | {"inference": 0}
 """Stages that make several nodes in one go: all that have so many coordinates in common."""
 
@@ -219,11 +224,11 @@ class Graph:
         parents = {"examples": self._examples(task), "tokenizer": tokenizer}
         return self._add("encoded", (task, f"{name}-{max_length}"), spec, ["codekd.data.encode"], parents)
 
-    def _lexed(self, task: str, max_length: int) -> Node:
-        """A task's examples as lexemes, at most so many of each piece of code: a task limits tokens."""
-        spec = {"max_length": max_length, "language": self._study.tasks[task].language, **self._input_spec(task)}
-        coordinates, parents = (task, f"lexemes-{max_length}"), {"examples": self._examples(task)}
-        return self._add("encoded", coordinates, spec, ["codekd.data.encode_lexemes"], parents)
+    def _lexed(self, examples: Node, max_length: int, language: str, shape: Mapping[str, Any]) -> Node:
+        """A task's examples, or windows, as at most so many lexemes of each piece of code: a task limits tokens."""
+        spec = {"max_length": max_length, "language": language, **shape}
+        coordinates = (*examples.coordinates, f"{LEXEMES}-{max_length}")
+        return self._add("encoded", coordinates, spec, ["codekd.data.encode_lexemes"], {"examples": examples})
 
     def _encoded_windows(
         self, windows: Node, name: str, tokenizer: Node, max_length: int, prefix: Sequence[str] = ()
@@ -406,26 +411,33 @@ class Graph:
         return found
 
     def _syntax_of_windows(self, windows: Node) -> Node:
-        spec = {"columns": SPEC_OF_WINDOWS["columns"], "language": "python"}
+        spec = {"columns": SPEC_OF_WINDOWS["columns"], "language": LANGUAGE_OF_WINDOWS}
         return self._add("syntax", windows.coordinates, spec, ["codekd.data.lexemes"], {"examples": windows})
 
     def _start(self, task: str, student: str) -> Node:
-        """The weights that a student begins from, one node for all tasks that share its vocabulary."""
+        """The weights that a student begins from, one node for all tasks that share its vocabulary.
+
+        Lexemes have none, and so all tasks share it.
+        """
         trained = self._study.students[student]
         architecture, start = trained.component, trained.start
-        tokenizer = self._tokenizer(task, architecture.vocabulary_size)
-        group = tokenizer.coordinates[0]
+        tokenizer = None if architecture.lexemes else self._tokenizer(task, architecture.vocabulary_size)
+        group = tokenizer.coordinates[0] if tokenizer else LEXEMES
         coordinates = (group, student, start.kind)
         if known := self._known("starts", *coordinates):
             return known
         spec = {"start": start.model_dump(mode="json"), "architecture": architecture.settings()}
-        parents = {"tokenizer": tokenizer}
+        parents = {"tokenizer": tokenizer} if tokenizer else {}
         for teacher in start.teachers:
             self._check_teaches_start(student, teacher, start)
         if start.reads_code:
             windows = self._windows(student, start)
-            name = f"bpe{architecture.vocabulary_size}-{group}"
-            parents["encoded"] = self._encoded_windows(windows, name, tokenizer, architecture.max_length)
+            if tokenizer:
+                name = f"bpe{architecture.vocabulary_size}-{group}"
+                parents["encoded"] = self._encoded_windows(windows, name, tokenizer, architecture.max_length)
+            else:
+                length = architecture.max_length
+                parents["encoded"] = self._lexed(windows, length, LANGUAGE_OF_WINDOWS, SPEC_OF_WINDOWS)
             for signal in start.requests(architecture.layers):
                 parents |= self._signals_of_windows(windows, start, signal)
                 if signal.unit in UNITS_OF_SYNTAX:
@@ -557,7 +569,8 @@ class Graph:
     def _read_by_student(self, task: str, student: Trained) -> Node:
         architecture = student.component
         if architecture.lexemes is not None:
-            return self._lexed(task, architecture.max_length)
+            language, shape = self._study.tasks[task].language, self._input_spec(task)
+            return self._lexed(self._examples(task), architecture.max_length, language, shape)
         tokenizer = self._tokenizer(task, architecture.vocabulary_size)
         return self._encoded(task, f"bpe{architecture.vocabulary_size}", tokenizer, architecture.max_length)
 

@@ -173,9 +173,11 @@ def _start(definition: Any, student: Any, place: Place, problems: Problems) -> A
         problems.add((*place, "kind"), str(error))
         return None
     start = _validated(model, definition, place, problems)
-    if start and student and student.lexemes is not None:
+    if start and student and student.lexemes is not None and start.of_tokens:
         problems.add(
-            place, "starts work on the tokens of a learned vocabulary, and this student reads lexemes: remove `start`"
+            place,
+            f"this start is about the tokens of a learned vocabulary ({definition['kind']}), and this student reads "
+            "lexemes: remove it, or write `start: {kind: aligned, masked: 0, teacher: ...}`",
         )
         return None
     return start

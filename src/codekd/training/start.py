@@ -40,7 +40,7 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
     """Make the weights that a student begins from and write them, less those of its head."""
     start: Start = components.parse("starts", job.spec["start"])
     architecture = components.parse("students", job.spec["architecture"])
-    vocabulary = read_vocabulary(job.parents["tokenizer"])
+    vocabulary = read_vocabulary(job.parents["tokenizer" if "tokenizer" in job.parents else "encoded"])
     torch.manual_seed(start.seed)
     model = architecture.build(vocabulary, CLASSES, architecture.plain_pooling)
     summary = start.begin(model, job.parents, job.spec)
