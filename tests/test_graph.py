@@ -108,6 +108,41 @@ def test_a_new_student_adds_its_cells_and_renames_nothing():
     }
 
 
+def test_a_student_may_have_fewer_methods_than_the_grid_and_other_cells_stay_as_they_are():
+    graph = Graph(load_study(edited(students__ONE__methods=["ft", "kd"]), [PATH]))
+    assert BEFORE - set(graph.by_folder) == {
+        folder for folder in BEFORE if "/roberta-1.5m/dist/" in folder or folder.startswith("report")
+    }
+    assert ["roberta-1.5m", "dist"] not in [cell[2:4] for cell in cells_of(graph)]
+    assert len(cells_of(graph)) == 3 * (2 + 3)
+
+
+def cells_of(graph):
+    """The cells that the report is told of."""
+    return graph.report.spec["cells"]
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        (["ft", "dits"], r"students.roberta-1.5m.methods.1: there is no 'dits'; did you mean 'dist'"),
+        (["ckd"], r"methods.0: there is no 'ckd'; "),
+        ([], "write a list of methods of the grid, such as .ft., or null"),
+        ("ft", "write a list of methods of the grid"),
+    ],
+)
+def test_a_students_methods_are_some_of_the_grid(methods, message):
+    with pytest.raises(CodekdError, match=message):
+        folders(edited(students__ONE__methods=methods))
+
+
+def test_a_head_that_no_method_of_a_student_reuses_is_not_measured():
+    methods = ["ft", "kd", "simkd"]
+    few = edited(grid__methods=methods, inference=True, students__ONE__methods=["ft", "kd"])
+    heads = {one.coordinates[2:] for one in Graph(load_study(few, [PATH])).stage("inference")}
+    assert heads == {("roberta-1.5m",), ("bigru-1.5m",), ("bigru-1.5m", "reused-head")}
+
+
 def test_a_student_of_lexemes_needs_no_tokenizer_and_no_tasks_limit_of_tokens_cuts_it():
     config = edited(grid__students=["roberta-1.5m", "bigru-1.5m", "lexical-0.7m"])
     graph = Graph(load_study(config, [PATH]))

@@ -93,12 +93,14 @@ class StudyFile(Model):
 class Trained:
     """A teacher or a student: what it is, how it is trained, and what a student begins from, where that is not chance.
 
-    ``start`` is the ``Config`` of a kind in codekd.starts.
+    ``start`` is the ``Config`` of a kind in codekd.starts; ``methods`` are those of the grid that a student is trained
+    with, all if None.
     """
 
     component: Any
     training: Training
     start: Any = None
+    methods: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -121,3 +123,8 @@ class Study:
     teachers: dict[str, Trained]
     students: dict[str, Trained]
     methods: dict[str, Any]
+
+    def methods_of(self, student: str) -> list[str]:
+        """The methods of the grid that a student is trained with."""
+        own = self.students[student].methods
+        return [method for method in self.grid.methods if own is None or method in own]

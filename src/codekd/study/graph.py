@@ -595,10 +595,10 @@ class Graph:
     def _inferences(self, task: str) -> Iterator[tuple[str, Node]]:
         """Every teacher with every student of a task, as the methods of the grid make it, by role."""
         grid = self._study.grid
-        heads = sorted({self._study.methods[method].reuses_head for method in grid.methods})
         for teacher in grid.teachers:
             for student in grid.students:
-                for reuses_head in heads:
+                methods = (self._study.methods[name] for name in self._study.methods_of(student))
+                for reuses_head in sorted({method.reuses_head for method in methods}):
                     head = f"/{REUSED_HEAD}" if reuses_head else ""
                     role = f"inference/{task}/{teacher}/{student}{head}"
                     yield role, self._inference(task, teacher, student, reuses_head)
@@ -626,7 +626,7 @@ class Graph:
                 if self._study.taught_floor:
                     parents[f"floors/{task}/{teacher}"] = self._taught_floor(task, teacher)
                 for student in grid.students:
-                    for method in grid.methods:
+                    for method in self._study.methods_of(student):
                         for seed in grid.seeds:
                             cell = self._cell(task, teacher, student, method, seed)
                             key = (task, cell.coordinates[1], student, method, seed)

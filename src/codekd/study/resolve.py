@@ -154,11 +154,24 @@ def _resolve(section: str, name: str, file: StudyFile, problems: Problems) -> An
     if section not in TRAINED:
         return _validated(model, definition, place, problems)
     settings = _validated(Training, definition.pop("training", {}), (*place, "training"), problems)
-    start = definition.pop("start", None) if section == "students" else None
+    start, methods = (definition.pop(key, None) if section == "students" else None for key in ("start", "methods"))
     component = _validated(model, definition, place, problems)
     if start is not None:
         start = _start(start, component, (*place, "start"), problems)
-    return Trained(component, settings, start) if component and settings else None
+    if methods is not None:
+        methods = _own_methods(methods, file.grid.methods, (*place, "methods"), problems)
+    return Trained(component, settings, start, methods) if component and settings else None
+
+
+def _own_methods(names: Any, of_grid: Sequence[str], place: Place, problems: Problems) -> tuple[str, ...]:
+    """The methods that one student is trained with, after noting those that the grid has not."""
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        problems.add(place, f"write a list of methods of the grid, such as [{of_grid[0]}], or null for all of them")
+        return ()
+    for index, name in enumerate(names):
+        if name not in of_grid:
+            problems.add_unknown((*place, index), name, of_grid)
+    return tuple(names)
 
 
 def _start(definition: Any, student: Any, place: Place, problems: Problems) -> Any:
