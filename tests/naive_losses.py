@@ -48,6 +48,12 @@ def simkd(features, teacher):
     return np.mean([np.mean((s - t) ** 2) for s, t in zip(features, teacher, strict=True)])
 
 
+def contrast_of_sides(first, second, alike, sharpness):
+    cosines = np.array([[cosine(u, v) / sharpness for v in second] for u in first])
+    each = [-(np.log(softmax(cosines[i])[i]) + np.log(softmax(cosines[:, i])[i])) / 2 for i in range(len(first))]
+    return np.dot(alike, each) / np.sum(alike)
+
+
 def smooth_l1(difference):
     size = abs(difference)
     return 0.5 * size**2 if size < 1 else size - 0.5

@@ -22,6 +22,7 @@ from codekd.errors import CodekdError
 from codekd.methods import (
     ast,
     ckd,
+    contrast,
     crd,
     dist,
     dkd,
@@ -509,6 +510,20 @@ def test_fine_tuning_refuses_unlabelled_examples() -> None:
 
 
 # What each method promises
+
+
+def test_sides_are_contrasted_by_how_alike_the_teacher_finds_them() -> None:
+    method = contrast.Config(temperature=5.0, alpha=0.7, beta=0.3, sharpness=0.2)
+    outputs, batch = inputs(method)
+    plain = method.loss(outputs, batch, Module()).item()
+    assert plain == kd.Config(temperature=5.0, alpha=0.7).loss(outputs, batch, Module()).item(), "no sides, no contrast"
+    outputs.vectors = torch.randn(12, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    alike = [naive_losses.softmax(row)[-1] for row in T]
+    first, second = outputs.vectors[::2], outputs.vectors[1::2]
+    expected = naive_losses.contrast_of_sides(first.numpy(), second.numpy(), alike, 0.2)
+    assert method.loss(outputs, batch, Module()).item() - plain == pytest.approx(0.3 * expected, abs=1e-12)
+    assert contrast.contrast_of_sides(first, second, torch.zeros(6), 0.2) == 0
+    assert contrast.contrast_of_sides(5 * first, first, torch.ones(6), 0.01).item() == pytest.approx(0, abs=1e-4)
 
 
 def test_labels_and_logits_play_no_role_in_simkd() -> None:

@@ -158,6 +158,7 @@ def test_parts_with_weights_of_classes_add_up_as_well(method: Method) -> None:
 
 def test_methods_whose_loss_relates_examples_say_so() -> None:
     assert {preset(name).kind for name in PRESETS} - {preset(name).kind for name in ALONE} == {
+        "contrast",
         "crd",
         "dist",
         "mgskd",

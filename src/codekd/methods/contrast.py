@@ -1,0 +1,66 @@
+"""Soft targets and, of pairs whose sides are encoded apart, a contrast of each side with the other pairs' sides.
+
+A classifier of pairs learns which features its pairs differ in; the contrast asks for vectors by which the other side
+is found among many, which holds better on functionality that was not seen (arXiv 2510.04143).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from codekd.methods import kd
+from codekd.methods.base import at_least_float32
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
+    from codekd.data.batches import Batch
+    from codekd.models.head import ClassifierOutput
+
+
+def contrast_of_sides(first: Tensor, second: Tensor, alike: Tensor, sharpness: float) -> Tensor:
+    """Mean of both directions of ``-log softmax_j(cos(u_i, v_j) / sharpness)[i]``, weighted by ``alike_i``.
+
+    ``u`` and ``v`` are the vectors ``first`` and ``second`` ``(pairs, width)`` of the two sides, ``alike`` ``(pairs,)``
+    the probability that they are alike; 0 where all of them are 0.
+
+    Source: InfoNCE, van den Oord et al., arXiv 1807.03748, equation 4.
+    """
+    from torch.nn.functional import normalize
+
+    cosines = normalize(at_least_float32(first), dim=-1) @ normalize(at_least_float32(second), dim=-1).T / sharpness
+    each = -(cosines.log_softmax(0).diagonal() + cosines.log_softmax(1).diagonal()) / 2
+    total = alike.sum()
+    return (alike * each).sum() / total.where(total > 0, 1)
+
+
+class Config(kd.Config):
+    """The loss of ``kd`` plus ``beta`` times the contrast of the sides.
+
+    A pair counts by the teacher's probability of the last class, clones. Where examples are no pairs, or a student
+    reads both sides as one sequence, it is ``kd``.
+    """
+
+    relates_examples: ClassVar[bool] = True
+
+    kind: Literal["contrast"] = Field(default="contrast", description="Soft targets and a contrast of sides.")  # type: ignore[assignment]
+    beta: float = Field(default=0.1, gt=0, description="Weight of the contrast.")
+    sharpness: float = Field(default=0.1, gt=0, description="What cosines are divided by, the contrast's temperature.")
+
+    def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
+        """The sum of both."""
+        from codekd.models.pooling import sides
+
+        loss = super().loss(outputs, batch, parts)
+        if outputs.vectors is None:
+            return loss
+        contrast = contrast_of_sides(*sides(outputs.vectors), _alike(batch), self.sharpness)
+        return loss + self.beta * contrast * batch.share(lambda one: _alike(one).sum())
+
+
+def _alike(batch: Batch) -> Tensor:
+    """The teacher's probabilities of the last class, ``(batch,)``."""
+    return at_least_float32(batch.teacher["logits"]).softmax(-1)[:, -1]
