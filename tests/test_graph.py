@@ -136,6 +136,37 @@ def test_a_students_methods_are_some_of_the_grid(methods, message):
         folders(edited(students__ONE__methods=methods))
 
 
+def test_numbers_on_a_task_make_again_what_is_trained_on_it_alone():
+    assert made(students__ONE__by_task={"clone": {"epochs": 9}}) == cells("clone", student="roberta-1.5m") | REPORT
+    plain, own = (
+        Graph(load_study(edited(**changes), [PATH])).stage("students")
+        for changes in ({}, {"students__ONE__by_task": {"clone": {"epochs": 9}}})
+    )
+    [before], [after] = (
+        [one.spec["training"] for one in found if one.path.startswith("students/clone/none/roberta-1.5m/ft")]
+        for found in (plain, own)
+    )
+    assert after == before | {"epochs": 9}, "all other numbers are those of every task"
+    taught = made(teachers={"minilm": {"by_task": {"defect": {"epochs": 1}}}})
+    assert {path.split("/")[1] for path in taught - REPORT} == {"defect"} and "teachers/defect/minilm" in taught
+
+
+@pytest.mark.parametrize(
+    ("by_task", "message"),
+    [
+        ({"clon": {"epochs": 1}}, "students.roberta-1.5m.by_task.clon: there is no 'clon'; did you mean 'clone'"),
+        ({"clone": {"epoch": 1}}, "by_task.clone.epoch: unknown key; did you mean 'epochs'"),
+        ({"clone": {"epochs": 0}}, "by_task.clone.epochs: "),
+        ({"clone": 3}, "write training numbers by task, such as `.exception: .epochs: 2"),
+        ([], "write training numbers by task"),
+        ({"clone": {"class_weights": {"different": 1.0, "clones": 2.0}}}, "there is no 'clones'; did you mean 'clone'"),
+    ],
+)
+def test_numbers_on_a_task_are_checked(by_task, message):
+    with pytest.raises(CodekdError, match=message):
+        folders(edited(students__ONE__by_task=by_task))
+
+
 def test_a_head_that_no_method_of_a_student_reuses_is_not_measured():
     methods = ["ft", "kd", "simkd"]
     few = edited(grid__methods=methods, inference=True, students__ONE__methods=["ft", "kd"])
@@ -303,7 +334,8 @@ def test_every_config_that_is_shipped_is_a_study(name):
 def test_the_comparison_of_methods_leaves_none_out_and_shares_its_teacher_with_that_of_teachers():
     path = ROOT / "config" / "methods.yaml"
     graph = Graph(load_study(yaml.safe_load(path.read_text()), [path]))
-    assert {node.spec["method"]["kind"] for node in graph.stage("students")} == set(components.kinds("methods"))
+    found = {node.spec["method"]["kind"] for node in graph.stage("students")}
+    assert set(components.kinds("methods")) - found == {"contrast"}, "which is about pairs whose sides are apart"
     of_teachers = folders(yaml.safe_load((ROOT / "config" / "two-teachers.yaml").read_text()))
     assert {str(node.folder) for node in graph.stage("teachers")} <= of_teachers
 

@@ -1,7 +1,8 @@
 """The config file as typed models: what a user may write, and the study it stands for."""
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -94,13 +95,18 @@ class Trained:
     """A teacher or a student: what it is, how it is trained, and what a student begins from, where that is not chance.
 
     ``start`` is the ``Config`` of a kind in codekd.starts; ``methods`` are those of the grid that a student is trained
-    with, all if None.
+    with, all if None; ``by_task`` has the training of tasks with numbers of their own.
     """
 
     component: Any
     training: Training
     start: Any = None
     methods: tuple[str, ...] | None = None
+    by_task: Mapping[str, Training] = field(default_factory=dict)
+
+    def on(self, task: str) -> "Trained":
+        """The same as it is trained on a task."""
+        return replace(self, training=self.by_task.get(task, self.training), by_task={})
 
 
 @dataclass(frozen=True)

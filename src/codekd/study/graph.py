@@ -321,7 +321,7 @@ class Graph:
             "class_names": list(config.classes),
             "metric": config.metric,
             "pooling": trained.component.pooling_for(config.shape),
-            "training": trained.training.model_dump(),
+            "training": trained.on(task).training.model_dump(),
         }
 
     def _syntax(self, task: str) -> Node:
@@ -483,7 +483,7 @@ class Graph:
 
     def _candidates(self, task: str, teacher: str, student: str, method: str) -> list[Candidate]:
         """A method as it applies to a cell, or several of which a search is to choose."""
-        trained, config = self._study.students[student], self._study.teachers[teacher].component
+        trained, config = self._study.students[student].on(task), self._study.teachers[teacher].component
         layers = trained.component.layers
         try:
             loss = self._study.methods[method].for_classes(len(self._study.tasks[task].classes))
@@ -534,7 +534,7 @@ class Graph:
     ) -> Node:
         """A student that is trained, for the study or as a trial."""
         task, teacher, student, _ = cell
-        trained = replace(self._study.students[student], training=candidate.training)
+        trained = replace(self._study.students[student], training=candidate.training, by_task={})
         architecture, loss = trained.component, candidate.method
         spec = self._training_spec(task, trained) | {
             "architecture": trained.component.settings(),

@@ -21,6 +21,7 @@ from codekd.study.training import Training
 
 SPLITS = ("train", "valid", "test", "transfer")
 TRAINED = ("teachers", "students")
+BY_TASK = "by_task"
 RESERVED = ("all", "none", "task", "teacher", "student", "method", "floor", "name", "examples")
 
 
@@ -103,8 +104,8 @@ def load_study(config: Mapping[str, Any], files: Sequence[Path], lock: Mapping[s
         name: teacher and replace(teacher, component=pinned(teacher.component, "models", lock))
         for name, teacher in resolved["teachers"].items()
     }
-    for place, weights in _class_weights(file, resolved):
-        _check_class_weights(place, weights, {name: resolved["tasks"][name] for name in file.grid.tasks}, problems)
+    for place, weights, tasks in _class_weights(file, resolved):
+        _check_class_weights(place, weights, {name: resolved["tasks"][name] for name in tasks}, problems)
     corpora = {name: _pins(name, folder, corpus, problems) for name, corpus in file.corpora.items()}
     split = _split(folder / file.split, problems) if file.split else {}
     problems.raise_any()
@@ -153,14 +154,33 @@ def _resolve(section: str, name: str, file: StudyFile, problems: Problems) -> An
         return None
     if section not in TRAINED:
         return _validated(model, definition, place, problems)
-    settings = _validated(Training, definition.pop("training", {}), (*place, "training"), problems)
+    numbers = definition.pop("training", {})
+    settings = _validated(Training, numbers, (*place, "training"), problems)
+    by_task = _by_task(definition.pop(BY_TASK, {}), numbers, file, (*place, BY_TASK), problems)
     start, methods = (definition.pop(key, None) if section == "students" else None for key in ("start", "methods"))
     component = _validated(model, definition, place, problems)
     if start is not None:
         start = _start(start, component, (*place, "start"), problems)
     if methods is not None:
         methods = _own_methods(methods, file.grid.methods, (*place, "methods"), problems)
-    return Trained(component, settings, start, methods) if component and settings else None
+    return Trained(component, settings, start, methods, by_task) if component and settings else None
+
+
+def _by_task(
+    numbers: Any, of_all: Mapping[str, Any], file: StudyFile, place: Place, problems: Problems
+) -> dict[str, Training]:
+    """The training of the tasks that have numbers of their own in the place of those for all."""
+    if not isinstance(numbers, Mapping) or not all(isinstance(own, Mapping) for own in numbers.values()):
+        problems.add(place, f"write training numbers by task, such as `{{{file.grid.tasks[0]}: {{epochs: 2}}}}`")
+        return {}
+    known = {**presets()["tasks"], **file.tasks}
+    found = {}
+    for task, own in numbers.items():
+        if task not in known:
+            problems.add_unknown((*place, str(task)), str(task), known)
+        elif training := _validated(Training, {**of_all, **own}, (*place, task), problems):
+            found[task] = training
+    return found
 
 
 def _own_methods(names: Any, of_grid: Sequence[str], place: Place, problems: Problems) -> tuple[str, ...]:
@@ -230,19 +250,29 @@ def _validated(model: Any, values: Any, place: Place, problems: Problems) -> Any
         return None
 
 
-def _class_weights(file: StudyFile, resolved: Mapping[str, Any]) -> Iterator[tuple[Place, Mapping[str, float]]]:
-    """Weights of classes by name, those that are trained with and those that a search tries, and where they stand."""
+def _class_weights(
+    file: StudyFile, resolved: Mapping[str, Any]
+) -> Iterator[tuple[Place, Mapping[str, float], list[str]]]:
+    """Weights of classes by name, that are trained with or that a search tries, where they stand, and for which tasks.
+
+    Tasks are those of the grid.
+    """
     found: dict[Place, Any] = {("training", "class_weights"): file.training.get("class_weights")}
     for section in TRAINED:
         for name, trained in resolved[section].items():
             weights = trained and trained.training.class_weights
             if section == "teachers" or weights != file.training.get("class_weights"):
                 found[(section, name, "training", "class_weights")] = weights
+            for task, own in trained.by_task.items() if trained else ():
+                if own.class_weights != weights and task in file.grid.tasks:
+                    found[(section, name, BY_TASK, task, "class_weights")] = own.class_weights
     searched: dict[Place, Any] = {("search", "training"): file.search.training}
     searched |= {("search", "students", name): values for name, values in file.search.students.items()}
     for place, values in searched.items():
         found |= {(*place, "class_weights", index): one for index, one in enumerate(values.get("class_weights", []))}
-    return ((place, weights) for place, weights in found.items() if isinstance(weights, Mapping))
+    for place, weights in found.items():
+        if isinstance(weights, Mapping):
+            yield place, weights, [str(place[3])] if place[2:3] == (BY_TASK,) else file.grid.tasks
 
 
 def _check_class_weights(

@@ -13,6 +13,12 @@ from codekd.study.resolve import TRAINED, presets
 from codekd.study.training import Training
 
 BUILT_ON_ANOTHER = {"anyOf": [{"required": ["preset"]}, {"required": ["kind"]}]}
+BY_TASK = {
+    "type": "object",
+    "additionalProperties": {"$ref": "#/$defs/Training"},
+    "default": {},
+    "description": "Training numbers on single tasks, in the place of those of `training`, by the names of the tasks.",
+}
 METHODS = {
     "type": ["array", "null"],
     "items": {"type": "string"},
@@ -42,6 +48,7 @@ def json_schema() -> dict[str, Any]:
             partial["properties"]["kind"] = {"const": kind}
             if section in TRAINED:
                 partial["properties"]["training"] = {"$ref": "#/$defs/Training"}
+                partial["properties"]["by_task"] = BY_TASK
             if section == "students":
                 partial["properties"]["start"] = {"$ref": "#/$defs/start"}
                 partial["properties"]["methods"] = METHODS
@@ -91,6 +98,7 @@ def reference() -> str:
                 "",
                 *_table(module.Config),
             ]
+    lines += ["", "## `by_task` of a teacher or a student", "", str(BY_TASK["description"])]
     lines += ["", "## `methods` of a student", "", str(METHODS["description"])]
     lines += ["", "## `start` of a student", "", "Null, the default, for random weights, or one of these."]
     for kind in components.kinds("starts"):
