@@ -279,7 +279,7 @@ def test_the_line_at_the_start_ends_with_the_size_of_the_signals_to_capture(tmp_
     nodes = study.stage("signals")
     all_of_them = sum(sizes.signal_bytes(node, tmp_path) for node in nodes)
     assert estimate.describe(list(study), 2, tmp_path).endswith(
-        f" units, and {sizes.in_bytes(all_of_them)} of signals."
+        f" on others, and {sizes.in_bytes(all_of_them)} of signals."
     )
     leave(tmp_path, nodes[0].parents["encoded"], {split: {"examples": 5, "tokens": 99} for split in SPLITS})
     assert estimate.describe(nodes[:1], 2, tmp_path).endswith(" units, and 2.3 kB of signals.")
@@ -415,3 +415,22 @@ def test_speed_is_measured_with_nothing_beside_it(tmp_path):
     assert estimate.wall_seconds(measured, tmp_path, 4) == estimate.wall_seconds(measured, tmp_path, 1) == alone > 0
     beside = len(floors) * estimate.SECONDS["floors"] / 4
     assert estimate.wall_seconds([*measured, *floors], tmp_path, 4) == alone + beside
+
+
+def test_cores_without_bf16_units_take_as_long_for_states_and_longer_for_training_and_logits(tmp_path):
+    study = graph()
+    by_path = {node.path: node for node in study}
+    times = {
+        path: [estimate.seconds(by_path[path], tmp_path, bf16) - estimate.START for bf16 in (True, False)]
+        for path in ("teachers/defect/minilm", "signals/defect/minilm/logits", "signals/defect/minilm/pooled")
+    }
+    ratios = {path.split("/")[-1]: longer / shorter for path, (shorter, longer) in times.items()}
+    assert ratios["minilm"] == pytest.approx(estimate.BF16 / estimate.FLOAT32)
+    assert ratios["pooled"] == 1
+    assert 1 < ratios["logits"] < estimate.FASTER_IN_BF16, "of labelled examples they are in float32"
+    [logits] = {
+        estimate.seconds(one, tmp_path) for one in study.stage("signals") if one.path == "signals/defect/minilm/logits"
+    }
+    one_pass = [one for one in study.stage("signals") if one.coordinates[0] == "defect"]
+    assert estimate.total_seconds(one_pass, tmp_path) == logits, "and it is made in the order of neither name nor grid"
+    assert estimate.total_seconds(one_pass[::-1], tmp_path) == logits

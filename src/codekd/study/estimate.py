@@ -13,6 +13,9 @@ BF16, FLOAT32 = 2.0e11, 6.5e10
 """Floating-point operations per second on one of two busy CPU cores with bf16 units: of transformers that are trained,
 and of GRUs and of teachers whose states are captured. Other cores have the second rate for all."""
 
+FASTER_IN_BF16 = 1.9
+"""How many times as fast logits of unlabelled examples are captured there, of which nothing else is kept."""
+
 SECONDS = {
     "floors": 5,
     "tokenizers": 5,
@@ -46,8 +49,8 @@ def missing(nodes: Iterable[Node], results: Path) -> list[Node]:
     return [node for node in nodes if not (results / node.folder / MANIFEST).exists()]
 
 
-def seconds(node: Node, results: Path) -> float:
-    """Time of one core for a node."""
+def seconds(node: Node, results: Path, bf16: bool = True) -> float:
+    """Time of one core for a node; of one that has ``bf16`` units or of another one."""
     if node.stage in SECONDS:
         return SECONDS[node.stage]
     if node.stage == "signals" and node.spec["by"] in WITHOUT_A_PASS:
@@ -56,7 +59,11 @@ def seconds(node: Node, results: Path) -> float:
         return SECONDS_PER_WHEEL * len(node.spec["wheels"])
     if node.stage == "examples":
         return sum(seconds(corpus, results) for corpus in node.parents.values())
-    return START + flops(node, results) / _rate(node)
+    if bf16 and node.stage == "signals" and node.spec["signal"]["kind"] == "logits":
+        sizes = read_sizes(node, results)
+        faster = sizes["unlabeled"].tokens / max(1, sum(size.tokens for size in sizes.values()))
+        return START + flops(node, results) * (1 - faster + faster / FASTER_IN_BF16) / FLOAT32
+    return START + flops(node, results) / (_rate(node) if bf16 else FLOAT32)
 
 
 def flops(node: Node, results: Path) -> float:
@@ -109,36 +116,38 @@ def _rate(node: Node) -> float:
 
 
 def _once_a_pass(nodes: Iterable[Node]) -> Iterable[Node]:
-    """Of nodes that one pass of a teacher makes, one."""
+    """Of nodes that one pass of a teacher makes, one: that of the logits, which are kept of all examples."""
+    last = sorted(nodes, key=lambda node: node.stage in ONE_PASS and node.spec["signal"]["kind"] == "logits")
     return {
-        (node.stage, node.coordinates[:2] if node.stage in ONE_PASS else node.coordinates): node for node in nodes
+        (node.stage, node.coordinates[:2] if node.stage in ONE_PASS else node.coordinates): node for node in last
     }.values()
 
 
-def total_seconds(nodes: Iterable[Node], results: Path) -> float:
+def total_seconds(nodes: Iterable[Node], results: Path, bf16: bool = True) -> float:
     """Time of one core for some nodes; those that one pass of a teacher makes count once."""
-    return sum(seconds(node, results) for node in _once_a_pass(nodes))
+    return sum(seconds(node, results, bf16) for node in _once_a_pass(nodes))
 
 
-def wall_seconds(nodes: Iterable[Node], results: Path, cores: float) -> float:
+def wall_seconds(nodes: Iterable[Node], results: Path, cores: float, bf16: bool = True) -> float:
     """Time of some cores for some nodes; speed is measured on one of them, with nothing else beside it."""
     nodes = list(nodes)
-    alone = total_seconds([node for node in nodes if node.stage == "inference"], results)
-    return alone + (total_seconds(nodes, results) - alone) / cores
+    alone = total_seconds([node for node in nodes if node.stage == "inference"], results, bf16)
+    return alone + (total_seconds(nodes, results, bf16) - alone) / cores
 
 
 def describe(nodes: Sequence[Node], cores: int, results: Path) -> str:
     """What nodes are to be made, about how long that takes on some cores, and the size of the signals among them.
 
-    Such as ``4 nodes to make (3 signals, 1 report): about 5 min on 2 CPU cores that have bf16 units, and 2.1 GB of
-    signals.``
+    Such as ``4 nodes to make (3 signals, 1 report): about 5 min on 2 CPU cores that have bf16 units, 9 min on others,
+    and 2.1 GB of signals.``
     """
     if not nodes:
         return "nothing to make."
     counts = Counter(node.stage for node in nodes)
     what = ", ".join(f"{count} {stage}" for stage, count in counts.items())
-    length = in_time(wall_seconds(nodes, results, cores))
+    length, longer = (in_time(wall_seconds(nodes, results, cores, bf16)) for bf16 in (True, False))
     text = f"{len(nodes)} nodes to make ({what}): about {length} on {cores} CPU cores that have bf16 units"
+    text += f", {longer} on others" if longer != length else ""
     captured = sum(signal_bytes(node, results) for node in nodes if node.stage == "signals")
     return f"{text}, and {in_bytes(captured)} of signals." if captured else f"{text}."
 
