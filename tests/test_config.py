@@ -78,10 +78,13 @@ def test_a_new_definition_builds_on_a_preset(write):
 
 
 def test_training_numbers_of_the_study_go_below_those_of_a_student(write):
-    path = write(("training: {", "training: {clip: 0.5, "), extra="students: {bigru-1.5m: {training: {clip: 2.0}}}\n")
+    path = write(
+        ("name: embedded", "name: embedded\ntraining: {clip: 0.5}"),
+        extra="students: {bigru-1.5m: {}, lexical-0.7m: {training: {clip: 2.0}}}\n",
+    )
     study = load(path)
-    assert study.students["roberta-1.1m"].training.clip == 0.5
-    assert study.students["bigru-1.5m"].training.clip == 2.0
+    assert study.students["bigru-1.1m"].training.clip == 0.5
+    assert study.students["lexical-0.7m"].training.clip == 2.0
 
 
 def test_a_number_may_be_written_as_yaml_reads_it_as_text(write):
@@ -100,7 +103,7 @@ BAD = [
     ),
     (
         "misspelt student",
-        [("roberta-1.1m]", "bigru-15m]")],
+        [("bigru-1.1m]", "bigru-15m]")],
         "",
         "there is no 'bigru-15m'; did you mean 'bigru-1.5m'?",
     ),

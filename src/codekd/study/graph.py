@@ -619,7 +619,7 @@ class Graph:
             if self._study.inference:
                 parents |= dict(self._inferences(task))
             for student in grid.students:
-                if self._study.students[student].start:
+                if self._study.students[student].start and self._study.methods_of(student):
                     parents |= self._paid_for_start(task, student)
             for teacher in grid.teachers:
                 parents[f"teachers/{task}/{teacher}"] = self._teacher(task, teacher)
@@ -637,7 +637,11 @@ class Graph:
         spec = {
             "study": self._study.name,
             "tasks": {task: {**self._task_spec(task), "kind": self._study.tasks[task].kind} for task in grid.tasks},
-            "students": {name: {"recurrent": self._study.students[name].component.recurrent} for name in grid.students},
+            "students": {
+                name: {"recurrent": self._study.students[name].component.recurrent}
+                for name in grid.students
+                if self._study.methods_of(name)
+            },
             "reuse_head": [name for name in grid.methods if self._study.methods[name].reuses_head],
             "teachers": [[task, teacher] for task in grid.tasks for teacher in grid.teachers],
             "cells": [list(cell) for cell in cells],

@@ -162,7 +162,7 @@ def _resolve(section: str, name: str, file: StudyFile, problems: Problems) -> An
     if start is not None:
         start = _start(start, component, (*place, "start"), problems)
     if methods is not None:
-        methods = _own_methods(methods, file.grid.methods, (*place, "methods"), problems)
+        methods = _own_methods(methods, {**presets()["methods"], **file.methods}, (*place, "methods"), problems)
     return Trained(component, settings, start, methods, by_task) if component and settings else None
 
 
@@ -183,14 +183,14 @@ def _by_task(
     return found
 
 
-def _own_methods(names: Any, of_grid: Sequence[str], place: Place, problems: Problems) -> tuple[str, ...]:
-    """The methods that one student is trained with, after noting those that the grid has not."""
+def _own_methods(names: Any, known: Collection[str], place: Place, problems: Problems) -> tuple[str, ...]:
+    """The methods that one student is trained with where the grid has them, after noting those that there are not."""
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        problems.add(place, f"write a list of methods of the grid, such as [{of_grid[0]}], or null for all of them")
+        problems.add(place, "write a list of methods, such as [ft, kd], or null for all those of the grid")
         return ()
     for index, name in enumerate(names):
-        if name not in of_grid:
-            problems.add_unknown((*place, index), name, of_grid)
+        if name not in known:
+            problems.add_unknown((*place, index), name, known)
     return tuple(names)
 
 
