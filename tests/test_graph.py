@@ -332,10 +332,24 @@ def test_a_paper_sized_grid_has_a_node_a_cell():
     assert len(graph.stage("students")) == 3 * 8 * 5 * (2 * 4 + 1)
 
 
-@pytest.mark.parametrize("name", ["config", "smoke", "methods", "embedded-full"])
+@pytest.mark.parametrize(
+    "name", ["config", "smoke", "methods", "embedded-full", "published/students", "published/lexical"]
+)
 def test_every_config_that_is_shipped_is_a_study(name):
     path = ROOT / "config" / f"{name}.yaml"
     assert Graph(load_study(yaml.safe_load(path.read_text()), [path])).stage("students")
+
+
+@pytest.mark.parametrize("name", ["students", "lexical"])
+def test_published_studies_find_teachers_and_logits_of_the_default_study(name):
+    default, published = (
+        Graph(load_study(yaml.safe_load(path.read_text()), [path]))
+        for path in (ROOT / "config" / "config.yaml", ROOT / "config" / "published" / f"{name}.yaml")
+    )
+    known = default.by_folder
+    for node in published:
+        if node.stage in ("corpus", "examples", "teachers", "floors") or node.path.endswith("/logits"):
+            assert str(node.folder) in known, node.path
 
 
 def test_the_comparison_of_methods_leaves_none_out_and_shares_its_teacher_with_that_of_teachers():
