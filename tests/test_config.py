@@ -79,7 +79,7 @@ def test_a_new_definition_builds_on_a_preset(write):
 
 def test_training_numbers_of_the_study_go_below_those_of_a_student(write):
     path = write(
-        ("name: embedded", "name: embedded\ntraining: {clip: 0.5}"),
+        ("\ntraining: {", "\ntraining: {clip: 0.5, "),
         extra="students: {bigru-1.5m: {}, lexical-0.7m: {training: {clip: 2.0}}}\n",
     )
     study = load(path)

@@ -164,6 +164,7 @@ def test_numbers_on_a_task_make_again_what_is_trained_on_it_alone():
         ({"clon": {"epochs": 1}}, "students.roberta-1.5m.by_task.clon: there is no 'clon'; did you mean 'clone'"),
         ({"clone": {"epoch": 1}}, "by_task.clone.epoch: unknown key; did you mean 'epochs'"),
         ({"clone": {"epochs": 0}}, "by_task.clone.epochs: "),
+        (None, "write training numbers by task"),
         ({"clone": 3}, "write training numbers by task, such as `.exception: .epochs: 2"),
         ([], "write training numbers by task"),
         ({"clone": {"class_weights": {"different": 1.0, "clones": 2.0}}}, "there is no 'clones'; did you mean 'clone'"),
@@ -172,6 +173,24 @@ def test_numbers_on_a_task_make_again_what_is_trained_on_it_alone():
 def test_numbers_on_a_task_are_checked(by_task, message):
     with pytest.raises(CodekdError, match=message):
         folders(edited(students__ONE__by_task=by_task))
+
+
+def test_numbers_on_a_task_are_left_alone_where_those_for_all_are_wrong():
+    with pytest.raises(CodekdError) as caught:
+        folders(edited(students__ONE={"training": {"epoch": 1}, "by_task": {"clone": {"epochs": 3}}}))
+    assert str(caught.value).count("\n") == 0, "one mistake, one line"
+
+
+def test_a_search_tries_its_values_where_a_task_has_numbers_of_its_own():
+    changes = {"students__ONE__by_task": {"clone": {"epochs": 9}}, "search": {"training": {"epochs": [3, 4]}}}
+    trials = Graph(load_study(edited(**changes), [PATH])).stage("trials")
+    assert {one.spec["training"]["epochs"] for one in trials if one.coordinates[0] == "clone"} == {3, 4}
+
+
+def test_a_method_that_no_student_of_the_grid_has_is_refused():
+    limited = {"students__ONE__methods": ["ft", "kd"], "grid__students": ["roberta-1.5m"]}
+    with pytest.raises(CodekdError, match=r"grid\.methods\.2: no student of the grid is trained with dist: add it to"):
+        folders(edited(**limited))
 
 
 def test_a_head_that_no_method_of_a_student_reuses_is_not_measured():

@@ -522,6 +522,15 @@ def test_sides_are_contrasted_by_how_alike_the_teacher_finds_them() -> None:
     first, second = outputs.vectors[::2], outputs.vectors[1::2]
     expected = naive_losses.contrast_of_sides(first.numpy(), second.numpy(), alike, 0.2)
     assert method.loss(outputs, batch, Module()).item() - plain == pytest.approx(0.3 * expected, abs=1e-12)
+    others = [naive_losses.softmax(-row)[-1] for row in T]
+    logits_of_both, labels_of_both = torch.cat([TEACHER, -TEACHER]), torch.cat([LABELS, LABELS])
+    whole = replace(batch, rows=torch.arange(12), labels=labels_of_both, teacher={"logits": logits_of_both})
+    part = replace(batch, whole=whole)
+    weighted, without = (
+        one.loss(outputs, part, Module()).item() for one in (method, kd.Config(temperature=5.0, alpha=0.7))
+    )
+    share = 2 * sum(alike) / (sum(alike) + sum(others))
+    assert weighted - without == pytest.approx(0.3 * expected * share, abs=1e-12), "a part counts by its alike pairs"
     assert contrast.contrast_of_sides(first, second, torch.zeros(6), 0.2) == 0
     assert contrast.contrast_of_sides(5 * first, first, torch.ones(6), 0.01).item() == pytest.approx(0, abs=1e-4)
 

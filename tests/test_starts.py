@@ -530,7 +530,10 @@ def test_several_teachers_states_are_averaged(made: dict[str, Path], tmp_path: P
     ("student", "message"),
     [
         ({"start": {"kind": "maskd"}}, "start.kind: .*no kind 'maskd'; known kinds are aligned, embeddings"),
-        (OF_LEXEMES | {"start": {"kind": "masked"}}, "start: this start is about the tokens of a learned vocabulary"),
+        (
+            OF_LEXEMES | {"start": {"kind": "masked"}},
+            "start: `kind: masked` is about the tokens of a learned vocabulary",
+        ),
         (
             OF_LEXEMES | {"start": {"kind": "aligned", "teacher": "minilm"}},
             "lexemes: .* `start: .kind: aligned, masked",

@@ -1,7 +1,8 @@
 """Soft targets and, of pairs whose sides are encoded apart, a contrast of each side with the other pairs' sides.
 
 A classifier of pairs learns which features its pairs differ in; the contrast asks for vectors by which the other side
-is found among many, which holds better on functionality that was not seen (arXiv 2510.04143).
+is found among many, which holds better on functionality that was not seen (arXiv 2510.04143). The last of a task's
+classes is taken for that of pairs that are alike. Where both sides are one sequence, or there are none, it is ``kd``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every start of a student is: weights that all its cells begin from, made once for a vocabulary."""
+"""What every start of a student is: weights that its cells begin from, made once for all tasks of a vocabulary."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What a study is about to do and roughly how long it takes, said before it starts."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from codekd.study import components
@@ -103,8 +103,8 @@ def flops(node: Node, results: Path) -> float:
 
 def gpu_hours(nodes: Iterable[Node], results: Path, throughput: float) -> float:
     """Hours of one GPU with a throughput in operations per second for the nodes in which a model runs."""
-    work = [node for node in _once_a_pass(nodes) if node.stage in RUN_A_MODEL]
-    return sum(START + flops(node, results) / throughput for node in work) / 3600
+    work = [node for node in nodes if node.stage in RUN_A_MODEL]
+    return _once_a_pass(work, lambda node: START + flops(node, results) / throughput) / 3600
 
 
 def _rate(node: Node) -> float:
@@ -115,17 +115,18 @@ def _rate(node: Node) -> float:
     return BF16
 
 
-def _once_a_pass(nodes: Iterable[Node]) -> Iterable[Node]:
-    """Of nodes that one pass of a teacher makes, one: that of the logits, which are kept of all examples."""
-    last = sorted(nodes, key=lambda node: node.stage in ONE_PASS and node.spec["signal"]["kind"] == "logits")
-    return {
-        (node.stage, node.coordinates[:2] if node.stage in ONE_PASS else node.coordinates): node for node in last
-    }.values()
+def _once_a_pass(nodes: Iterable[Node], cost: Callable[[Node], float]) -> float:
+    """What nodes cost together: those that one pass of a teacher makes what the dearest of them does."""
+    found: dict[tuple[str, tuple[str, ...]], float] = {}
+    for node in nodes:
+        key = (node.stage, node.coordinates[:2] if node.stage in ONE_PASS else node.coordinates)
+        found[key] = max(found.get(key, 0.0), cost(node))
+    return sum(found.values())
 
 
 def total_seconds(nodes: Iterable[Node], results: Path, bf16: bool = True) -> float:
     """Time of one core for some nodes; those that one pass of a teacher makes count once."""
-    return sum(seconds(node, results, bf16) for node in _once_a_pass(nodes))
+    return _once_a_pass(nodes, lambda node: seconds(node, results, bf16))
 
 
 def wall_seconds(nodes: Iterable[Node], results: Path, cores: float, bf16: bool = True) -> float:

@@ -14,7 +14,7 @@ from codekd.data.pins import Pin, read_pins
 from codekd.errors import CodekdError
 from codekd.models.teachers.ensemble import FLOOR
 from codekd.study import components
-from codekd.study.config import Corpus, Study, StudyFile, Trained
+from codekd.study.config import Corpus, Grid, Study, StudyFile, Trained
 from codekd.study.lock import pinned, read_lock
 from codekd.study.problems import Place, Problems
 from codekd.study.training import Training
@@ -96,6 +96,7 @@ def load_study(config: Mapping[str, Any], files: Sequence[Path], lock: Mapping[s
         for section in components.PACKAGES
     }
     _check_starts(resolved["students"], known, problems)
+    _check_methods_are_used(file.grid, resolved["students"], problems)
     folder = files[0].parent if files else Path()
     if lock is None:
         lock = read_lock(files[0]) if files else {}
@@ -156,7 +157,8 @@ def _resolve(section: str, name: str, file: StudyFile, problems: Problems) -> An
         return _validated(model, definition, place, problems)
     numbers = definition.pop("training", {})
     settings = _validated(Training, numbers, (*place, "training"), problems)
-    by_task = _by_task(definition.pop(BY_TASK, {}), numbers, file, (*place, BY_TASK), problems)
+    own = definition.pop(BY_TASK, {})
+    by_task = _by_task(own, numbers, file, (*place, BY_TASK), problems) if settings else {}
     start, methods = (definition.pop(key, None) if section == "students" else None for key in ("start", "methods"))
     component = _validated(model, definition, place, problems)
     if start is not None:
@@ -164,6 +166,18 @@ def _resolve(section: str, name: str, file: StudyFile, problems: Problems) -> An
     if methods is not None:
         methods = _own_methods(methods, {**presets()["methods"], **file.methods}, (*place, "methods"), problems)
     return Trained(component, settings, start, methods, by_task) if component and settings else None
+
+
+def _check_methods_are_used(grid: Grid, students: Mapping[str, Trained | None], problems: Problems) -> None:
+    """That some student of the grid is trained with each of its methods."""
+    limits = [trained.methods if trained else None for trained in (students[name] for name in grid.students)]
+    for index, method in enumerate(grid.methods):
+        if not any(own is None or method in own for own in limits):
+            problems.add(
+                ("grid", "methods", index),
+                f"no student of the grid is trained with {method}: add it to `students.{grid.students[0]}.methods`, or "
+                "remove it here",
+            )
 
 
 def _by_task(
@@ -178,7 +192,7 @@ def _by_task(
     for task, own in numbers.items():
         if task not in known:
             problems.add_unknown((*place, str(task)), str(task), known)
-        elif training := _validated(Training, {**of_all, **own}, (*place, task), problems):
+        elif training := _validated(Training, _merged(of_all, own), (*place, task), problems):
             found[task] = training
     return found
 
@@ -209,7 +223,7 @@ def _start(definition: Any, student: Any, place: Place, problems: Problems) -> A
     if start and student and student.lexemes is not None and start.of_tokens:
         problems.add(
             place,
-            f"this start is about the tokens of a learned vocabulary ({definition['kind']}), and this student reads "
+            f"`kind: {definition['kind']}` is about the tokens of a learned vocabulary, and this student reads "
             "lexemes: remove it, or write `start: {kind: aligned, masked: 0, teacher: ...}`",
         )
         return None
