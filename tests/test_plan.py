@@ -429,9 +429,7 @@ def test_cores_without_bf16_units_take_as_long_for_states_and_longer_for_trainin
     assert ratios["minilm"] == pytest.approx(estimate.BF16 / estimate.FLOAT32)
     assert ratios["pooled"] == 1
     assert 1 < ratios["logits"] < estimate.FASTER_IN_BF16, "of labelled examples they are in float32"
-    [logits] = {
-        estimate.seconds(one, tmp_path) for one in study.stage("signals") if one.path == "signals/defect/minilm/logits"
-    }
+    logits = estimate.seconds(by_path["signals/defect/minilm/logits"], tmp_path)
     one_pass = [one for one in study.stage("signals") if one.coordinates[0] == "defect"]
-    assert estimate.total_seconds(one_pass, tmp_path) == logits, "and it is made in the order of neither name nor grid"
+    assert estimate.total_seconds(one_pass, tmp_path) == logits
     assert estimate.total_seconds(one_pass[::-1], tmp_path) == logits

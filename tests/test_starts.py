@@ -552,7 +552,7 @@ def test_several_teachers_states_are_averaged(made: dict[str, Path], tmp_path: P
 )
 def test_what_is_wrong_with_a_start_is_named(student: dict[str, Any], message: str) -> None:
     with pytest.raises(CodekdError, match=message):
-        graph(students__masked={"preset": "roberta-1.5m"} | student)
+        graph(students__masked={"preset": "roberta-1.5m", **student})
 
 
 def test_students_of_lexemes_share_an_aligned_start_on_all_tasks() -> None:

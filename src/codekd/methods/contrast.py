@@ -22,28 +22,32 @@ if TYPE_CHECKING:
     from codekd.models.head import ClassifierOutput
 
 
-def contrast_of_sides(first: Tensor, second: Tensor, alike: Tensor, sharpness: float) -> Tensor:
-    """Mean of both directions of ``-log softmax_j(cos(u_i, v_j) / sharpness)[i]``, weighted by ``alike_i``.
+def info_nce(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """``-log softmax_j(cos(u_i, v_j) / temperature)[i]`` for every row ``(rows,)`` of two matrices ``(rows, width)``.
 
-    ``u`` and ``v`` are the vectors ``first`` and ``second`` ``(pairs, width)`` of the two sides, ``alike`` ``(pairs,)``
-    the probability that they are alike; 0 where all of them are 0.
-
-    Source: InfoNCE, van den Oord et al., arXiv 1807.03748, equation 4.
+    Source: van den Oord et al., "Representation Learning with Contrastive Predictive Coding", arXiv 1807.03748,
+    equation 4.
     """
     from torch.nn.functional import normalize
 
-    cosines = normalize(at_least_float32(first), dim=-1) @ normalize(at_least_float32(second), dim=-1).T / sharpness
-    each = -(cosines.log_softmax(0).diagonal() + cosines.log_softmax(1).diagonal()) / 2
+    cosines = normalize(first, dim=-1) @ normalize(second, dim=-1).T
+    return -(cosines / temperature).log_softmax(-1).diagonal()
+
+
+def contrast_of_sides(first: Tensor, second: Tensor, alike: Tensor, sharpness: float) -> Tensor:
+    """Mean of both directions of :func:`info_nce`, weighted by ``alike_i``; 0 where all of these are 0.
+
+    ``first`` and ``second`` ``(pairs, width)`` are the vectors of the two sides, ``alike`` ``(pairs,)`` the probability
+    that they are alike.
+    """
+    first, second = at_least_float32(first), at_least_float32(second)
+    each = (info_nce(first, second, sharpness) + info_nce(second, first, sharpness)) / 2
     total = alike.sum()
     return (alike * each).sum() / total.where(total > 0, 1)
 
 
 class Config(kd.Config):
-    """The loss of ``kd`` plus ``beta`` times the contrast of the sides.
-
-    A pair counts by the teacher's probability of the last class, clones. Where examples are no pairs, or a student
-    reads both sides as one sequence, it is ``kd``.
-    """
+    """The loss of ``kd`` plus ``beta`` times the contrast of the sides; a pair has the weight ``p_t[-1]`` in it."""
 
     relates_examples: ClassVar[bool] = True
 

@@ -109,8 +109,6 @@ def cosine_distance(student: Tensor, teacher: Tensor) -> Tensor:
 
 def contrast(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """Mean of ``-log softmax_j(cos(s_i, t_j) / temperature)[i]`` over the rows of two matrices ``(batch, width)``."""
-    from torch import arange
-    from torch.nn.functional import cross_entropy, normalize
+    from codekd.methods.contrast import info_nce
 
-    cosines = normalize(student, dim=-1) @ normalize(teacher, dim=-1).T
-    return cross_entropy(cosines / temperature, arange(len(cosines), device=cosines.device))
+    return info_nce(student, teacher, temperature).mean()

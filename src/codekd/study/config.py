@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -104,9 +104,9 @@ class Trained:
     methods: tuple[str, ...] | None = None
     by_task: Mapping[str, Training] = field(default_factory=dict)
 
-    def on(self, task: str) -> "Trained":
-        """The same as it is trained on a task."""
-        return replace(self, training=self.by_task.get(task, self.training), by_task={})
+    def training_on(self, task: str) -> Training:
+        """The numbers that it is trained with on a task."""
+        return self.by_task.get(task, self.training)
 
 
 @dataclass(frozen=True)

@@ -59,11 +59,7 @@ def seconds(node: Node, results: Path, bf16: bool = True) -> float:
         return SECONDS_PER_WHEEL * len(node.spec["wheels"])
     if node.stage == "examples":
         return sum(seconds(corpus, results) for corpus in node.parents.values())
-    if bf16 and node.stage == "signals" and node.spec["signal"]["kind"] == "logits":
-        sizes = read_sizes(node, results)
-        faster = sizes["unlabeled"].tokens / max(1, sum(size.tokens for size in sizes.values()))
-        return START + flops(node, results) * (1 - faster + faster / FASTER_IN_BF16) / FLOAT32
-    return START + flops(node, results) / (_rate(node) if bf16 else FLOAT32)
+    return START + flops(node, results) / (_rate(node, results) if bf16 else FLOAT32)
 
 
 def flops(node: Node, results: Path) -> float:
@@ -107,9 +103,13 @@ def gpu_hours(nodes: Iterable[Node], results: Path, throughput: float) -> float:
     return _once_a_pass(work, lambda node: START + flops(node, results) / throughput) / 3600
 
 
-def _rate(node: Node) -> float:
+def _rate(node: Node, results: Path) -> float:
     if node.stage == "signals":
-        return FLOAT32
+        if node.spec["signal"]["kind"] != "logits":
+            return FLOAT32
+        sizes = read_sizes(node, results)
+        faster = sizes["unlabeled"].tokens / max(1, sum(size.tokens for size in sizes.values()))
+        return FLOAT32 / (1 - faster + faster / FASTER_IN_BF16)
     if "architecture" in node.spec and components.parse("students", node.spec["architecture"]).recurrent is not False:
         return FLOAT32
     return BF16

@@ -5,7 +5,7 @@ source that it runs and its parents' identities, and nothing of the grid's size:
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from codekd.study.content import Contents, LocalFile
 from codekd.study.identity import canonical, code_digest, digest
 from codekd.study.job import file_roles, full_name, title
 from codekd.study.search import Candidate, candidates
+from codekd.study.training import Training
 
 NO_TEACHER = "none"
 REUSED_HEAD = "reused-head"
@@ -271,7 +272,7 @@ class Graph:
         if not teacher.component.trained:
             return self._asked(task, name)
         pretrained, encoded = self._read_by_teacher(task, name)
-        spec = self._training_spec(task, teacher) | {
+        spec = self._training_spec(task, teacher.component, teacher.training_on(task)) | {
             "dropout": teacher.component.dropout,
             "seed": teacher.component.seed,
         }
@@ -314,14 +315,14 @@ class Graph:
                 check_length(key, config.adaptation.max_length, local.path)
         return self._adapted(name) if config.adaptation else pretrained, encoded
 
-    def _training_spec(self, task: str, trained: Trained) -> dict[str, Any]:
+    def _training_spec(self, task: str, component: Any, training: Training) -> dict[str, Any]:
         config = self._study.tasks[task]
         return {
             "classes": len(config.classes),
             "class_names": list(config.classes),
             "metric": config.metric,
-            "pooling": trained.component.pooling_for(config.shape),
-            "training": trained.on(task).training.model_dump(),
+            "pooling": component.pooling_for(config.shape),
+            "training": training.model_dump(),
         }
 
     def _syntax(self, task: str) -> Node:
@@ -483,11 +484,11 @@ class Graph:
 
     def _candidates(self, task: str, teacher: str, student: str, method: str) -> list[Candidate]:
         """A method as it applies to a cell, or several of which a search is to choose."""
-        trained, config = self._study.students[student].on(task), self._study.teachers[teacher].component
+        trained, config = self._study.students[student], self._study.teachers[teacher].component
         layers = trained.component.layers
         try:
             loss = self._study.methods[method].for_classes(len(self._study.tasks[task].classes))
-            found = candidates(self._study.search, student, trained.training, method, loss)
+            found = candidates(self._study.search, student, trained.training_on(task), method, loss)
             signals = loss.requests(layers)
             if any(one.method.requests(layers) != signals for one in found):
                 raise CodekdError("a search cannot choose what is captured: define a method for each such setting")
@@ -534,10 +535,10 @@ class Graph:
     ) -> Node:
         """A student that is trained, for the study or as a trial."""
         task, teacher, student, _ = cell
-        trained = replace(self._study.students[student], training=candidate.training, by_task={})
+        trained = self._study.students[student]
         architecture, loss = trained.component, candidate.method
-        spec = self._training_spec(task, trained) | {
-            "architecture": trained.component.settings(),
+        spec = self._training_spec(task, architecture, candidate.training) | {
+            "architecture": architecture.settings(),
             "method": loss.model_dump(mode="json"),
             "seed": seed,
         }
@@ -579,9 +580,13 @@ class Graph:
 
         All that are missing are measured one after another, by one job.
         """
-        trained = self._study.students[student]
-        spec = self._training_spec(task, trained) | {"architecture": trained.component.settings()}
-        spec = {key: spec[key] for key in ("classes", "pooling", "architecture")} | {"reuses_head": reuses_head}
+        trained, config = self._study.students[student], self._study.tasks[task]
+        spec = {
+            "classes": len(config.classes),
+            "pooling": trained.component.pooling_for(config.shape),
+            "architecture": trained.component.settings(),
+            "reuses_head": reuses_head,
+        }
         entries = ["codekd.deploy.speed", components.module_name("students", trained.component.kind)]
         parents = {"examples": self._examples(task), "encoded": self._read_by_student(task, trained)}
         if self._study.teachers[teacher].component.trained:
@@ -611,6 +616,7 @@ class Graph:
 
     def _report(self) -> Node:
         grid = self._study.grid
+        students = [name for name in grid.students if self._study.methods_of(name)]
         parents: dict[str, Node] = {}
         cells: dict[tuple[str | int, ...], None] = {}
         for task in grid.tasks:
@@ -618,14 +624,14 @@ class Graph:
             parents[f"floors/{task}"] = self._floor(task)
             if self._study.inference:
                 parents |= dict(self._inferences(task))
-            for student in grid.students:
-                if self._study.students[student].start and self._study.methods_of(student):
+            for student in students:
+                if self._study.students[student].start:
                     parents |= self._paid_for_start(task, student)
             for teacher in grid.teachers:
                 parents[f"teachers/{task}/{teacher}"] = self._teacher(task, teacher)
                 if self._study.taught_floor:
                     parents[f"floors/{task}/{teacher}"] = self._taught_floor(task, teacher)
-                for student in grid.students:
+                for student in students:
                     for method in self._study.methods_of(student):
                         for seed in grid.seeds:
                             cell = self._cell(task, teacher, student, method, seed)
@@ -637,11 +643,7 @@ class Graph:
         spec = {
             "study": self._study.name,
             "tasks": {task: {**self._task_spec(task), "kind": self._study.tasks[task].kind} for task in grid.tasks},
-            "students": {
-                name: {"recurrent": self._study.students[name].component.recurrent}
-                for name in grid.students
-                if self._study.methods_of(name)
-            },
+            "students": {name: {"recurrent": self._study.students[name].component.recurrent} for name in students},
             "reuse_head": [name for name in grid.methods if self._study.methods[name].reuses_head],
             "teachers": [[task, teacher] for task in grid.tasks for teacher in grid.teachers],
             "cells": [list(cell) for cell in cells],

@@ -65,7 +65,7 @@ def load_study(config: Mapping[str, Any], files: Sequence[Path], lock: Mapping[s
         problems.add_validation((), error, StudyFile)
     problems.raise_any()
 
-    known = {section: {**presets()[section], **getattr(file, section)} for section in components.PACKAGES}
+    known = {section: _known(section, file) for section in components.PACKAGES}
     used = {section: {*getattr(file, section), *getattr(file.grid, section)} for section in components.PACKAGES}
     used["tasks"].update(task for tasks in file.vocabularies.values() for task in tasks)
     for section, names in _named_by_starts(used["students"], file).items():
@@ -164,7 +164,7 @@ def _resolve(section: str, name: str, file: StudyFile, problems: Problems) -> An
     if start is not None:
         start = _start(start, component, (*place, "start"), problems)
     if methods is not None:
-        methods = _own_methods(methods, {**presets()["methods"], **file.methods}, (*place, "methods"), problems)
+        methods = _own_methods(methods, _known("methods", file), (*place, "methods"), problems)
     return Trained(component, settings, start, methods, by_task) if component and settings else None
 
 
@@ -187,8 +187,7 @@ def _by_task(
     if not isinstance(numbers, Mapping) or not all(isinstance(own, Mapping) for own in numbers.values()):
         problems.add(place, f"write training numbers by task, such as `{{{file.grid.tasks[0]}: {{epochs: 2}}}}`")
         return {}
-    known = {**presets()["tasks"], **file.tasks}
-    found = {}
+    known, found = _known("tasks", file), {}
     for task, own in numbers.items():
         if task not in known:
             problems.add_unknown((*place, str(task)), str(task), known)
@@ -271,22 +270,23 @@ def _class_weights(
 
     Tasks are those of the grid.
     """
-    found: dict[Place, Any] = {("training", "class_weights"): file.training.get("class_weights")}
+    tasks = file.grid.tasks
+    of_all = file.training.get("class_weights")
+    found: list[tuple[Place, Any, list[str]]] = [(("training", "class_weights"), of_all, tasks)]
     for section in TRAINED:
         for name, trained in resolved[section].items():
             weights = trained and trained.training.class_weights
-            if section == "teachers" or weights != file.training.get("class_weights"):
-                found[(section, name, "training", "class_weights")] = weights
+            if section == "teachers" or weights != of_all:
+                found.append(((section, name, "training", "class_weights"), weights, tasks))
             for task, own in trained.by_task.items() if trained else ():
-                if own.class_weights != weights and task in file.grid.tasks:
-                    found[(section, name, BY_TASK, task, "class_weights")] = own.class_weights
+                if own.class_weights != weights and task in tasks:
+                    found.append(((section, name, BY_TASK, task, "class_weights"), own.class_weights, [task]))
     searched: dict[Place, Any] = {("search", "training"): file.search.training}
     searched |= {("search", "students", name): values for name, values in file.search.students.items()}
     for place, values in searched.items():
-        found |= {(*place, "class_weights", index): one for index, one in enumerate(values.get("class_weights", []))}
-    for place, weights in found.items():
-        if isinstance(weights, Mapping):
-            yield place, weights, [str(place[3])] if place[2:3] == (BY_TASK,) else file.grid.tasks
+        tried = enumerate(values.get("class_weights", []))
+        found += [((*place, "class_weights", index), one, tasks) for index, one in tried]
+    return (one for one in found if isinstance(one[1], Mapping))
 
 
 def _check_class_weights(
@@ -302,6 +302,11 @@ def _check_class_weights(
         if missing and len(missing) < len(config.classes):
             line = ", ".join(f"{name}: {weights.get(name, 1.0)}" for name in config.classes)
             problems.add(place, f"{missing[0]}, a class of {task}, has no weight; write `class_weights: {{{line}}}`")
+
+
+def _known(section: str, file: StudyFile) -> dict[str, Any]:
+    """What may be named: the presets of a section and the definitions of the file."""
+    return {**presets()[section], **getattr(file, section)}
 
 
 def _definition(section: str, name: str, file: StudyFile) -> dict[str, Any]:

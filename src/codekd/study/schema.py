@@ -9,17 +9,17 @@ from codekd.data.tasks.base import Limits
 from codekd.models.architectures.base import Lexemes
 from codekd.study import components
 from codekd.study.config import Corpus, Grid, Search, StudyFile
-from codekd.study.resolve import TRAINED, presets
+from codekd.study.resolve import BY_TASK, TRAINED, presets
 from codekd.study.training import Training
 
 BUILT_ON_ANOTHER = {"anyOf": [{"required": ["preset"]}, {"required": ["kind"]}]}
-BY_TASK = {
+NUMBERS_BY_TASK = {
     "type": "object",
     "additionalProperties": {"$ref": "#/$defs/Training"},
     "default": {},
     "description": "Training numbers on single tasks, in the place of those of `training`, by the names of the tasks.",
 }
-METHODS = {
+OWN_METHODS = {
     "type": ["array", "null"],
     "items": {"type": "string"},
     "minItems": 1,
@@ -48,10 +48,10 @@ def json_schema() -> dict[str, Any]:
             partial["properties"]["kind"] = {"const": kind}
             if section in TRAINED:
                 partial["properties"]["training"] = {"$ref": "#/$defs/Training"}
-                partial["properties"]["by_task"] = BY_TASK
+                partial["properties"][BY_TASK] = NUMBERS_BY_TASK
             if section == "students":
                 partial["properties"]["start"] = {"$ref": "#/$defs/start"}
-                partial["properties"]["methods"] = METHODS
+                partial["properties"]["methods"] = OWN_METHODS
             definitions[name] = partial
             references[kind] = {"$ref": f"#/$defs/{name}"}
         definitions[section] = {"anyOf": list(references.values())}
@@ -98,8 +98,8 @@ def reference() -> str:
                 "",
                 *_table(module.Config),
             ]
-    lines += ["", "## `by_task` of a teacher or a student", "", str(BY_TASK["description"])]
-    lines += ["", "## `methods` of a student", "", str(METHODS["description"])]
+    lines += ["", "## `by_task` of a teacher or a student", "", str(NUMBERS_BY_TASK["description"])]
+    lines += ["", "## `methods` of a student", "", str(OWN_METHODS["description"])]
     lines += ["", "## `start` of a student", "", "Null, the default, for random weights, or one of these."]
     for kind in components.kinds("starts"):
         module = components.load("starts", kind)
