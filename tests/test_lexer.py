@@ -13,7 +13,7 @@ import torch
 
 from codekd.data import lexer
 from codekd.data.functions import functions_of
-from codekd.data.lexer import HOLE_ID, LARGEST, RESERVED, lex, lexeme_id
+from codekd.data.lexer import HOLE_ID, LARGEST, RESERVED, lex, lexeme_id, lexeme_ids
 from codekd.models.lexical import RunEmbedding
 
 ROOT = Path(__file__).parents[1]
@@ -56,17 +56,38 @@ def test_a_hole_is_a_lexeme_wherever_it_stands():
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_any_text_gives_lexemes_in_order_that_hide_nothing_but_space_and_comments(language):
     drawn = random.Random(0)
-    parts = ["'", '"', '"""', "'''", "\\", "\n", "#", "//", "/*", "*/", "a1", "1e", "+", "é", "\ud800", "\0", " ", "😀"]
+    parts = [
+        "__HOLE__",
+        "'",
+        '"',
+        '"""',
+        "'''",
+        "\\",
+        "\n",
+        "#",
+        "//",
+        "/*",
+        "*/",
+        "a1",
+        "1e",
+        "+",
+        "é",
+        "\ud800",
+        "\0",
+        " ",
+        "😀",
+    ]
     for _ in range(500):
         code = "".join(drawn.choices(parts, k=drawn.randrange(12)))
         found = lex(code, language)
+        assert found.ids.tolist() == lexeme_ids(code, language)
         assert (found.starts < found.ends).all() and (found.ends[:-1] <= found.starts[1:]).all()
-        assert (found.ids >= RESERVED).all()
+        assert ((found.ids >= RESERVED) | (found.ids == HOLE_ID)).all()
         hidden = code if not len(found.ids) else code[: found.starts[0]] + code[found.ends[-1] :]
         assert language != "plain" or not hidden.strip()
 
 
-@pytest.mark.parametrize("text", ['\\"""', "/*", "'''", "#", "//", '"'])
+@pytest.mark.parametrize("text", ['\\"""', "/*", "'''", "#", "//", '"', " ", "\n"])
 def test_time_is_linear_in_what_is_not_closed(text):
     started = time.process_time()
     for language in LANGUAGES:

@@ -18,7 +18,7 @@ from codekd.models.architectures.base import Architecture, Lexemes
 from codekd.models.bigru import BiGRUForSequenceClassification
 from codekd.models.device import Device, set_training_attention
 from codekd.models.encoder import EncoderForSequenceClassification
-from codekd.models.lexical import RunEmbedding
+from codekd.models.lexical import RunEmbedding, multiplier
 from codekd.models.pooling import pool
 from codekd.models.vocabulary import Vocabulary
 from codekd.study import components
@@ -224,14 +224,10 @@ def naive_run_embedding(module: RunEmbedding, ids: Sequence[int]) -> list[list[f
     for start in range(len(ids)):
         total = [0.0] * len(table[0])
         for size in range(1, module.longest + 1):
-            run = ids[start : start + size]
-            if len(run) < size or 0 in run:
-                continue
-            key = run[0] % prime
-            for lexeme in run[1:]:
-                key = (key * 950706376 + lexeme) % prime
+            run = [*ids, *[0] * size][start : start + size]
             for number in range(module.hashes):
-                row = 1 + key * (742938285 ** (8 * size + number) % prime) % prime % (len(table) - 1)
+                factors = [742938285 ** (64 * size + 8 * number + place) % prime // 8 for place in range(size)]
+                row = sum(lexeme * factor for lexeme, factor in zip(run, factors, strict=True)) % prime % len(table)
                 total = [one + other for one, other in zip(total, table[row], strict=True)]
         found.append(total)
     return found
@@ -246,19 +242,31 @@ def test_embeddings_of_runs_are_those_of_the_naive_formula(longest: int, hashes:
     naive = [naive_run_embedding(module, row) for row in ids.tolist()]
     torch.testing.assert_close(module(ids), torch.tensor(naive, dtype=torch.float64))
     assert RunEmbedding(8192, 64, 3, 2).rows.weight.std().item() == pytest.approx(0.1, rel=0.01)
-    assert (module(ids)[ids == 0] == 0).all()
+
+
+def test_no_sum_of_the_longest_run_exceeds_63_bits():
+    module = RunEmbedding(buckets=2**20, width=1, longest=8, hashes=8)
+    ids = torch.full((1, 8), 2**31 - 1)
+    largest = max(multiplier(8, number, place) for number in range(8) for place in range(8))
+    assert 8 * largest * (2**31 - 1) < 2**63 and largest > 2**27
+    exact = [
+        sum((2**31 - 1) * multiplier(size, number, place) for place in range(size)) % (2**31 - 1) % 2**20
+        for size in range(1, 9)
+        for number in range(8)
+    ]
+    assert module._buckets(ids)[0, 0].tolist() == exact
 
 
 def test_rows_of_runs_are_spread_evenly_and_two_hashes_are_independent() -> None:
-    module = RunEmbedding(buckets=1025, width=2, longest=2, hashes=2)
+    module = RunEmbedding(buckets=1024, width=2, longest=2, hashes=2)
     ids = torch.arange(16, 16 + 2 * 65536).view(-1, 2)
     one, other, *_ = module._buckets(ids)[:, 0].unbind(-1)
-    assert one.min() == 1 and one.max() == 1024
+    assert one.min() == 0 and one.max() == 1023
     expected = len(ids) / 1024
     for rows in (one, other):
-        counts = torch.bincount(rows, minlength=1025)[1:].double()
+        counts = torch.bincount(rows, minlength=1024).double()
         assert ((counts - expected).square() / expected).mean() < 1.3
-    together = torch.bincount((one - 1) // 32 * 32 + (other - 1) // 32).double()
+    together = torch.bincount(one // 32 * 32 + other // 32).double()
     assert ((together - len(ids) / 1024).square() / (len(ids) / 1024)).mean() < 1.3
 
 

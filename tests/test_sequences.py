@@ -8,6 +8,8 @@ import torch
 
 from codekd.data import bpe, encode, encode_lexemes, sequences
 from codekd.data.batches import load_encoded, sorted_batches, training_batches
+from codekd.data.encoded import encoding_of
+from codekd.data.lexer import VERSION
 from codekd.errors import CodekdError
 from codekd.models.vocabulary import read_vocabulary
 from codekd.study.job import Job
@@ -137,6 +139,24 @@ def test_the_sides_of_a_pair_of_lexemes_are_rows_of_their_own_cut_each_for_itsel
     assert torch.equal(alone.shown, batch.shown[:2])
 
 
+PAIRS = {"code_a": ["a = 1", "b = 2;" * 50, ""], "code_b": ["a = 1;" * 50, "b", "# nothing"]}
+
+
+@pytest.mark.parametrize(("columns", "has_hole"), [({"code": CODE}, True), ({"code": CODE[:2]}, False), (PAIRS, False)])
+@pytest.mark.parametrize("by", ["lexemes", "tokens"])
+def test_what_is_served_reads_as_it_was_trained(tokenizer, tmp_path, by, columns, has_hole):
+    folder = lexed(tmp_path, columns, has_hole) if by == "lexemes" else encoded(tokenizer, tmp_path, columns, has_hole)
+    trained = load_encoded(folder, ["train"])
+    spec = {"max_length": 16, "language": "python"} if by == "lexemes" else {"max_length": 32, "prefix": []}
+    encoding = encoding_of(folder, spec | {"has_hole": has_hole})
+    examples = list(zip(*columns.values(), strict=True))
+    for rows in ([0], [1, 0], list(range(len(examples)))):
+        expected = trained.inputs(np.array(rows))
+        for served, there in zip(encoding.inputs([examples[row] for row in rows]), expected, strict=True):
+            assert served.dtype == there.dtype == np.int64
+            np.testing.assert_array_equal(served, there)
+
+
 def test_budgets_count_the_padding_of_both_sides(tmp_path):
     columns = {
         "code_a": ["x " * length for length in (1, 2, 9, 9)],
@@ -149,8 +169,10 @@ def test_budgets_count_the_padding_of_both_sides(tmp_path):
 
 def test_another_version_of_the_lexer_is_refused(tmp_path, monkeypatch):
     folder = lexed(tmp_path, {"code": ["x"]})
-    monkeypatch.setattr(encode_lexemes, "VERSION", 2)
-    with pytest.raises(CodekdError, match="asks for version 1 of the lexer, and this is version 2"):
+    monkeypatch.setattr(encode_lexemes, "VERSION", VERSION + 1)
+    with pytest.raises(
+        CodekdError, match=f"asks for version {VERSION} of the lexer, and this is version {VERSION + 1}"
+    ):
         encode_lexemes.LexicalEncoding(folder, {})
 
 

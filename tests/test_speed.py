@@ -144,7 +144,7 @@ def test_operations_are_those_of_the_matrix_products(cell, tmp_path, monkeypatch
 def test_load_changes_milliseconds_and_no_ratio_and_is_flagged():
     """A thread that waits for a core twice as long as it has one, in two of three turns."""
     drawn = np.random.default_rng(0)
-    cpu = np.outer(drawn.uniform(1, 3, 48), [0.0005, 0.03, 0.0004, 0.004])
+    cpu = np.outer(drawn.uniform(1, 3, 48), [0.0005, 0.03, 0.0004, 0.004]).reshape(48, 2, 2)
     waiting = 1 + 2 * (drawn.random(cpu.shape) < 2 / 3)
     counts = np.full(48, 1)
     quiet = speed.numbers(Times(1.02 * cpu, cpu), counts, on_cpu=True)
@@ -160,12 +160,21 @@ def test_load_changes_milliseconds_and_no_ratio_and_is_flagged():
 
 def test_works_are_done_in_turns_and_waiting_is_no_cpu_time():
     done = []
-    works = [lambda turn: done.append(("a", turn)), lambda turn: (done.append(("b", turn)), time.sleep(0.02))]
-    times = take_turns(works, 3, warm=1)
-    assert done == [(name, turn) for turn in (0, 0, 1, 2) for name in "ab"]
-    assert times.wall.shape == times.cpu.shape == (3, 2) and times.busy
-    assert (times.wall[:, 1] >= 0.02).all() and (times.cpu[:, 1] < 0.02).all()
-    assert len(take_turns(works, 3, longest=0, fewest=2).wall) == 2
+    works = [
+        [lambda turn: done.append(("a", turn))],
+        [lambda turn: done.append(("b", turn)), lambda turn: time.sleep(0.02)],
+    ]
+    times = take_turns(works[1:], 3, warm=1)
+    assert done == [("b", turn) for turn in (0, 0, 1, 2)]
+    assert times.wall.shape == times.cpu.shape == (3, 1, 2) and times.busy
+    assert (
+        (times.wall[:, :, 1] >= 0.02).all() and (times.cpu[:, :, 1] < 0.02).all() and times.wall[:, :, 0].max() < 0.01
+    )
+    works[1].pop()
+    done.clear()
+    assert take_turns(works, 3, in_a_row=2, warm=1).wall.shape == (3, 2, 1)
+    assert "".join(name + str(turn) for name, turn in done) == "a0b0" + "a0a1b0b1" + "a2b2"
+    assert len(take_turns(works, 5, in_a_row=2, longest=0, fewest=3).wall) == 4
     assert ratio(np.array([2.0, 2.0, 90.0]), np.array([1.0, 1.0, 1.0])) == 2
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from codekd.data.labels import UNLABELLED
 from codekd.data.rows import Captured
+from codekd.data.sequences import Inputs
 from codekd.data.splits import UNLABELED
 from codekd.data.syntax import syntax_of
 from codekd.data.units import Tokens, UnitBatch, Units, lexeme_units, node_units, ranges, token_units
@@ -123,8 +124,8 @@ class Encoded:
             return self.lengths
         return 2 * np.maximum(self.second_start, self.lengths - self.second_start)
 
-    def batch(self, rows: Rows, device: torch.device) -> Batch:
-        """The examples at some rows, padded to the longest of them."""
+    def inputs(self, rows: Rows) -> Inputs:
+        """What a model reads of the examples at some rows, padded to the longest of them."""
         lengths, second = self.lengths[rows], self.second_start[rows]
         if self.apart:
             # Both sides follow each other in the tokens of an example as they do in the rows of a batch.
@@ -135,13 +136,18 @@ class Encoded:
         input_ids = np.full(mask.shape, self.vocabulary.pad_id, dtype=np.int64)
         input_ids[mask] = np.concatenate([self.tokens[self.offsets[row] : self.offsets[row + 1]] for row in rows])
         segments = (positions >= second[:, None]) & mask
-        tokens = torch.from_numpy(input_ids).to(device)
+        return Inputs(input_ids, mask.astype(np.int64), segments.astype(np.int64))
+
+    def batch(self, rows: Rows, device: torch.device) -> Batch:
+        """The examples at some rows, padded to the longest of them."""
+        inputs = self.inputs(rows)
+        tokens, mask, segments = (torch.from_numpy(values).to(device) for values in inputs)
         weights = self.class_weights
         return Batch(
             rows=torch.from_numpy(rows).to(device),
             input_ids=tokens,
-            attention_mask=torch.from_numpy(mask.astype(np.int64)).to(device),
-            token_type_ids=torch.from_numpy(segments.astype(np.int64)).to(device),
+            attention_mask=mask,
+            token_type_ids=segments,
             labels=torch.from_numpy(self.labels[rows]).to(device),
             teacher={kind: signal.batch(rows, self.units, device) for kind, signal in self.signals.items()},
             units=self.units.batch(rows, mask.shape[1], device) if self.units else None,

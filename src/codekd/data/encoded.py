@@ -8,9 +8,10 @@ from codekd.data.read import REMEMBERED
 from codekd.models.vocabulary import reads_lexemes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from codekd.data.sequences import Inputs
     from codekd.study.job import Job
 
 
@@ -19,6 +20,9 @@ class Encoding(Protocol):
 
     def row(self, *code: str) -> dict[str, Any]:
         """One row of the table of sequences, less its id and label, of a piece of code or the two of a pair."""
+
+    def inputs(self, examples: Sequence[Sequence[str]]) -> Inputs:
+        """What a model reads of examples, each of a piece of code or the two of a pair."""
 
 
 def run(job: Job, folder: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from codekd.data.hole import HOLE
 
-VERSION = 1
+VERSION = 2
 """Of the specification: another lexer needs other models."""
 
 PADDING, MASK, HOLE_ID, NOTHING = range(4)
@@ -71,12 +71,21 @@ def lex(code: str, language: str) -> Lexemes:
         text = code[start:] if end < 0 else code[start:end]
         for match in lexemes(text):
             if lexeme := match[1]:
-                low, high = match.span()
+                low, high = match.span(1)
                 add((ids(lexeme), start + low, start + high))
         if end < 0:
             return Lexemes(*np.array(found, dtype=np.int32).reshape(-1, 3).T.copy())
         start = end + len(HOLE)
         add((HOLE_ID, end, start))
+
+
+def lexeme_ids(code: str, language: str) -> list[int]:
+    """The ids of what :func:`lex` finds, in half the time: it does not say where they lie."""
+    first, *others = ([lexeme_id(one) for one in _lexemes(language).findall(part) if one] for part in code.split(HOLE))
+    for part in others:
+        first.append(HOLE_ID)
+        first += part
+    return first
 
 
 @lru_cache(REMEMBERED)
@@ -91,6 +100,7 @@ def lexeme_id(lexeme: str) -> int:
 
 @cache
 def _lexemes(language: str) -> re.Pattern[str]:
-    """A comment, which has no group, or a lexeme, which is the first."""
+    """White space, and a comment, which has no group, or a lexeme, which is the first."""
     strings = f"{_LONG_STRINGS[language]} | " if language in _LONG_STRINGS else ""
-    return re.compile(f"{_COMMENTS[language]} | ({strings}{_PIECE} | {_OTHER})", re.VERBOSE)
+    # White space is taken at once, also at the end: all else would be tried at each of its characters.
+    return re.compile(rf"\s*+(?:{_COMMENTS[language]} | ({strings}{_PIECE} | {_OTHER}) | \Z)", re.VERBOSE)

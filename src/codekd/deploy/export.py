@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
-from codekd.data.batches import Batch, Encoded, Rows, load_encoded
+from codekd.data.batches import Encoded, Rows, load_encoded
+from codekd.data.sequences import Inputs
 from codekd.deploy.runtimes import (
     COMPARE,
     INSTALL,
@@ -36,8 +36,10 @@ from codekd.study.folders import folder_of
 from codekd.study.manifest import check_files, read_manifest
 
 SETTINGS = "codekd.json"
-EXAMPLES, ASKED, BATCH = 64, 256, 16
-"""Examples whose logits and times are compared, those whose predictions are, and how many are predicted together."""
+EXAMPLES, IN_A_ROW, ASKED, BATCH = 64, 8, 256, 16
+"""Examples whose logits and times are compared, how many of them before it is another runtime's turn, those whose
+predictions are compared, and how many are predicted together.
+"""
 
 TOLERANCE = 1e-3
 """Largest difference of a logit, for logits of ordinary size."""
@@ -129,7 +131,7 @@ def convert(model: PreTrainedModel, data: Encoded, out: Path) -> dict[str, Any]:
     if not onnx_is_installed():
         raise CodekdError(f"export needs onnx, onnxscript and onnxruntime: {INSTALL}")
     rows = spread(data.lengths, EXAMPLES)
-    write_onnx(model, data.batch(rows[-4:], torch.device("cpu")), out / MODEL)
+    write_onnx(model, data.inputs(rows[-4:]), out / MODEL)
     quantize(out / MODEL, out / SMALL)
     with threads_of_torch(1):
         measured = _measured(torch_run(model), session(out / MODEL), session(out / SMALL), data)
@@ -146,12 +148,13 @@ def convert(model: PreTrainedModel, data: Encoded, out: Path) -> dict[str, Any]:
 
 
 def _measured(by_torch: Run, by_onnx: Run, by_int8: Run, data: Encoded) -> dict[str, Any]:
-    rows, cpu = spread(data.lengths, EXAMPLES), torch.device("cpu")
-    alone = [data.batch(rows[[index]], cpu) for index in range(len(rows))]
+    rows = spread(data.lengths, EXAMPLES)
+    alone = [data.inputs(rows[[index]]) for index in range(len(rows))]
     pairs = [(by_torch(batch), by_onnx(batch)) for batch in (*alone, *_batches(data, rows))]
     runs = {"pytorch": by_torch, "onnx": by_onnx, "int8": by_int8}
-    times = take_turns([_answering(run, alone) for run in runs.values()], len(alone))
-    share = 1 / ratio(times.cpu[:, 1], times.cpu[:, 2])
+    times = take_turns([[_answering(run, alone)] for run in runs.values()], len(alone), IN_A_ROW)
+    wall, cpu = times.wall[..., 0], times.cpu[..., 0]
+    share = 1 / ratio(cpu[:, 1], cpu[:, 2])
     same = [
         by_int8(batch).argmax(1) == by_onnx(batch).argmax(1) for batch in _batches(data, spread(data.lengths, ASKED))
     ]
@@ -161,7 +164,7 @@ def _measured(by_torch: Run, by_onnx: Run, by_int8: Run, data: Encoded) -> dict[
         "largest_difference": float(max(np.abs(one - other).max() for one, other in pairs)),
         "largest_logit": max(1.0, *(float(np.abs(one).max()) for one, _ in pairs)),
         "milliseconds": {
-            name: round(1000 * float(seconds), 3) for name, seconds in zip(runs, np.median(times.wall, 0), strict=True)
+            name: round(1000 * float(seconds), 3) for name, seconds in zip(runs, np.median(wall, 0), strict=True)
         },
         "busy": times.busy,
         "int8_faster": share <= FASTER,
@@ -170,9 +173,9 @@ def _measured(by_torch: Run, by_onnx: Run, by_int8: Run, data: Encoded) -> dict[
     }
 
 
-def _answering(run: Run, batches: Sequence[Batch]) -> Callable[[int], object]:
+def _answering(run: Run, batches: Sequence[Inputs]) -> Callable[[int], object]:
     return lambda turn: run(batches[turn])
 
 
-def _batches(data: Encoded, rows: Rows) -> list[Batch]:
-    return [data.batch(rows[start : start + BATCH], torch.device("cpu")) for start in range(0, len(rows), BATCH)]
+def _batches(data: Encoded, rows: Rows) -> list[Inputs]:
+    return [data.inputs(rows[start : start + BATCH]) for start in range(0, len(rows), BATCH)]

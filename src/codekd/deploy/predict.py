@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
 
@@ -35,9 +34,6 @@ from codekd.models.vocabulary import read_vocabulary
 from codekd.progress import track
 
 BATCH = 32
-CPU = torch.device("cpu")
-
-
 MOST_PAIRS = 100_000
 """Answers about pairs that are printed without a word on which are wanted: those of 447 functions."""
 
@@ -131,12 +127,12 @@ class Labeller:
 
     def _answered(self, asked: Sequence[Shown], pairs: bool) -> Iterator[Answers]:
         """Every function, or every pair of them, as it was in training."""
-        encoding, vocabulary = encoding_of(self.folder, self.spec), read_vocabulary(self.folder)
+        encoding = encoding_of(self.folder, self.spec)
         examples: Iterable[Example] = combinations(asked, 2) if pairs else ((one,) for one in asked)
         count = comb(len(asked), 2) if pairs else len(asked)
         for chosen in track(_batches(examples, BATCH), -(-count // BATCH), description="predict", unit="batch"):
-            rows = [encoding.row(*(one.code for one in example)) for example in chosen]
-            yield chosen.__getitem__, self.run(Encoded.of_rows(rows, vocabulary).batch(np.arange(len(rows)), CPU))
+            inputs = encoding.inputs([[one.code for one in example] for example in chosen])
+            yield chosen.__getitem__, self.run(inputs)
 
     def _compared(self, asked: Sequence[Shown]) -> Iterator[Answers]:
         """Every pair of functions, each of which is encoded once."""
@@ -163,7 +159,7 @@ class Labeller:
         for chosen in track(batches, description="encode", unit="batch"):
             even = np.append(chosen, chosen[-1:]) if len(chosen) % 2 else chosen
             # A model answers about pairs: of an odd number the last one stands there twice.
-            found |= dict(zip(even.tolist(), self.comparison.vectors(alone.batch(even, CPU)), strict=True))
+            found |= dict(zip(even.tolist(), self.comparison.vectors(alone.inputs(even)), strict=True))
         return np.stack([found[place] for place in range(len(asked))])
 
 

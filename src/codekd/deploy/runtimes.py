@@ -15,24 +15,23 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from codekd.data.batches import Batch
+from codekd.data.sequences import Inputs
 from codekd.models.device import CPU, OWN_LAYERS, Device
 from codekd.models.pooling import compared
 
 MODEL, SMALL, COMPARE = "model.onnx", "model.int8.onnx", "compare.onnx"
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 INSTALL = "pip install 'codekd[deploy]'"
 
 Floats = NDArray[np.float32]
-Run = Callable[[Batch], Floats]
+Run = Callable[[Inputs], Floats]
 
 
 @dataclass(frozen=True)
 class Comparison:
     """A model of pairs whose sides are encoded apart, in its two halves.
 
-    ``vectors`` gives ``(rows, width)`` of a batch with an even number of rows, ``compare`` logits ``(pairs, classes)``
+    ``vectors`` gives ``(rows, width)`` of an even number of rows, ``compare`` logits ``(pairs, classes)``
     of the vectors ``(1, width)`` of one first side and ``(pairs, width)`` of several second ones.
     """
 
@@ -56,12 +55,17 @@ def threads_of_torch(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def tensors(inputs: Inputs) -> tuple[Tensor, ...]:
+    """What a model reads, on the CPU."""
+    return tuple(map(torch.from_numpy, inputs))
+
+
 def torch_run(model: PreTrainedModel, device: Device = CPU) -> Run:
-    """A function from a batch on the CPU to its logits there, of a model on a device."""
+    """A function from what a model on a device reads to its logits on the CPU."""
 
     @torch.inference_mode()
-    def run(batch: Batch) -> NDArray[np.float32]:
-        values = [getattr(batch, name).to(device.device) for name in INPUTS]
+    def run(inputs: Inputs) -> NDArray[np.float32]:
+        values = [value.to(device.device) for value in tensors(inputs)]
         with device.autocast():
             return model(*values).logits.float().cpu().numpy()
 
@@ -74,8 +78,8 @@ def torch_comparison(model: PreTrainedModel) -> Comparison | None:
         return None
 
     @torch.inference_mode()
-    def vectors(batch: Batch) -> Floats:
-        return model(*(getattr(batch, name) for name in INPUTS)).vectors.numpy()
+    def vectors(inputs: Inputs) -> Floats:
+        return model(*tensors(inputs)).vectors.numpy()
 
     return Comparison(vectors, _compare(model))
 
@@ -99,12 +103,12 @@ def _compare(model: PreTrainedModel) -> Callable[[Floats, Floats], Floats]:
 
 
 def session(path: Path, output: str = "logits") -> Run:
-    """A function from a batch to what an ONNX file gives, by default logits, on one thread."""
+    """A function from what a model reads to what an ONNX file gives, by default logits, on one thread."""
     runtime = _runtime(path)
     wanted = {one.name for one in runtime.get_inputs()}
 
-    def run(batch: Batch) -> Floats:
-        values = {name: getattr(batch, name).numpy() for name in INPUTS if name in wanted}
+    def run(inputs: Inputs) -> Floats:
+        values = {name: value for name, value in zip(Inputs._fields, inputs, strict=True) if name in wanted}
         return np.asarray(runtime.run([output], values)[0])
 
     return run
@@ -155,23 +159,23 @@ class _Comparison(nn.Module):
         return self.head(self.projector(compared(first, second)))
 
 
-def write_onnx(model: PreTrainedModel, batch: Batch, path: Path) -> None:
+def write_onnx(model: PreTrainedModel, inputs: Inputs, path: Path) -> None:
     """For sequences of any length; torch.export would unroll a GRU to one, the tracing exporter does not.
 
     Where sides are apart the model has an even number of rows, and gives ``vectors`` ``(rows, width)`` beside logits.
     """
-    values = tuple(getattr(batch, name) for name in INPUTS)
     apart = sides_apart(model)
     outputs = ["logits", "vectors"] if apart else ["logits"]
-    settings: dict[str, Any] = {"input_names": list(INPUTS), "output_names": outputs, "external_data": False}
+    settings: dict[str, Any] = {"input_names": list(Inputs._fields), "output_names": outputs, "external_data": False}
     if model.config.model_type in OWN_LAYERS:
-        axes = {name: {0: "rows" if apart else "batch", 1: "length"} for name in INPUTS} | {"logits": {0: "batch"}}
+        axes = {name: {0: "rows" if apart else "batch", 1: "length"} for name in Inputs._fields}
+        axes |= {"logits": {0: "batch"}}
         settings |= {"dynamo": False, "dynamic_axes": axes | ({"vectors": {0: "rows"}} if apart else {})}
     else:
         examples = torch.export.Dim("batch")
         sizes = {0: 2 * examples if apart else examples, 1: torch.export.Dim("length", min=2)}
-        settings |= {"dynamo": True, "dynamic_shapes": dict.fromkeys(INPUTS, sizes), "verbose": False}
-    _write(_Logits(model), values, path, settings)
+        settings |= {"dynamo": True, "dynamic_shapes": dict.fromkeys(Inputs._fields, sizes), "verbose": False}
+    _write(_Logits(model), tensors(inputs), path, settings)
 
 
 def write_comparison(model: PreTrainedModel, path: Path) -> None:

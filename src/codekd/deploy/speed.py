@@ -24,12 +24,10 @@ from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from codekd.data.batches import Batch, Encoded
 from codekd.data.encoded import encoding_of
 from codekd.data.read import read_examples
+from codekd.data.sequences import Inputs
 from codekd.deploy.runtimes import (
-    CPU,
-    INPUTS,
     INSTALL,
     MODEL,
     SMALL,
@@ -37,6 +35,7 @@ from codekd.deploy.runtimes import (
     onnx_is_installed,
     quantize,
     session,
+    tensors,
     threads_of_torch,
     torch_run,
     write_onnx,
@@ -61,9 +60,9 @@ Code = tuple[str, ...]
 Turns = Mapping[int, Sequence[Sequence[Code]]]
 """By the size of a batch, the examples that are answered together, turn by turn."""
 
-ALONE, TOGETHER, BATCH, COUNTED = 48, 96, 32, 12
-"""Examples that are answered one at a time, those in batches, how many a batch has, and those whose operations and
-tokens are counted.
+ALONE, IN_A_ROW, TOGETHER, BATCH, COUNTED = 48, 8, 96, 32, 12
+"""Examples that are answered one at a time, how many of them before it is the other model's turn, those in batches, how
+many a batch has, and those whose operations and tokens are counted.
 """
 
 LONGEST, FEWEST = 5.0, 8
@@ -84,18 +83,18 @@ class Runtime(NamedTuple):
 class Served:
     """A model that is ready to answer.
 
-    ``facts`` is what is known of it, and ``bytes`` its size in every runtime; ``read`` turns code into a batch, and
-    ``batches`` has those of the examples that are asked.
+    ``facts`` is what is known of it, and ``bytes`` its size in every runtime; ``read`` turns code into what
+    the model reads, and ``batches`` has that of the examples that are asked.
     """
 
     facts: Mapping[str, Any]
     bytes: Mapping[Runtime, int]
-    read: Callable[[Sequence[Code]], Batch]
-    batches: Mapping[int, Sequence[Batch]]
+    read: Callable[[Sequence[Code]], Inputs]
+    batches: Mapping[int, Sequence[Inputs]]
     runs: Mapping[Runtime, Run]
 
     def works(self, runtime: Runtime, size: int, turns: Sequence[Sequence[Code]]) -> list[Callable[[int], object]]:
-        """What a turn takes: to read the code, and to answer what was read."""
+        """The two steps of an answer: to read the code, and to answer what was read."""
         run, batches = self.runs[runtime], self.batches[size]
         return [lambda turn: self.read(turns[turn]), lambda turn: run(batches[turn])]
 
@@ -152,17 +151,11 @@ def _turns(examples: Path, columns: tuple[str, ...]) -> Turns:
 
 def _served(load: Callable[[], PreTrainedModel], encoded: Path, turns: Turns, name: str) -> Served:
     encoding = encoding_of(encoded, read_manifest(encoded)["spec"], remembered=0)
-    vocabulary = read_vocabulary(encoded)
-
-    def read(examples: Sequence[Code]) -> Batch:
-        rows = [encoding.row(*code) for code in examples]
-        return Encoded.of_rows(rows, vocabulary).batch(np.arange(len(rows)), CPU.device)
-
-    batches = {size: [read(examples) for examples in own] for size, own in turns.items()}
+    batches = {size: [encoding.inputs(examples) for examples in own] for size, own in turns.items()}
     with peak_memory() as peak:
         model = load().eval()
         for own in batches.values():
-            torch_run(model)(max(own, key=lambda batch: batch.input_ids.numel()))
+            torch_run(model)(max(own, key=lambda inputs: inputs.input_ids.size))
     in_torch = Runtime("pytorch", "float32", "cpu")
     runs = {in_torch: torch_run(model)}
     sizes = {in_torch: sum(weight.numel() * weight.element_size() for weight in model.parameters())}
@@ -183,20 +176,20 @@ def _served(load: Callable[[], PreTrainedModel], encoded: Path, turns: Turns, na
     facts = {
         "parameters": model.num_parameters(),
         "flops": _flops(model, batches[1][:COUNTED]),
-        "tokens": float(np.mean([batch.input_ids.numel() for batch in batches[1][:COUNTED]])),
+        "tokens": float(np.mean([batch.input_ids.size for batch in batches[1][:COUNTED]])),
         "peak_bytes": peak[0],
         "without_onnx": reason,
     }
-    return Served(facts, sizes, read, batches, runs)
+    return Served(facts, sizes, encoding.inputs, batches, runs)
 
 
-def _in_onnx(model: PreTrainedModel, batch: Batch) -> tuple[dict[Runtime, Run], dict[Runtime, int]]:
+def _in_onnx(model: PreTrainedModel, inputs: Inputs) -> tuple[dict[Runtime, Run], dict[Runtime, int]]:
     """A model in ONNX, in float32 and in eight bits, and the sizes of the files."""
     if not onnx_is_installed():
         raise CodekdError(f"onnx, onnxscript and onnxruntime are not installed ({INSTALL})")
     with tempfile.TemporaryDirectory() as folder:
         files = {"float32": Path(folder, MODEL), "int8": Path(folder, SMALL)}
-        write_onnx(model, batch, files["float32"])
+        write_onnx(model, inputs, files["float32"])
         quantize(files["float32"], files["int8"])
         runtimes = {Runtime("onnx", precision, "cpu"): path for precision, path in files.items()}
         return (
@@ -221,9 +214,9 @@ def _measured(models: Mapping[str, Served], turns: Turns) -> dict[str, Any]:
 def _answered(
     models: Mapping[str, Served], runtime: Runtime, size: int, turns: Sequence[Sequence[Code]]
 ) -> dict[str, dict[str, Any]]:
-    works = [work for model in models.values() for work in model.works(runtime, size, turns)]
-    fewest = -(-FEWEST // size)
-    times = take_turns(works, len(turns), 3 if size == 1 else 1, LONGEST, fewest)
+    works = [model.works(runtime, size, turns) for model in models.values()]
+    alone = size == 1
+    times = take_turns(works, len(turns), IN_A_ROW if alone else 1, 3 if alone else 1, LONGEST, -(-FEWEST // size))
     counts = np.array([len(examples) for examples in turns[: len(times.wall)]])
     return dict(zip(models, numbers(times, counts, runtime.device == "cpu"), strict=True))
 
@@ -235,11 +228,11 @@ def numbers(times: Times, counts: NDArray[np.integer], on_cpu: bool) -> list[dic
     each; ratios are those of CPU time where models run on the CPU, which is none while a thread waits for a core.
 
     Args:
-        times: two works a model, its tokenizer or lexer and the model itself.
+        times: of the models, each in two steps, its tokenizer or lexer and the model itself.
         counts: examples of every turn, ``(turns,)``.
         on_cpu: whether the models ran there.
     """
-    wall, cpu = (1000 * each.reshape(len(counts), -1, 2) / counts[:, None, None] for each in (times.wall, times.cpu))
+    wall, cpu = (1000 * each / counts[:, None, None] for each in (times.wall, times.cpu))
     whole = (cpu if on_cpu else wall).sum(2)
     several = wall.shape[1] > 1
     return [
@@ -261,10 +254,10 @@ def _quartiles(values: NDArray[np.float64]) -> list[float]:
 
 
 @torch.inference_mode()
-def _flops(model: PreTrainedModel, batches: Sequence[Batch]) -> float:
+def _flops(model: PreTrainedModel, batches: Sequence[Inputs]) -> float:
     """Mean over batches; of matrix products, which is nearly all."""
     counter = FlopCounterMode(display=False)
     with counter:
         for batch in batches:
-            model(*(getattr(batch, name) for name in INPUTS))
+            model(*tensors(batch))
     return counter.get_total_flops() / len(batches)

@@ -22,7 +22,7 @@ def spread(lengths: NDArray[np.integer], count: int) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds ``(rounds, works)`` by the clock, ``wall``, and those that this thread had a core, ``cpu``."""
+    """Seconds ``(rounds, works, steps)`` by the clock, ``wall``, and those that this thread had a core, ``cpu``."""
 
     wall: Seconds
     cpu: Seconds
@@ -34,35 +34,42 @@ class Times:
 
 
 def take_turns(
-    works: Sequence[Callable[[int], object]],
+    works: Sequence[Sequence[Callable[[int], object]]],
     rounds: int,
+    in_a_row: int = 1,
     warm: int = 1,
     longest: float = float("inf"),
     fewest: int = 1,
 ) -> Times:
-    """Do every work with 0, then every work with 1, and so on, each on one thread.
+    """Do every work with some rounds, then every work with the next ones, and so on, each on one thread.
 
     Args:
-        works: what is measured; each is given the number of the round.
+        works: what is measured, the steps of each; a step is given the number of the round.
         rounds: how often each is done at most.
-        warm: so many rounds are done beforehand and not counted.
-        longest: seconds after which no new round begins,
-        fewest: unless there were not so many yet.
+        in_a_row: so many rounds of a work follow each other before it is another one's turn: a model that is asked
+            again and again has its weights in the caches, and one that follows a larger model has not.
+        warm: so many rounds of each are done beforehand and not counted.
+        longest: seconds after which no new turn begins,
+        fewest: unless there were not so many rounds yet.
     """
-    for turn in range(min(warm, rounds)):
-        for work in works:
-            work(turn)
-    found: list[list[tuple[float, float]]] = []
-    end = time.perf_counter() + longest
-    while len(found) < rounds and (len(found) < fewest or time.perf_counter() < end):
-        found.append([_timed(work, len(found)) for work in works])
-    wall, cpu = np.moveaxis(np.array(found), 2, 0)
+    for work in works:
+        for number in range(min(warm, rounds)):
+            for step in work:
+                step(number)
+    found: list[list[list[tuple[float, float]]]] = [[] for _ in works]
+    end, done = time.perf_counter() + longest, 0
+    while done < rounds and (done < fewest or time.perf_counter() < end):
+        turn = range(done, min(done + in_a_row, rounds))
+        for work, times in zip(works, found, strict=True):
+            times += [[_timed(step, number) for step in work] for number in turn]
+        done = turn.stop
+    wall, cpu = np.moveaxis(np.array(found).swapaxes(0, 1), -1, 0)
     return Times(wall, cpu)
 
 
-def _timed(work: Callable[[int], object], turn: int) -> tuple[float, float]:
+def _timed(step: Callable[[int], object], number: int) -> tuple[float, float]:
     wall, cpu = time.perf_counter(), time.thread_time()
-    work(turn)
+    step(number)
     return time.perf_counter() - wall, time.thread_time() - cpu
 
 

@@ -65,7 +65,7 @@ class Block(nn.Module):
         self.within = nn.Sequential(
             nn.LayerNorm(width),
             nn.Linear(width, config.intermediate_size),
-            nn.GELU(),
+            nn.ReLU(),
             nn.Linear(config.intermediate_size, width),
         )
 
@@ -81,9 +81,9 @@ class ConvBlock(Block):
         self.convolution = nn.Conv2d(width, width, (1, kernel), padding=(0, kernel // 2), groups=width)
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        """States ``(rows, length, width)`` of such states, zero where ``mask`` ``(rows, length, 1)`` is false."""
+        """States ``(rows, length, width)`` of such states, zero where ``mask`` ``(rows, length, 1)`` is."""
         seen = self.convolution(states.transpose(1, 2).unsqueeze(2)).squeeze(2).transpose(1, 2)
-        return (states + self.within(seen)).masked_fill(~mask, 0)
+        return (states + self.within(seen)) * mask
 
 
 class AttentionBlock(Block):
@@ -98,16 +98,16 @@ class AttentionBlock(Block):
         self.output = nn.Linear(width, width)
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        """States ``(rows, length, width)`` of such states, zero where ``mask`` ``(rows, length, 1)`` is false."""
+        """States ``(rows, length, width)`` of such states, zero where ``mask`` ``(rows, length, 1)`` is."""
         # Each (rows, heads, length, width / heads).
         query, key, value = (
             one.unflatten(-1, (self.heads, -1)).transpose(1, 2) for one in self.inputs(self.norm(states)).chunk(3, -1)
         )
         seen = nn.functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask.transpose(1, 2).unsqueeze(1)
+            query, key, value, attn_mask=mask.bool().transpose(1, 2).unsqueeze(1)
         )
         states = states + self.output(seen.transpose(1, 2).flatten(2))
-        return (states + self.within(states)).masked_fill(~mask, 0)
+        return (states + self.within(states)) * mask
 
 
 class AttentionPooling(nn.Module):
@@ -118,15 +118,15 @@ class AttentionPooling(nn.Module):
         self.scores = nn.Linear(width, heads)
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        """``(rows, (heads + 1) width)`` of states ``(rows, length, width)`` where ``mask`` ``(rows, length, 1)``.
+        """``(rows, (heads + 1) width)`` of states ``(rows, length, width)``, which are zero where the mask is.
 
-        Zero where that is nowhere, as on a side of a pair that the window does not show.
+        ``mask`` ``(rows, length, 1)`` is not zero everywhere.
         """
-        scores = self.scores(states)
-        weights = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(1).masked_fill(~mask, 0)
+        # Added to what is not to be seen: one operation each, where filling takes several.
+        unseen = (1 - mask) * (torch.finfo(states.dtype).min / 2)
+        weights = (self.scores(states) + unseen).softmax(1)
         means = (weights.transpose(1, 2).to(states.dtype) @ states).flatten(1)
-        largest = states.masked_fill(~mask, torch.finfo(states.dtype).min).amax(1).masked_fill(~mask.any(1), 0)
-        return torch.cat([means, largest], dim=-1)
+        return torch.cat([means, (states + unseen).amax(1)], dim=-1)
 
 
 class ConvForSequenceClassification(PreTrainedModel):
@@ -180,20 +180,18 @@ class ConvForSequenceClassification(PreTrainedModel):
         ``token_type_ids`` matter where both sides of a pair are one row. What :class:`ClassifierOutput` calls pooled is
         pooled without weights of its own: it is no input of the head.
         """
-        mask, hole = attention_mask.unsqueeze(-1).bool(), self._hole(input_ids)
-        place = (
-            torch.arange(input_ids.shape[1], device=input_ids.device) - hole.unsqueeze(1) + self.config.max_positions
-        )
-        embedded = self.embedding(input_ids) + self.places(place.clamp(0, 2 * self.config.max_positions - 1))
-        states = [self.dropout(embedded).masked_fill(~mask, 0)]
+        hole = self._hole(input_ids)
+        embedded = self.embedding(input_ids) + self._places(input_ids, hole)
+        mask = attention_mask.unsqueeze(-1).to(embedded.dtype)
+        states = [self.dropout(embedded) * mask]
         for layer in self.layers:
             states.append(layer(states[-1], mask))
 
         apart = self.config.sides_apart
         if self.config.pooling == "pair" and not apart:
             assert token_type_ids is not None
-            second = token_type_ids.unsqueeze(-1).bool()
-            vectors = compared(*(self._vectors(states[-1], mask & side, hole) for side in (~second, second)))
+            second = token_type_ids.unsqueeze(-1).to(mask.dtype)
+            vectors = compared(*(self._of_side(states[-1], mask * side) for side in (1 - second, second)))
         else:
             vectors = self._vectors(states[-1], mask, hole)
         features = self.projector(by_example(vectors, apart))
@@ -212,15 +210,28 @@ class ConvForSequenceClassification(PreTrainedModel):
             vectors=vectors if apart else None,
         )
 
-    def _hole(self, input_ids: Tensor) -> Tensor:
-        """The position of the first hole, or the first position where there is none, ``(rows,)``."""
-        if self.config.hole_token_id is None:
-            return torch.zeros_like(input_ids[:, 0])
-        return first_hole(input_ids, self.config.hole_token_id)
+    def _hole(self, input_ids: Tensor) -> Tensor | None:
+        """The position of the first hole or, where a sequence has none, the first position: ``(rows,)``."""
+        hole = self.config.hole_token_id
+        return None if hole is None else first_hole(input_ids, hole)
 
-    def _vectors(self, states: Tensor, mask: Tensor, hole: Tensor) -> Tensor:
+    def _places(self, input_ids: Tensor, hole: Tensor | None) -> Tensor:
+        """Embeddings of the places from the hole on, or from the beginning: ``(rows or 1, length, width)``."""
+        most, place = self.config.max_positions, torch.arange(input_ids.shape[1], device=input_ids.device)
+        if hole is None:
+            return self.places((place + most).clamp(max=2 * most - 1)).unsqueeze(0)
+        return self.places((place + most - hole.unsqueeze(1)).clamp(0, 2 * most - 1))
+
+    def _vectors(self, states: Tensor, mask: Tensor, hole: Tensor | None) -> Tensor:
         found = self.attention(states, mask)
-        return torch.cat([found, state_at(states, hole)], dim=-1) if self.config.pooling == "hole" else found
+        if self.config.pooling != "hole":
+            return found
+        assert hole is not None, "refused by check_pooling"
+        return torch.cat([found, state_at(states, hole)], dim=-1)
+
+    def _of_side(self, states: Tensor, mask: Tensor) -> Tensor:
+        """The vector of one side of pairs, zero where the window does not show it."""
+        return self.attention(states * mask, mask) * mask.amax(1)
 
 
 AutoConfig.register(ConvConfig.model_type, ConvConfig)

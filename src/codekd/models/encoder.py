@@ -70,8 +70,7 @@ class EncoderForSequenceClassification(PreTrainedModel):
         self.encoder = without_pooler(_auto_class(config.encoder).from_config(config.encoder))
         width = config.encoder.hidden_size
         if config.lexemes:
-            padding = config.encoder.pad_token_id
-            self.encoder.set_input_embeddings(RunEmbedding(**config.lexemes, hidden=width, padding=padding))
+            self.encoder.set_input_embeddings(RunEmbedding(**config.lexemes, hidden=width))
         pooled = pooled_width(width, "pair" if config.sides_apart else config.pooling)
         self.projector, self.head = classifier(
             pooled, width, config.num_labels, config.classifier_dropout, config.reused_head

@@ -94,7 +94,7 @@ def first_hole(input_ids: Tensor, hole_token_id: int) -> Tensor:
 
 def state_at(states: Tensor, positions: Tensor) -> Tensor:
     """States ``(batch, width)`` at one position ``(batch,)`` per example of ``states`` ``(batch, length, width)``."""
-    return states.gather(1, positions[:, None, None].expand(-1, 1, states.shape[2])).squeeze(1)
+    return states.gather(1, positions[:, None, None].expand(-1, 1, states.shape[2]))[:, 0]
 
 
 def _mean(states: Tensor, mask: Tensor) -> Tensor:
