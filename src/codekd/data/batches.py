@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from codekd.data.inputs import Inputs
 from codekd.data.labels import UNLABELLED
 from codekd.data.rows import Captured
-from codekd.data.sequences import Inputs
 from codekd.data.splits import UNLABELED
 from codekd.data.syntax import syntax_of
 from codekd.data.units import Tokens, UnitBatch, Units, lexeme_units, node_units, ranges, token_units

@@ -14,8 +14,9 @@ import numpy as np
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from codekd.data.hole import HOLE
+from codekd.data.inputs import Inputs
 from codekd.data.read import REMEMBERED
-from codekd.data.sequences import Inputs, Piece, sequence, windows_of, write_sequences
+from codekd.data.sequences import Piece, sequence, windows_of, write_sequences
 from codekd.errors import CodekdError
 from codekd.models.positions import check_length
 from codekd.models.vocabulary import copy_tokenizer, read_vocabulary

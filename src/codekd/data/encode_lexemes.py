@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from codekd.data.inputs import Inputs
 from codekd.data.lexer import HOLE_ID, LARGEST, MASK, NOTHING, PADDING, VERSION, lex, lexeme_ids
 from codekd.data.read import REMEMBERED
-from codekd.data.sequences import Inputs, Piece, around, sequence, special, windows_of, write_sequences
+from codekd.data.sequences import Piece, around, sequence, special, windows_of, write_sequences
 from codekd.errors import CodekdError
 from codekd.models.vocabulary import LEXER_FILE
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from codekd.data.sequences import Inputs
+    from codekd.data.inputs import Inputs
     from codekd.study.job import Job
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,17 +32,6 @@ SCHEMA = pa.schema(
         ("second_start", pa.int32()),
     ]
 )
-
-
-class Inputs(NamedTuple):
-    """What a model reads, right-padded, all int64 ``(rows, length)``; a row is an example, or one side of a pair.
-
-    ``attention_mask`` is 0 at padding, and ``token_type_ids`` are 1 on the second side of a pair.
-    """
-
-    input_ids: NDArray[np.int64]
-    attention_mask: NDArray[np.int64]
-    token_type_ids: NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 from codekd.data.batches import Encoded, Rows, load_encoded
-from codekd.data.sequences import Inputs
+from codekd.data.inputs import Inputs
 from codekd.deploy.runtimes import (
     COMPARE,
     INSTALL,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from codekd.data.sequences import Inputs
+from codekd.data.inputs import Inputs
 from codekd.models.device import CPU, OWN_LAYERS, Device
 from codekd.models.pooling import compared
 

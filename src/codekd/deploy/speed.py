@@ -25,8 +25,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from codekd.data.encoded import encoding_of
+from codekd.data.inputs import Inputs
 from codekd.data.read import read_examples
-from codekd.data.sequences import Inputs
 from codekd.deploy.runtimes import (
     INSTALL,
     MODEL,
