@@ -133,8 +133,8 @@ def test_training_leaves_the_reused_head_as_it_is(made, architecture, tmp_path):
     model = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True)
     assert json.loads((folder / "metrics.json").read_text())["parameters"] == sum(map(torch.numel, weights.values()))
     test = load_encoded(parents["encoded"], ["test"])
-    whole = test.batch(np.arange(len(test)), torch.device("cpu"))
-    logits = model(whole.input_ids, whole.attention_mask, whole.token_type_ids).logits
+    whole = test.inputs(np.arange(len(test)))
+    logits = model(*map(torch.from_numpy, whole)).logits
     written = pl.read_parquet(folder / "predictions.parquet")["logits"].to_list()
     torch.testing.assert_close(logits, torch.tensor(written), rtol=0, atol=2e-2)  # trained in half precision
     assert (folder / "lexer.json").exists() == bool(architecture.lexemes)
