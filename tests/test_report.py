@@ -141,6 +141,20 @@ def test_methods_average_their_differences_over_students(study):
     assert row["students"] == 2
 
 
+def test_methods_are_averaged_over_the_students_that_have_them_all(tmp_path):
+    job = write_study(tmp_path, EXCEPTION, methods={"ft": 0.0, "kd": 0.1, "dist": 0.2})
+    few = [cell for cell in job.spec["cells"] if cell[2] == "bigru-1.5m" and cell[3] == "dist"]
+    job.spec["cells"][:] = [cell for cell in job.spec["cells"] if cell not in few]
+    for cell in few:
+        job.parents.pop("/".join(map(str, ["students", *cell])))
+    folder = make(job, tmp_path)
+    methods, scores = table(folder, "methods"), table(folder, "scores")
+    others = scores["student"].n_unique() - 1
+    assert others and methods["students"].to_list() == [others] * 2
+    own = scores.filter(pl.col("student") != "bigru-1.5m", method="kd")
+    assert methods.filter(method="kd")["difference"].item() == pytest.approx(own["difference"].mean())
+
+
 def test_types_are_scored_among_all_negatives(study):
     job, folder = study
     examples = pl.read_parquet(job.parents["examples/clone"] / "test.parquet", columns=["id", "type"])

@@ -4,7 +4,7 @@ A method that needs no teacher is listed under every teacher of its task: there 
 compared with, and its retention is relative to that teacher. All scores are shares in [0, 1].
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -121,20 +121,33 @@ def scores(tasks: Iterable[Estimates]) -> pl.DataFrame:
 def methods(tasks: Iterable[Estimates], scores: pl.DataFrame) -> pl.DataFrame:
     """One row per task, teacher and method: its mean difference to plain fine-tuning over the students.
 
-    ``above`` and ``below`` count the students whose own difference in ``scores`` is distinguishable from zero, with
-    its correction for their number; null where there is one seed.
+    Those are the students that have all methods, or, where none has them all, those that have this one: means over
+    other students would compare these, and not the methods. ``above`` and ``below`` count the students whose own
+    difference in ``scores`` is distinguishable from zero, with its correction for their number; null where there is one
+    seed.
     """
     rows: list[Row] = []
     for task in tasks:
         for teacher, groups in task.panels:
             of_teacher: list[Row] = []
+            with_all = students_with_all({(student, method) for _, student, method in groups})
             for method in dict.fromkeys(method for _, _, method in groups if method != REFERENCE):
                 having = [group for group in groups if group[2] == method and plain(group) in task.groups]
+                having = [group for group in having if group[1] in with_all] or having
                 if having:
-                    own = scores.filter(task=task.task.name, teacher=teacher, method=method)
+                    students = [student for _, student, _ in having]
+                    own = scores.filter(
+                        pl.col("student").is_in(students), task=task.task.name, teacher=teacher, method=method
+                    )
                     of_teacher.append(_methods_row(task, teacher, method, having, own))
             rows += with_corrected(of_teacher)
     return pl.DataFrame(rows, METHODS)
+
+
+def students_with_all(trained: Collection[tuple[str, str]]) -> set[str]:
+    """Of pairs of a student and a method, the students that stand there with every method."""
+    methods = {method for _, method in trained}
+    return {student for student, _ in trained if all((student, method) in trained for method in methods)}
 
 
 def ranks(scores: pl.DataFrame) -> pl.DataFrame:
