@@ -161,6 +161,8 @@ def _resolve(section: str, name: str, file: StudyFile, problems: Problems) -> An
     by_task = _by_task(own, numbers, file, (*place, BY_TASK), problems) if settings else {}
     start, methods = (definition.pop(key, None) if section == "students" else None for key in ("start", "methods"))
     component = _validated(model, definition, place, problems)
+    if by_task and section == "teachers" and component and not component.trained:
+        problems.add((*place, BY_TASK), f"teachers of kind {component.kind} are not trained: remove it")
     if start is not None:
         start = _start(start, component, (*place, "start"), problems)
     if methods is not None:
