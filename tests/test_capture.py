@@ -419,7 +419,7 @@ def test_states_are_kept_of_the_first_unlabelled_examples(captured, tmp_path, li
     cell = {"method": {"kind": "ckd"}, "architecture": STUDENT.model_dump(), "classes": 2, "pooling": "mean", "seed": 1}
     read = {f"signals/{signal.kind}": one for one, signal in limited.items() if "token" not in one.name}
     parents = {"encoded": folder / "student-encoded", "syntax": folder / "syntax", **read}
-    _, _, learned = student.prepare(job_of("student", tmp_path, cell | {"unlabeled_states": limit}, parents))
+    _, _, learned = student.prepare(job_of("student", tmp_path, cell | {"unlabeled": limit}, parents))
     assert len(learned) == len(learned.signals["relations"]) == len(train)
     assert learned.ids == train.ids and len(learned.units.first) == learned.signals["relations"].first.size
     longer = [replace(job, spec={**job.spec, "unlabeled_states": 4}) for job in checked if limit == 3]

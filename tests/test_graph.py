@@ -421,9 +421,31 @@ def test_a_limit_of_states_makes_again_what_makes_and_reads_states():
         *("signals/clone/minilm/pooled", "verified/clone/minilm/pooled"),
         "students/clone/minilm/bigru-1.5m/pkd/seed1",
     }
-    assert {node.spec.get("unlabeled_states") for node in after if node.path in changed - REPORT} == {5}
+    limits = {(node.stage, node.spec.get("unlabeled_states"), node.spec.get("unlabeled")) for node in after}
+    assert limits >= {("signals", 5, None), ("verified", 5, None), ("students", None, 5)}
     labelled = edited(**grid, methods__pkd__transfer="labelled", tasks__clone__examples__unlabeled_states=5)
     (student,) = (
         node for node in Graph(load_study(labelled, [PATH])) if node.path.endswith("clone/minilm/bigru-1.5m/pkd/seed1")
     )
-    assert "unlabeled_states" not in student.spec
+    assert "unlabeled" not in student.spec
+
+
+def test_a_student_may_learn_from_fewer_unlabelled_examples_at_no_cost_to_others():
+    grid = {"grid__methods": ["ft", "ft-long", "kd", "pkd"], "grid__students": ["bigru-1.5m", "roberta-1.5m"]}
+    grid |= {"tasks__clone__examples__unlabeled_states": 5}
+    before = Graph(load_study(edited(**grid), [PATH]))
+    after = Graph(load_study(edited(**grid, **{"students__bigru-1.5m": {"unlabeled": 7}}), [PATH]))
+    changed = {node.path: node.spec.get("unlabeled") for node in after if str(node.folder) not in before.by_folder}
+    least = {("clone", "pkd"): None}  # it is 5 already
+    assert changed == dict.fromkeys(REPORT) | {
+        f"students/{task}/{teacher}/bigru-1.5m/{method}/seed1": 7
+        for task in ("exception", "clone", "defect")
+        for teacher, method in (("none", "ft-long"), ("minilm", "kd"), ("minilm", "pkd"))
+        if (task, method) not in least
+    }
+
+
+@pytest.mark.parametrize("wrong", [-1, True, "many", 1.5])
+def test_what_is_no_number_of_unlabelled_examples_is_refused(wrong):
+    with pytest.raises(CodekdError, match=r"students.bigru-1.5m.unlabeled: write a number of unlabelled examples"):
+        load_study(edited(**{"students__bigru-1.5m": {"unlabeled": wrong}}), [PATH])

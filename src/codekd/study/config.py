@@ -95,13 +95,15 @@ class Trained:
     """A teacher or a student: what it is, how it is trained, and what a student begins from, where that is not chance.
 
     ``start`` is the ``Config`` of a kind in codekd.starts; ``methods`` are those of the grid that a student is trained
-    with, all if None; ``by_task`` has the training of tasks with numbers of their own.
+    with, all if None, and ``unlabeled`` how many of the unlabelled examples it learns from, the first ones;
+    ``by_task`` has the training of tasks with numbers of their own.
     """
 
     component: Any
     training: Training
     start: Any = None
     methods: tuple[str, ...] | None = None
+    unlabeled: int | None = None
     by_task: Mapping[str, Training] = field(default_factory=dict)
 
     def training_on(self, task: str) -> Training:

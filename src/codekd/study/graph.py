@@ -543,8 +543,10 @@ class Graph:
             "seed": seed,
         }
         requests = loss.requests(architecture.layers)
-        if loss.transfer == "all":
-            spec |= self._limit_of_states(task, requests)
+        if loss.transfer == "all" or loss.repeats_labelled:
+            limits = [trained.unlabeled, *self._limit_of_states(task, requests).values()]
+            if given := [limit for limit in limits if limit is not None]:
+                spec["unlabeled"] = min(given)
         entries = [
             "codekd.training.student" if stage == "students" else "codekd.training.trial",
             components.module_name("students", architecture.kind),

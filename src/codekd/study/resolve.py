@@ -159,7 +159,9 @@ def _resolve(section: str, name: str, file: StudyFile, problems: Problems) -> An
     settings = _validated(Training, numbers, (*place, "training"), problems)
     own = definition.pop(BY_TASK, {})
     by_task = _by_task(own, numbers, file, (*place, BY_TASK), problems) if settings else {}
-    start, methods = (definition.pop(key, None) if section == "students" else None for key in ("start", "methods"))
+    start, methods, unlabeled = (
+        definition.pop(key, None) if section == "students" else None for key in ("start", "methods", "unlabeled")
+    )
     component = _validated(model, definition, place, problems)
     if by_task and section == "teachers" and component and not component.trained:
         problems.add((*place, BY_TASK), f"teachers of kind {component.kind} are not trained: remove it")
@@ -167,7 +169,9 @@ def _resolve(section: str, name: str, file: StudyFile, problems: Problems) -> An
         start = _start(start, component, (*place, "start"), problems)
     if methods is not None:
         methods = _own_methods(methods, _known("methods", file), (*place, "methods"), problems)
-    return Trained(component, settings, start, methods, by_task) if component and settings else None
+    if unlabeled is not None and (not isinstance(unlabeled, int) or isinstance(unlabeled, bool) or unlabeled < 0):
+        problems.add((*place, "unlabeled"), "write a number of unlabelled examples, or null for all of them")
+    return Trained(component, settings, start, methods, unlabeled, by_task) if component and settings else None
 
 
 def _check_methods_are_used(grid: Grid, students: Mapping[str, Trained | None], problems: Problems) -> None:

@@ -67,7 +67,7 @@ def split_sizes(encoded: Node, results: Path) -> dict[str, Size]:
 def read_sizes(node: Node, results: Path) -> dict[str, Size]:
     """The sizes of the splits as a node reads them that may be limited to some unlabelled examples."""
     sizes = split_sizes(node.parents["encoded"], results)
-    limit, every = node.spec.get("unlabeled_states"), sizes["unlabeled"]
+    limit, every = node.spec.get("unlabeled", node.spec.get("unlabeled_states")), sizes["unlabeled"]
     if limit is not None and limit < every.examples:
         sizes["unlabeled"] = Size(limit, every.tokens * limit // every.examples)
     return sizes

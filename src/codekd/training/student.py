@@ -38,11 +38,11 @@ def prepare(job: "Job") -> tuple[PreTrainedModel, Objective, Encoded]:
     """A student before its first step, what it minimises, and what it learns from."""
     method = components.parse("methods", job.spec["method"])
     architecture = components.parse("students", job.spec["architecture"])
-    splits, unlabeled = LEARNED_FROM[method.transfer], job.spec.get("unlabeled_states")
+    splits, unlabeled = LEARNED_FROM[method.transfer], job.spec.get("unlabeled")
     train = load_encoded(job.parents["encoded"], splits, unlabeled=unlabeled)
     requests = method.requests(architecture.layers)
     if method.repeats_labelled:
-        count = sum(sum(shards(job.parents["encoded"], split)) for split in TRANSFER)
+        count = sum(sum(shards(job.parents["encoded"], split, unlabeled)) for split in TRANSFER)
         train = train.take(repeated(len(train), count, job.spec["seed"]))
     signals = {
         one.kind: read_signal(job.parents[f"signals/{one.kind}"], splits, one.kind, train.ids) for one in requests
