@@ -352,14 +352,14 @@ def test_a_paper_sized_grid_has_a_node_a_cell():
 
 
 @pytest.mark.parametrize(
-    "name", ["config", "smoke", "methods", "embedded-full", "published/students", "published/lexical"]
+    "name", ["config", "smoke", "methods", "embedded-full", "published/students", "published/lexical", "published/transfer"]
 )
 def test_every_config_that_is_shipped_is_a_study(name):
     path = ROOT / "config" / f"{name}.yaml"
     assert Graph(load_study(yaml.safe_load(path.read_text()), [path])).stage("students")
 
 
-@pytest.mark.parametrize("name", ["students", "lexical"])
+@pytest.mark.parametrize("name", ["students", "lexical", "transfer"])
 def test_published_studies_find_teachers_and_logits_of_the_default_study(name):
     default, published = (
         Graph(load_study(yaml.safe_load(path.read_text()), [path]))
