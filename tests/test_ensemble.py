@@ -335,6 +335,7 @@ def test_what_is_planned_of_an_ensemble_has_a_size_and_a_time(tmp_path: Path) ->
         ({"both": BOTH | {"weights": [1, 2, 0]}}, "weights"),
         ({"both": BOTH, "all-of": {"kind": "ensemble", "members": ["both", "minilm"]}}, "both is an ensemble itself"),
         ({"both": BOTH | {"members": ["both", "minilm"]}}, "both is an ensemble itself"),
+        ({"both": BOTH | {"training": {"epochs": 2}}}, "both.training: teachers of kind ensemble are not trained"),
         (
             {"both": BOTH | {"by_task": {"clone": {"epochs": 2}}}},
             "both.by_task: teachers of kind ensemble are not trained: remove it",

@@ -352,7 +352,8 @@ def test_a_paper_sized_grid_has_a_node_a_cell():
 
 
 @pytest.mark.parametrize(
-    "name", ["config", "smoke", "methods", "embedded-full", "published/students", "published/lexical", "published/transfer"]
+    "name",
+    ["config", "smoke", "methods", "embedded-full", "published/students", "published/lexical", "published/transfer"],
 )
 def test_every_config_that_is_shipped_is_a_study(name):
     path = ROOT / "config" / f"{name}.yaml"
@@ -443,6 +444,13 @@ def test_a_student_may_learn_from_fewer_unlabelled_examples_at_no_cost_to_others
         for teacher, method in (("none", "ft-long"), ("minilm", "kd"), ("minilm", "pkd"))
         if (task, method) not in least
     }
+
+
+def test_a_key_that_is_taken_out_of_a_definition_is_known_where_one_is_misspelt():
+    with pytest.raises(CodekdError, match=r"bigru-1.5m.unlabelled: unknown key; did you mean 'unlabeled'"):
+        load_study(edited(**{"students__bigru-1.5m": {"unlabelled": 7}}), [PATH])
+    with pytest.raises(CodekdError, match=r"minilm.by_tasks: unknown key; did you mean 'by_task'"):
+        load_study(edited(teachers={"minilm": {"by_tasks": {}}}), [PATH])
 
 
 @pytest.mark.parametrize("wrong", [-1, True, "many", 1.5])

@@ -87,7 +87,7 @@ def test_any_text_gives_lexemes_in_order_that_hide_nothing_but_space_and_comment
         assert language != "plain" or not hidden.strip()
 
 
-@pytest.mark.parametrize("text", ['\\"""', "/*", "'''", "#", "//", '"', " ", "\n"])
+@pytest.mark.parametrize("text", ['\\"""', '\\"', "\\'", "/*", "'''", "#", "//", '"', " ", "\n"])
 def test_time_is_linear_in_what_is_not_closed(text):
     started = time.process_time()
     for language in LANGUAGES:

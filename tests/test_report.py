@@ -141,16 +141,23 @@ def test_methods_average_their_differences_over_students(study):
     assert row["students"] == 2
 
 
-def test_methods_are_averaged_over_the_students_that_have_them_all(tmp_path):
-    job = write_study(tmp_path, EXCEPTION, methods={"ft": 0.0, "kd": 0.1, "dist": 0.2})
-    few = [cell for cell in job.spec["cells"] if cell[2] == "bigru-1.5m" and cell[3] == "dist"]
+def test_methods_are_averaged_over_the_students_that_have_all_but_controls(tmp_path):
+    methods = {"ft": 0.0, "kd": 0.1, "dist": 0.2, "smooth": 0.0}
+    students = {"roberta-1.5m": 1_400_000, "bigru-1.5m": 1_500_000, "roberta-7m": 7_000_000}
+    job = write_study(tmp_path, EXCEPTION, students=students, methods=methods, controls={"smooth": False}, seeds=(1,))
+    missing = {"bigru-1.5m": "dist", "roberta-7m": "smooth"}
+    few = [cell for cell in job.spec["cells"] if cell[3] == missing.get(cell[2])]
     job.spec["cells"][:] = [cell for cell in job.spec["cells"] if cell not in few]
     for cell in few:
         job.parents.pop("/".join(map(str, ["students", *cell])))
     folder = make(job, tmp_path)
     methods, scores = table(folder, "methods"), table(folder, "scores")
     others = scores["student"].n_unique() - 1
-    assert others and methods["students"].to_list() == [others] * 2
+    assert others and dict(methods.select("method", "students").iter_rows()) == {
+        **dict.fromkeys(("kd", "dist"), others),
+        "smooth": others - 1,
+    }
+    assert f"kd over {others} of {others + 1} students" in text_of(folder)
     own = scores.filter(pl.col("student") != "bigru-1.5m", method="kd")
     assert methods.filter(method="kd")["difference"].item() == pytest.approx(own["difference"].mean())
 

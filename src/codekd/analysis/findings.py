@@ -41,8 +41,11 @@ def above_floors(references: pl.DataFrame) -> list[str]:
     return sentences
 
 
-def headlines(methods: pl.DataFrame) -> list[str]:
-    """Of every task and teacher which methods are better or worse than plain fine-tuning, on average over students."""
+def headlines(methods: pl.DataFrame, scores: pl.DataFrame) -> list[str]:
+    """Of every task and teacher which methods are better or worse than plain fine-tuning, on average over students.
+
+    Where a method's mean is not over all students of the task, it is said over how many.
+    """
     titles = (
         f"better than {REFERENCE}:",
         f"worse than {REFERENCE}:",
@@ -50,10 +53,17 @@ def headlines(methods: pl.DataFrame) -> list[str]:
         f"against {REFERENCE}, of one seed and so neither better nor worse:",
     )
     several = methods["teacher"].n_unique() > 1
-    return [
-        f"{place(*key, several=several)}: {_sides(rows.iter_rows(named=True), titles)}."
-        for key, rows in methods.group_by("task", "teacher", maintain_order=True)
-    ]
+    sentences = []
+    for (task, teacher), rows in methods.group_by("task", "teacher", maintain_order=True):
+        students = scores.filter(task=task, teacher=teacher)["student"].n_unique()
+        over = dict(rows.filter(pl.col("students") < students).select("method", "students").iter_rows())
+        named = rows.with_columns(
+            method=pl.Series(
+                [f"{one} over {over[one]} of {students} students" if one in over else one for one in rows["method"]]
+            )
+        )
+        sentences.append(f"{place(task, teacher, several=several)}: {_sides(named.iter_rows(named=True), titles)}.")
+    return sentences
 
 
 def best_methods(pairs: pl.DataFrame, scores: pl.DataFrame) -> list[str]:

@@ -70,7 +70,7 @@ def _tables(
     return {
         "cells": _with_links(tables.cells(tasks), places),
         "scores": scores,
-        "methods": tables.methods(estimates, scores),
+        "methods": tables.methods(estimates, scores, controls),
         "pairs": questions.pairs(estimates),
         "ranks": tables.ranks(scores),
         "references": references,
@@ -100,7 +100,7 @@ def _page(
 ) -> str:
     scores = made["scores"]
     evidence = {
-        "effect": [*findings.headlines(made["methods"]), *findings.best_methods(made["pairs"], scores)],
+        "effect": [*findings.headlines(made["methods"], scores), *findings.best_methods(made["pairs"], scores)],
         "floors": findings.above_floors(made["references"]),
         "retention": findings.best_students(scores),
         "teachers": findings.teachers(made["teachers"]),

@@ -118,11 +118,11 @@ def scores(tasks: Iterable[Estimates]) -> pl.DataFrame:
     return pl.DataFrame(rows, SCORES)
 
 
-def methods(tasks: Iterable[Estimates], scores: pl.DataFrame) -> pl.DataFrame:
+def methods(tasks: Iterable[Estimates], scores: pl.DataFrame, controls: Collection[str] = ()) -> pl.DataFrame:
     """One row per task, teacher and method: its mean difference to plain fine-tuning over the students.
 
-    Those are the students that have all methods, or, where none has them all, those that have this one: means over
-    other students would compare these, and not the methods. ``above`` and ``below`` count the students whose own
+    Those are the students that have all methods but ``controls``, or, where none has, those that have this one: means
+    over other students would compare these, and not the methods. ``above`` and ``below`` count the students whose own
     difference in ``scores`` is distinguishable from zero, with its correction for their number; null where there is one
     seed.
     """
@@ -130,7 +130,7 @@ def methods(tasks: Iterable[Estimates], scores: pl.DataFrame) -> pl.DataFrame:
     for task in tasks:
         for teacher, groups in task.panels:
             of_teacher: list[Row] = []
-            with_all = students_with_all({(student, method) for _, student, method in groups})
+            with_all = students_with_all([group[1:] for group in groups], controls)
             for method in dict.fromkeys(method for _, _, method in groups if method != REFERENCE):
                 having = [group for group in groups if group[2] == method and plain(group) in task.groups]
                 having = [group for group in having if group[1] in with_all] or having
@@ -144,9 +144,9 @@ def methods(tasks: Iterable[Estimates], scores: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(rows, METHODS)
 
 
-def students_with_all(trained: Collection[tuple[str, str]]) -> set[str]:
-    """Of pairs of a student and a method, the students that stand there with every method."""
-    methods = {method for _, method in trained}
+def students_with_all(trained: Collection[tuple[str, str]], controls: Collection[str]) -> set[str]:
+    """Of pairs of a student and a method, the students that stand there with every method but ``controls``."""
+    methods = {method for _, method in trained} - {*controls}
     return {student for student, _ in trained if all((student, method) in trained for method in methods)}
 
 

@@ -32,6 +32,7 @@ _NAME = r"[^\W\d]\w*"
 _PIECE = r"_*(?:[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+)\d* | _+\d*"
 _OTHER = r"""\d(?:[\w.]|(?<=[eEpP])[+-])*                    # numbers
     | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*'           # strings on one line
+    | \\.                                                 # what is escaped opens no string
     | ->|=>|::|\+\+|--|&&|\|\||<<=?|>>=?|[-+*/%&|^=!<>]=  # operators of two characters and more
     | [^\w\s]"""
 

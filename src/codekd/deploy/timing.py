@@ -76,7 +76,7 @@ def _timed(step: Callable[[int], object], number: int) -> tuple[float, float]:
 def ratio(first: Seconds, second: Seconds) -> float:
     """How many times as long the first work takes as the second, both ``(rounds,)`` of one measurement in turns.
 
-    The median of the ratios of single rounds: both works of a round met the same load, clock rate and example, and a
-    round in which one of them was disturbed is no more than one of many.
+    The median of the ratios of single rounds: both works of a round met the same example and, a few rounds apart, the
+    same load and clock rate, and a round in which one of them was disturbed is no more than one of many.
     """
     return float(np.median(first / second))

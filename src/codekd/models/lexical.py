@@ -29,7 +29,7 @@ class RunEmbedding(nn.Module):
 
     The run of n lexemes at position i has for hash h, counted from 0, the row
     ``(id_i m(n, h, 0) + ... + id_{i+n-1} m(n, h, n-1)) mod P mod buckets`` of the table, in integers below 2^63, with
-    ``P = 2^31 - 1``, the :func:`multiplier` m, and the id 0 of padding beyond the end.
+    ``P = 2^31 - 1``, the :func:`multiplier` m, and the id 0 of padding beyond the last lexeme that is read.
 
     Args:
         buckets: rows of the table.

@@ -39,13 +39,15 @@ class Problems:
         """A name that refers to nothing."""
         self.add(place, f"there is no {_short(name)}; {_nearest(name, known)}")
 
-    def add_validation(self, place: Place, error: ValidationError, model: type[BaseModel] | None) -> None:
-        """What pydantic found when it checked the value at a place."""
+    def add_validation(
+        self, place: Place, error: ValidationError, model: type[BaseModel] | None, others: Iterable[str] = ()
+    ) -> None:
+        """What pydantic found when it checked the value at a place, where ``others`` are keys that it did not see."""
         for item in error.errors():
             inner = tuple(key for key in item["loc"] if key != "[key]")
             full = place + inner
             if item["type"] == "extra_forbidden":
-                fields = _fields(model, inner[:-1])
+                fields = [*_fields(model, inner[:-1]), *(others if len(inner) == 1 else ())]
                 self.add(full, f"unknown key; {_nearest(str(inner[-1]), fields)}")
             elif item["type"] == "missing":
                 self.add(full, "this key is required")

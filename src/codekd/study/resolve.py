@@ -162,9 +162,11 @@ def _resolve(section: str, name: str, file: StudyFile, problems: Problems) -> An
     start, methods, unlabeled = (
         definition.pop(key, None) if section == "students" else None for key in ("start", "methods", "unlabeled")
     )
-    component = _validated(model, definition, place, problems)
-    if by_task and section == "teachers" and component and not component.trained:
-        problems.add((*place, BY_TASK), f"teachers of kind {component.kind} are not trained: remove it")
+    others = ("preset", "training", BY_TASK, *(("start", "methods", "unlabeled") if section == "students" else ()))
+    component = _validated(model, definition, place, problems, others)
+    if section == "teachers" and component and not component.trained:
+        for key in {"training", BY_TASK} & getattr(file, section).get(name, {}).keys():
+            problems.add((*place, key), f"teachers of kind {component.kind} are not trained: remove it")
     if start is not None:
         start = _start(start, component, (*place, "start"), problems)
     if methods is not None:
@@ -260,12 +262,15 @@ def _check_starts(students: Mapping[str, Any], known: Mapping[str, Mapping[str, 
                 problems.add_unknown((*place, "tasks"), task, known["tasks"])
 
 
-def _validated(model: Any, values: Any, place: Place, problems: Problems) -> Any:
-    """``values`` as the pydantic ``model``, or None after noting what is wrong with them."""
+def _validated(model: Any, values: Any, place: Place, problems: Problems, others: Iterable[str] = ()) -> Any:
+    """``values`` as the pydantic ``model``, or None after noting what is wrong with them.
+
+    ``others`` are keys that may stand beside them and were taken out.
+    """
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        problems.add_validation(place, error, model)
+        problems.add_validation(place, error, model, others)
         return None
 
 
