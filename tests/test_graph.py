@@ -353,14 +353,17 @@ def test_a_paper_sized_grid_has_a_node_a_cell():
 
 @pytest.mark.parametrize(
     "name",
-    ["config", "smoke", "methods", "embedded-full", "published/students", "published/lexical", "published/transfer"],
+    [
+        *("config", "smoke", "methods", "embedded-full"),
+        *("published/students", "published/lexical", "published/transfer", "published/starts"),
+    ],
 )
 def test_every_config_that_is_shipped_is_a_study(name):
     path = ROOT / "config" / f"{name}.yaml"
     assert Graph(load_study(yaml.safe_load(path.read_text()), [path])).stage("students")
 
 
-@pytest.mark.parametrize("name", ["students", "lexical", "transfer"])
+@pytest.mark.parametrize("name", ["students", "lexical", "transfer", "starts"])
 def test_published_studies_find_teachers_and_logits_of_the_default_study(name):
     default, published = (
         Graph(load_study(yaml.safe_load(path.read_text()), [path]))

@@ -56,13 +56,13 @@ def headlines(methods: pl.DataFrame, scores: pl.DataFrame) -> list[str]:
     sentences = []
     for (task, teacher), rows in methods.group_by("task", "teacher", maintain_order=True):
         students = scores.filter(task=task, teacher=teacher)["student"].n_unique()
-        over = dict(rows.filter(pl.col("students") < students).select("method", "students").iter_rows())
-        named = rows.with_columns(
-            method=pl.Series(
-                [f"{one} over {over[one]} of {students} students" if one in over else one for one in rows["method"]]
-            )
-        )
-        sentences.append(f"{place(task, teacher, several=several)}: {_sides(named.iter_rows(named=True), titles)}.")
+        named = [
+            row | {"method": f"{row['method']} over {row['students']} of {students} students"}
+            if row["students"] < students
+            else row
+            for row in rows.iter_rows(named=True)
+        ]
+        sentences.append(f"{place(task, teacher, several=several)}: {_sides(named, titles)}.")
     return sentences
 
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from codekd.data.inputs import Inputs
+from codekd.data.inputs import Inputs, padded
 from codekd.data.labels import UNLABELLED
 from codekd.data.rows import Captured
 from codekd.data.splits import UNLABELED
@@ -131,12 +131,8 @@ class Encoded:
             # Both sides follow each other in the tokens of an example as they do in the rows of a batch.
             lengths = np.column_stack([second, lengths - second]).ravel()
             second = np.tile(np.array([np.iinfo(np.int32).max, 0], dtype=np.int32), len(rows))
-        positions = np.arange(lengths.max())
-        mask = positions < lengths[:, None]
-        input_ids = np.full(mask.shape, self.vocabulary.pad_id, dtype=np.int64)
-        input_ids[mask] = np.concatenate([self.tokens[self.offsets[row] : self.offsets[row + 1]] for row in rows])
-        segments = (positions >= second[:, None]) & mask
-        return Inputs(input_ids, mask.astype(np.int64), segments.astype(np.int64))
+        tokens = np.concatenate([self.tokens[self.offsets[row] : self.offsets[row + 1]] for row in rows])
+        return padded(tokens, lengths, second, self.vocabulary.pad_id)
 
     def batch(self, rows: Rows, device: torch.device) -> Batch:
         """The examples at some rows, padded to the longest of them."""

@@ -14,7 +14,7 @@ import numpy as np
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from codekd.data.hole import HOLE
-from codekd.data.inputs import Inputs
+from codekd.data.inputs import Inputs, padded
 from codekd.data.read import REMEMBERED
 from codekd.data.sequences import Piece, sequence, windows_of, write_sequences
 from codekd.errors import CodekdError
@@ -48,7 +48,7 @@ class Encoding:
         self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         self._limit, self._has_hole = spec["max_length"], spec["has_hole"]
         self._before, self._after = special_tokens(self.tokenizer, spec["prefix"])
-        self._padding = read_vocabulary(folder).pad_id
+        self._folder = folder
         self._piece_of = lru_cache(remembered)(self._tokenized)
 
     def row(self, *code: str) -> dict[str, Any]:
@@ -60,12 +60,9 @@ class Encoding:
     def inputs(self, examples: Sequence[Sequence[str]]) -> Inputs:
         """What a model reads of examples."""
         rows = [self.row(*example) for example in examples]
-        positions = np.arange(max(row["length"] for row in rows))
-        lengths, seconds = (np.array([[row[key]] for row in rows]) for key in ("length", "second_start"))
-        mask = positions < lengths
-        input_ids = np.full(mask.shape, self._padding, dtype=np.int64)
-        input_ids[mask] = np.concatenate([row["input_ids"] for row in rows])
-        return Inputs(input_ids, mask.astype(np.int64), ((positions >= seconds) & mask).astype(np.int64))
+        lengths, seconds = (np.array([row[key] for row in rows]) for key in ("length", "second_start"))
+        tokens = np.concatenate([row["input_ids"] for row in rows])
+        return padded(tokens, lengths, seconds, read_vocabulary(self._folder).pad_id)
 
     def _tokenized(self, code: str) -> Piece:
         found = self.tokenizer.backend_tokenizer.encode(code, add_special_tokens=False)

@@ -15,3 +15,18 @@ class Inputs(NamedTuple):
     input_ids: NDArray[np.int64]
     attention_mask: NDArray[np.int64]
     token_type_ids: NDArray[np.int64]
+
+
+def padded(
+    tokens: NDArray[np.int32], lengths: NDArray[np.integer], seconds: NDArray[np.integer], padding: int
+) -> Inputs:
+    """Rows of ``lengths`` ``(rows,)`` whose tokens follow each other, padded to the longest of them.
+
+    The second side of a row's pair begins at its place in ``seconds`` ``(rows,)``.
+    """
+    positions = np.arange(lengths.max())
+    mask = positions < lengths[:, None]
+    input_ids = np.full(mask.shape, padding, dtype=np.int64)
+    input_ids[mask] = tokens
+    second = (positions >= seconds[:, None]) & mask
+    return Inputs(input_ids, mask.astype(np.int64), second.astype(np.int64))

@@ -159,11 +159,9 @@ def _resolve(section: str, name: str, file: StudyFile, problems: Problems) -> An
     settings = _validated(Training, numbers, (*place, "training"), problems)
     own = definition.pop(BY_TASK, {})
     by_task = _by_task(own, numbers, file, (*place, BY_TASK), problems) if settings else {}
-    start, methods, unlabeled = (
-        definition.pop(key, None) if section == "students" else None for key in ("start", "methods", "unlabeled")
-    )
-    others = ("preset", "training", BY_TASK, *(("start", "methods", "unlabeled") if section == "students" else ()))
-    component = _validated(model, definition, place, problems, others)
+    of_students = ("start", "methods", "unlabeled") if section == "students" else ()
+    start, methods, unlabeled = (definition.pop(key, None) for key in of_students) if of_students else (None,) * 3
+    component = _validated(model, definition, place, problems, ("preset", "training", BY_TASK, *of_students))
     if section == "teachers" and component and not component.trained:
         for key in {"training", BY_TASK} & getattr(file, section).get(name, {}).keys():
             problems.add((*place, key), f"teachers of kind {component.kind} are not trained: remove it")
