@@ -150,6 +150,23 @@ def test_accept_takes_over_what_differs_in_a_module_alone(
     assert place.run("verify").exit_code == 0
 
 
+def test_accept_follows_parents_of_several_versions_and_of_an_earlier_call(
+    place: Place, study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A teacher of the first version, sequences of two: the newest ones have no child."""
+    digests, changed = identity._source_digest, {"codekd.data.encode": "second"}
+    monkeypatch.setattr(identity, "_source_digest", lambda name: changed.get(name) or digests(name))
+    nodes = place.graph(study)
+    finish([node for node in nodes if node.stage == "encoded"], place.results)
+    changed |= {"codekd.data.encode": "third", "codekd.training.loop": "third"}
+    encode = place.run("accept", "codekd.data.encode", "--reason", "none", "--config", study)
+    assert encode.exit_code == 0 and encode.output != "0 nodes taken over.\n"
+    assert not (place.folder_of(study, "teachers/defect/minilm") / MANIFEST).exists()
+    loop = place.run("accept", "codekd.training.loop", "--reason", "none", "--config", study)
+    assert loop.exit_code == 0, loop.output
+    assert (place.folder_of(study, CELL) / MANIFEST).exists(), loop.output
+
+
 def test_accept_refuses_what_did_not_change_and_what_is_damaged(
     place: Place, study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

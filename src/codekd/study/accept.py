@@ -10,12 +10,11 @@ from typing import Any
 
 from codekd.errors import CodekdError
 from codekd.study.claim import claimed
-from codekd.study.estimate import missing
 from codekd.study.explain import CODE_OF, Change, changes, described, siblings
 from codekd.study.folders import empty
 from codekd.study.graph import Graph, Node
 from codekd.study.job import scratch_folder
-from codekd.study.manifest import MANIFEST, check_files, publish, timestamp
+from codekd.study.manifest import MANIFEST, check_files, publish, read_manifest, timestamp
 
 
 @dataclass(frozen=True)
@@ -33,33 +32,40 @@ def accept(graph: Graph, results: Path, declared: Declaration) -> list[Node]:
     Raises:
         CodekdError: a module has not changed for any missing node, or a file to take over is not what was written.
     """
-    taken: list[tuple[str, str]] = []
+    same: set[tuple[str, str]] = set()  # identities of earlier source with those that took their place
     accepted: list[Node] = []
     changed: set[str] = set()
-    for node in missing(graph, results):
-        new = described(node)
+    for node in graph:
+        new, path = described(node), results / node.folder
+        finished = (path / MANIFEST).exists()
+        without_effect = set(declared.modules)
+        if finished:
+            without_effect.update(*(record["modules"] for record in read_manifest(path).get("accepted", [])))
+        equal = []
         for folder, manifest in siblings(node, results):
-            modules, others = _sorted(changes(manifest, new), taken)
-            changed |= modules
-            if not others and modules <= set(declared.modules):
-                _take_over(node, results, folder, manifest, declared, modules)
-                taken.append((manifest["identity"], node.identity))
-                accepted.append(node)
-                break
+            modules, others = _sorted(changes(manifest, new), same)
+            changed |= set() if finished else modules
+            if not others and modules <= without_effect:
+                equal.append((folder, manifest, modules))
+        # Of several equal ones any may be the parent of what can be taken over.
+        same |= {(manifest["identity"], node.identity) for _, manifest, _ in equal}
+        if equal and not finished:
+            _take_over(node, results, *equal[0], declared)
+            accepted.append(node)
     if unchanged := sorted(set(declared.modules) - changed):
         raise CodekdError(f"{unchanged[0]} is no module whose change makes a node again; `codekd explain` names those.")
     return accepted
 
 
-def _sorted(found: Iterable[Change], taken: Collection[tuple[str, str]]) -> tuple[set[str], list[Change]]:
-    """The modules that changed, and what else did but parents that were taken over."""
+def _sorted(found: Iterable[Change], same: Collection[tuple[str, str]]) -> tuple[set[str], list[Change]]:
+    """The modules that changed, and what else did but parents whose place others took."""
     modules = {one.what.removeprefix(CODE_OF) for one in found if one.what.startswith(CODE_OF)}
-    others = [one for one in found if not one.what.startswith(CODE_OF) and (one.old, one.new) not in taken]
+    others = [one for one in found if not one.what.startswith(CODE_OF) and (one.old, one.new) not in same]
     return modules, others
 
 
 def _take_over(
-    node: Node, results: Path, folder: Path, manifest: dict[str, Any], declared: Declaration, modules: set[str]
+    node: Node, results: Path, folder: Path, manifest: dict[str, Any], modules: set[str], declared: Declaration
 ) -> None:
     check_files(folder, manifest)
     record = {"from": manifest["identity"], "modules": sorted(modules), "by": declared.by, "reason": declared.reason}
