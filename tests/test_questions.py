@@ -13,7 +13,7 @@ from test_report import EXCEPTION, table, text_of
 from codekd.analysis.findings import best_methods
 from codekd.analysis.numbers import percent
 from codekd.analysis.questions import PAIRS
-from codekd.analysis.tables import best_students
+from codekd.analysis.tables import best_students, comparable, ranks
 from codekd.study.job import Job
 
 STUDENTS = {"roberta-1.5m": 1_410_000, "bigru-1.5m": 1_530_000, "bigru-7m": 7_060_000}
@@ -77,6 +77,24 @@ def test_the_best_method_is_seen_from_its_own_side() -> None:
         "clone: b, of these methods the best on the validation split, is better than a (+5.0 [+3.0, +6.0] points); "
         "worse than c (\u22123.0 [\u22124.0, \u22121.0] points); not distinguishable at this size from d."
     ]
+
+
+def test_controls_choose_no_students_and_methods_are_ranked_on_the_same_ones() -> None:
+    """One student has a control more, another one a method less, and is not looked at."""
+    valid = {"ft": 0.1, "kd": 0.2, "dist": 0.3, "smooth": 0.5}
+    has = {"gru": ["ft", "kd", "dist", "smooth"], "conv": ["ft", "kd", "dist"], "small": ["ft", "kd", "smooth"]}
+    scores = pl.DataFrame(
+        {"task": task, "teacher": "minilm", "student": student, "method": method, "seeds": 3}
+        | {"score": valid[method] * (9 if student == "conv" and method == "kd" else 1), "valid_score": valid[method]}
+        for student, methods in has.items()
+        for method in methods
+        for task in ("clone", "defect", "exception")
+    )
+    assert set(comparable(scores, ["smooth"])["student"]) == {"gru", "conv"}
+    assert set(comparable(scores)["student"]) == {"gru"}
+    found = ranks(scores, ["smooth"])
+    assert dict(found.select("method", "rank").iter_rows()) == {"kd": 1, "dist": 2, "ft": 3}
+    assert ranks(scores)["method"].to_list() == ["smooth", "dist", "kd", "ft"]
 
 
 def test_a_teacher_is_compared_by_its_students(two_teachers: tuple[Job, Path]) -> None:

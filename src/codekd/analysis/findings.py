@@ -1,6 +1,6 @@
 """Sentences that a report's tables justify, with their intervals, and what its study cannot say."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -10,7 +10,7 @@ from codekd.analysis.numbers import metric_name, p, percent, points, size
 from codekd.analysis.questions import ALL
 from codekd.analysis.results import Task
 from codekd.analysis.significance import LEVEL
-from codekd.analysis.tables import REFERENCE, best_on_validation
+from codekd.analysis.tables import REFERENCE, best_on_validation, comparable
 
 Row = dict[str, Any]
 NOT_DISTINGUISHABLE = ", which is not distinguishable at this size"
@@ -66,10 +66,10 @@ def headlines(methods: pl.DataFrame, scores: pl.DataFrame) -> list[str]:
     return sentences
 
 
-def best_methods(pairs: pl.DataFrame, scores: pl.DataFrame) -> list[str]:
+def best_methods(pairs: pl.DataFrame, scores: pl.DataFrame, controls: Collection[str] = ()) -> list[str]:
     """Of every task and teacher how the method that is best on the validation split compares with the other ones.
 
-    The best one has the highest mean over the students that have most of the methods, so that all are seen on the same.
+    The best one has the highest mean over :func:`codekd.analysis.tables.comparable` students.
     """
     titles = (
         "better than",
@@ -79,11 +79,9 @@ def best_methods(pairs: pl.DataFrame, scores: pl.DataFrame) -> list[str]:
     )
     several = pairs["teacher"].n_unique() > 1
     sentences = []
+    compared = comparable(scores, controls)
     for (task, teacher), rows in pairs.group_by("task", "teacher", maintain_order=True):
-        names = {*rows["method"], *rows["other"]}
-        own = scores.filter(pl.col("method").is_in(names), task=task, teacher=teacher)
-        methods = pl.col("method").n_unique().over("student")
-        shared = own.filter(methods == methods.max())
+        shared = compared.filter(pl.col("method").is_in({*rows["method"], *rows["other"]}), task=task, teacher=teacher)
         means = shared.group_by("task", "method", maintain_order=True).agg(pl.col("valid_score").mean())
         best = best_on_validation(means, "task")["method"][0]
         others = (_as_seen_by(best, row) for row in rows.iter_rows(named=True) if best in (row["method"], row["other"]))

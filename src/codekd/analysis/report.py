@@ -72,7 +72,7 @@ def _tables(
         "scores": scores,
         "methods": tables.methods(estimates, scores, controls),
         "pairs": questions.pairs(estimates),
-        "ranks": tables.ranks(scores),
+        "ranks": tables.ranks(scores, controls),
         "references": references,
         "tests": tables.tests(estimates),
         "teachers": questions.teachers(estimates, controls),
@@ -98,16 +98,19 @@ def _page(
     made: Mapping[str, pl.DataFrame],
     sources: Mapping[str, Sequence[Row]],
 ) -> str:
-    scores = made["scores"]
+    scores, controls = made["scores"], job.spec.get("controls", ())
     evidence = {
-        "effect": [*findings.headlines(made["methods"], scores), *findings.best_methods(made["pairs"], scores)],
+        "effect": [
+            *findings.headlines(made["methods"], scores),
+            *findings.best_methods(made["pairs"], scores, controls),
+        ],
         "floors": findings.above_floors(made["references"]),
         "retention": findings.best_students(scores),
         "teachers": findings.teachers(made["teachers"]),
         "architectures": findings.architectures(made["architectures"]),
         "training": practice.training(made["costs"]),
         "serving": [*practice.inference(made["pareto"], scores), *practice.without_onnx(made["inference"])],
-        "behaviour": practice.behaviour(made["behaviour"], scores, job.spec.get("controls", ())),
+        "behaviour": practice.behaviour(made["behaviour"], scores, controls),
     }
     return page.render(
         made,

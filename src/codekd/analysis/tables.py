@@ -119,21 +119,21 @@ def scores(tasks: Iterable[Estimates]) -> pl.DataFrame:
 
 
 def methods(tasks: Iterable[Estimates], scores: pl.DataFrame, controls: Collection[str] = ()) -> pl.DataFrame:
-    """One row per task, teacher and method: its mean difference to plain fine-tuning over the students.
+    """One row per task, teacher and method: its mean difference to plain fine-tuning over :func:`comparable` students.
 
-    Those are the students that have all methods but ``controls``, or, where none has, those that have this one: means
-    over other students would compare these, and not the methods. ``above`` and ``below`` count the students whose own
-    difference in ``scores`` is distinguishable from zero, with its correction for their number; null where there is one
-    seed.
+    A method that these lack has that over the students that have it. ``above`` and ``below`` count the students whose
+    own difference in ``scores`` is distinguishable from zero, with its correction for their number; null where there is
+    one seed.
     """
     rows: list[Row] = []
+    compared = comparable(scores, controls)
     for task in tasks:
         for teacher, groups in task.panels:
             of_teacher: list[Row] = []
-            with_all = students_with_all([group[1:] for group in groups], controls)
+            shared = compared.filter(task=task.task.name, teacher=teacher)["student"].to_list()
             for method in dict.fromkeys(method for _, _, method in groups if method != REFERENCE):
                 having = [group for group in groups if group[2] == method and plain(group) in task.groups]
-                having = [group for group in having if group[1] in with_all] or having
+                having = [group for group in having if group[1] in shared] or having
                 if having:
                     students = [student for _, student, _ in having]
                     own = scores.filter(
@@ -144,25 +144,32 @@ def methods(tasks: Iterable[Estimates], scores: pl.DataFrame, controls: Collecti
     return pl.DataFrame(rows, METHODS)
 
 
-def students_with_all(trained: Collection[tuple[str, str]], controls: Collection[str]) -> set[str]:
-    """Of pairs of a student and a method, the students that stand there with every method but ``controls``."""
-    methods = {method for _, method in trained} - {*controls}
-    return {student for student, _ in trained if all((student, method) in trained for method in methods)}
+def comparable(scores: pl.DataFrame, controls: Collection[str] = ()) -> pl.DataFrame:
+    """The rows of students on which methods may be compared: of a task and teacher those with most methods.
+
+    ``controls`` do not count. Means over other students would compare these, and not the methods.
+    """
+    counts = scores.group_by("task", "teacher", "student").agg(
+        methods=pl.col("method").filter(~pl.col("method").is_in([*controls])).n_unique()
+    )
+    most = counts.filter(pl.col("methods") == pl.col("methods").max().over("task", "teacher"))
+    return scores.join(most, ["task", "teacher", "student"], "semi", maintain_order="left")
 
 
-def ranks(scores: pl.DataFrame) -> pl.DataFrame:
+def ranks(scores: pl.DataFrame, controls: Collection[str] = ()) -> pl.DataFrame:
     """Average ranks of the methods of a teacher over the tasks, the best first.
 
     A task is one block: its students are trained on the same examples and tell no more than one of them whether a
-    method is better on other tasks. A method's score in a task is its mean over the students that have all methods.
+    method is better on other tasks. A method's score in a task is its mean over :func:`comparable` students, and a
+    method has a rank that all of these have.
     With the p-value of the Friedman test of the ranks being equal, and the difference that two of them need to be
     distinguishable at the level of 5 %; without both where there is one seed. A teacher with fewer than three methods
     or two tasks has no ranks.
     """
     rows: list[Row] = []
-    for (teacher,), own in scores.group_by("teacher", maintain_order=True):
-        wide = own.pivot("method", index=["task", "student"], values="score", maintain_order=True).drop_nulls()
-        names = [name for name in wide.columns if name not in ("task", "student")]
+    for (teacher,), own in comparable(scores, controls).group_by("teacher", maintain_order=True):
+        wide = own.pivot("method", index=["task", "student"], values="score", maintain_order=True)
+        names = [name for name in wide.columns if name not in ("task", "student") and not wide[name].has_nulls()]
         blocks = wide.group_by("task", maintain_order=True).agg(pl.col(names).mean())
         if found := average_ranks(names, blocks.select(names).to_numpy()):
             shared: Row = {"blocks": found.blocks}
