@@ -7,13 +7,14 @@ Spec: ``{"metric", "classes", "columns", "has_hole"}``; parent: ``examples``. Le
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics import precision_recall_curve
 from sklearn.svm import LinearSVC
@@ -57,10 +58,10 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
 
 
 def fit_floor(frames: dict[str, pl.DataFrame], classes: int, columns: Sequence[str], has_hole: bool) -> Floor:
-    """The floor for one piece of code, fitted on train, or for pairs, its threshold chosen on valid."""
-    if len(columns) == 2:
+    """The floor, fitted on train; that of pairs of two classes is a threshold, chosen on valid."""
+    if len(columns) == 2 and classes == 2:
         return Cosine.fit(frames["train"], frames["valid"])
-    return Ngrams.fit(frames["train"], classes, has_hole)
+    return Ngrams.fit(frames["train"], classes, has_hole, columns)
 
 
 def write_floor(
@@ -78,40 +79,44 @@ def write_floor(
 
 @dataclass(frozen=True)
 class Ngrams:
-    """A linear machine on TF-IDF of one to three tokens.
+    """A linear machine on TF-IDF of one to three tokens, of pairs on the products of both sides'.
 
     With a hole the tokens are 40 before and 20 after it, and the two sides are counted apart. ``model`` is None where
-    all that it was fitted on has one label, ``labels`` are those that there were, ``classes`` counts those of the task.
+    all that it was fitted on has one label, or no token in common: the prediction is the most frequent one. ``labels``
+    are those that there were, or that one; ``classes`` counts those of the task.
     """
 
     vectorizer: TfidfVectorizer
     model: LinearSVC | None
     labels: NDArray[np.int64]
     classes: int
+    columns: Sequence[str] = ("code",)
 
     @classmethod
-    def fit(cls, train: pl.DataFrame, classes: int, has_hole: bool) -> Self:
-        """Fit it on ``code`` and ``label``."""
-        vectorizer = TfidfVectorizer(analyzer=near_hole if has_hole else ngrams, sublinear_tf=True, min_df=2)
-        vectors, labels = vectorizer.fit_transform(train["code"]), train["label"].to_numpy()
-        found = np.unique(labels)
-        if len(found) < 2:
-            return cls(vectorizer, None, found, classes)
+    def fit(cls, train: pl.DataFrame, classes: int, has_hole: bool, columns: Sequence[str] = ("code",)) -> Self:
+        """Fit it on the named columns and ``label``."""
+        analyzer = near_hole if has_hole else lru_cache(REMEMBERED)(ngrams)
+        vectorizer = TfidfVectorizer(analyzer=analyzer, sublinear_tf=True, min_df=2)
+        labels = train["label"].to_numpy()
+        found, counts = np.unique(labels, return_counts=True)
+        if len(found) < 2 or not _fitted(vectorizer, pl.concat([train[name] for name in columns])):
+            return cls(vectorizer, None, found[[counts.argmax()]], classes, columns)
         model = LinearSVC(C=0.5, class_weight="balanced", random_state=0)
-        model.fit(vectors, labels)
-        return cls(vectorizer, model, found, classes)
+        model.fit(_products(train, columns, vectorizer), labels)
+        return cls(vectorizer, model, found, classes, columns)
 
     @property
     def parameters(self) -> int:
         """Weights of the n-grams, the weights in the document frequencies, and the intercepts."""
-        own = self.model.coef_.size + self.model.intercept_.size if self.model else 0
-        return int(self.vectorizer.idf_.size + own)
+        if self.model is None:
+            return 0
+        return int(self.vectorizer.idf_.size + self.model.coef_.size + self.model.intercept_.size)
 
     def margins(self, frame: pl.DataFrame) -> Margins:
         """Distances to the hyperplanes; a class without an example is below all others."""
         found = np.zeros((len(frame), len(self.labels)))
         if self.model:
-            found = self.model.decision_function(self.vectorizer.transform(frame["code"]))
+            found = self.model.decision_function(_products(frame, self.columns, self.vectorizer))
         if found.ndim == 1:
             found = np.stack([-found, found], axis=1) / 2
         out = np.repeat(found.min(1, keepdims=True) - 1, self.classes, axis=1)
@@ -121,7 +126,7 @@ class Ngrams:
 
 @dataclass(frozen=True)
 class Cosine:
-    """The TF-IDF cosine of a pair against a threshold."""
+    """The TF-IDF cosine of a pair against a threshold, which is infinite where no pair has a token or the class."""
 
     vectorizer: TfidfVectorizer
     threshold: float
@@ -130,9 +135,8 @@ class Cosine:
     def fit(cls, train: pl.DataFrame, labelled: pl.DataFrame) -> Self:
         """Count tokens in ``train``, and choose the threshold with the best F1 on ``labelled``."""
         vectorizer = TfidfVectorizer(analyzer=lru_cache(REMEMBERED)(code_tokens), sublinear_tf=True)
-        vectorizer.fit(pl.concat([train["code_a"], train["code_b"]]))
         labels = labelled["label"].to_numpy()
-        if not labels.any():
+        if not _fitted(vectorizer, pl.concat([train["code_a"], train["code_b"]])) or not labels.any():
             return cls(vectorizer, np.inf)
         precision, recall, thresholds = precision_recall_curve(labels, _cosines(labelled, vectorizer))
         f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
@@ -141,7 +145,7 @@ class Cosine:
     @property
     def parameters(self) -> int:
         """The weights in the document frequencies, and the threshold."""
-        return int(self.vectorizer.idf_.size + 1)
+        return len(getattr(self.vectorizer, "vocabulary_", ())) + 1
 
     def margins(self, frame: pl.DataFrame) -> Margins:
         """Half of what the cosine is above the threshold, for the second class, and below it, for the first."""
@@ -149,10 +153,25 @@ class Cosine:
         return np.stack([-above, above], axis=1)
 
 
+def _fitted(vectorizer: TfidfVectorizer, texts: pl.Series) -> bool:
+    """Whether there is something to count: with fewer texts than it takes, or no token often enough, there is not."""
+    try:
+        vectorizer.fit(texts)
+    except ValueError:
+        return False
+    return True
+
+
+def _products(frame: pl.DataFrame, columns: Sequence[str], vectorizer: TfidfVectorizer) -> csr_matrix:
+    """``(examples, n-grams)``, of pairs the product of both sides."""
+    first, *others = (vectorizer.transform(frame[name]) for name in columns)
+    return reduce(lambda one, other: one.multiply(other), others, first).tocsr()
+
+
 def _cosines(pairs: pl.DataFrame, vectorizer: TfidfVectorizer) -> NDArray[np.float64]:
     """``(pairs,)``; functions are few where pairs are many, so that each is made a vector once."""
-    if pairs.is_empty():
-        return np.zeros(0)
+    if pairs.is_empty() or not hasattr(vectorizer, "vocabulary_"):
+        return np.zeros(len(pairs))
     sides = pairs["code_a"], pairs["code_b"]
     texts = pl.concat(sides).unique()
     vectors = vectorizer.transform(texts)

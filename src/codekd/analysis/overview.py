@@ -50,6 +50,8 @@ def caveats(
             "other groups, or more than a third of them from one. Intervals there are about further examples of these, "
             "and say nothing about other ones."
         )
+    for task, lacking in tests.drop_nulls("lacking").select("task", "lacking").iter_rows():
+        sentences.append(f"No test example of {task} is of {lacking}: nothing here is about these classes.")
     if pareto["busy"].any():
         sentences.append("Times of serving were measured on a busy machine; measure again before you rely on them.")
     if mixed:

@@ -116,6 +116,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         *(TASK, number("Test examples", "examples", decimals(0)), number("Groups", "groups", decimals(0))),
         *(name("Largest", "largest_group"), number("its share, %", "largest_share", percent)),
         Column("Sampled", lambda row: f"{row['units']:,} {row['unit']}s", text=True),
+        name("Classes without one", "lacking"),
     ),
     "costs": (
         *(

@@ -81,6 +81,7 @@ TESTS: Schema = {
     "largest_share": pl.Float64,
     "unit": pl.String,
     "units": pl.Int64,
+    "lacking": pl.String,
 }
 TYPES: Schema = {**NAMED, "type": pl.String, "examples": pl.Int64, **numbers("recall", "f1")}
 
@@ -218,7 +219,7 @@ def references(tasks: Iterable[Estimates]) -> pl.DataFrame:
 def tests(tasks: Iterable[Estimates]) -> pl.DataFrame:
     """One row a task: how many examples and groups, such as packages, its test split has, and what is sampled of it.
 
-    Examples that each are a group of their own have none.
+    Examples that each are a group of their own have none. ``lacking`` names the classes that no example has.
     """
     rows = []
     for one in tasks:
@@ -228,7 +229,9 @@ def tests(tasks: Iterable[Estimates]) -> pl.DataFrame:
             largest = int(counts.argmax())
             row |= {"groups": len(names), "largest_group": str(names[largest])}
             row |= {"largest_share": float(counts[largest] / counts.sum())}
-        rows.append(row | {"unit": one.task.units.kind, "units": one.task.units.count})
+        lacking = [name for label, name in enumerate(one.task.classes) if label not in one.task.labels]
+        row |= {"unit": one.task.units.kind, "units": one.task.units.count, "lacking": ", ".join(lacking) or None}
+        rows.append(row)
     return pl.DataFrame(rows, TESTS)
 
 

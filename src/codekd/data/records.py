@@ -1,21 +1,17 @@
 """Rows of files that others wrote: every one is a mapping or has a reason why it is none."""
 
-import csv
-import json
-import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from datetime import date, time
 from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from codekd.errors import CodekdError
 
-BATCH = 1024
 NAMED = 3
 """Rows that a message names of every reason."""
+
+TRUTHS = ("false", "true")
 
 
 class BadRow(Exception):
@@ -52,16 +48,16 @@ class Row:
         return value
 
     def name(self, name: str) -> str:
-        """A field that is a number or text, as text.
+        """A field that is a number, a date or text, as text.
 
         Raises:
-            BadRow: it is neither.
+            BadRow: it is none of them.
         """
         value = self.field(name)
-        return str(value) if isinstance(value, int | float) else self.text(name)
+        return str(value) if isinstance(value, int | float | date | time) else self.text(name)
 
     def field(self, name: str) -> Any:
-        """The value of a field.
+        """The value of a field; one that is no number, as tables write what is missing, is none.
 
         Raises:
             BadRow: the row is no row, or lacks the field.
@@ -69,28 +65,65 @@ class Row:
         if isinstance(self.values, BadRow):
             raise self.values
         value = self.values.get(name)
-        if value is None:
+        if value is None or (isinstance(value, float) and math.isnan(value)):
             raise BadRow(f"no {name!r}")
         return value
 
-    def label(self, name: str, classes: Mapping[str, int]) -> int:
-        """The number of the class that a field gives by name, by number, or, of two, as true or false.
+    def label(self, name: str, classes: "Classes") -> int:
+        """The number of the class that a field gives, as :class:`Classes` reads it.
 
         Raises:
-            BadRow: it is none of them.
+            BadRow: it gives none.
         """
-        value = self.field(name)
-        if isinstance(value, bool) and len(classes) == 2:
-            return int(value)
-        if isinstance(value, str) and value in classes:
-            return classes[value]
-        try:
-            number = int(value)
-        except (TypeError, ValueError):
-            number = -1
-        if number == -1 or number != float(value) or number not in classes.values():
-            raise BadRow(f"a {name!r} other than 0 to {len(classes) - 1} or {', '.join(classes)}")
+        number = classes.number(self.field(name))
+        if number is None:
+            raise BadRow(f"a {name!r} other than {classes}")
         return number
+
+
+class Classes:
+    """The classes of a task, and which of them a value means that some format has for one.
+
+    A value is compared as text: 1, 1.0, "1" and "1.0" are one value, and so are true, "True" and "TRUE". It is the name
+    of a class. Where no name is a number or a truth value it may also be the number of a class, counted from 0, and of
+    two classes false and true are the first and the second.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+        self._numbers = {plain(name): number for number, name in enumerate(names)}
+        self._by_name_alone = any(_is_number(name) or name in TRUTHS for name in self._numbers)
+        if not self._by_name_alone:
+            self._numbers |= {str(number): number for number in range(len(names))}
+            self._numbers |= {truth: number for number, truth in enumerate(TRUTHS) if len(names) == 2}
+
+    def __str__(self) -> str:
+        names = ", ".join(self._names)
+        return names if self._by_name_alone else f"0 to {len(self._names) - 1} or {names}"
+
+    def number(self, value: Any) -> int | None:
+        """The number of the class that a value means, None if it means none."""
+        return self._numbers.get(plain(value))
+
+
+def plain(value: Any) -> str:
+    """A value as the text that all formats have for it."""
+    text = str(value).strip()
+    if text.lower() in TRUTHS:
+        return text.lower()
+    try:
+        number = float(text)
+        return str(int(number)) if number.is_integer() and abs(number) < 2**53 else text
+    except ValueError:
+        return text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 @dataclass
@@ -124,62 +157,3 @@ class Rejected:
                 f"Mend them, or write `on_bad_rows: skip` into the task to leave them out."
             )
         return self.count
-
-
-def rows_of(paths: Iterable[Path], read: Callable[[Path], Iterator[Row]] | None = None) -> Iterator[Row]:
-    """The rows of files that ``read`` reads, or else in JSON Lines, CSV with a header, or Parquet by their names.
-
-    Those of any other name are JSON Lines.
-
-    Raises:
-        CodekdError: a file cannot be read as such.
-    """
-    for path in paths:
-        try:
-            yield from (read or READERS.get(path.suffix, _json_lines))(path)
-        except (OSError, pa.ArrowException) as error:
-            raise CodekdError(f"{path} cannot be read: {error}") from None
-
-
-def _json_lines(path: Path) -> Iterator[Row]:
-    with path.open("rb") as stream:
-        for number, line in enumerate(stream, start=1):
-            if line.strip():
-                yield Row(f"{path.name}, line {number}", _parsed(line))
-
-
-def _parsed(line: bytes) -> Mapping[str, Any] | BadRow:
-    try:
-        values = json.loads(line.decode())
-    except UnicodeDecodeError:
-        return BadRow("bytes that are not UTF-8")
-    except (ValueError, RecursionError):
-        return BadRow("text that is not JSON")
-    return values if isinstance(values, dict) else BadRow("JSON that is not an object")
-
-
-def _csv(path: Path) -> Iterator[Row]:
-    csv.field_size_limit(sys.maxsize)
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
-        reader = csv.DictReader(stream, strict=True)
-        while True:
-            place = f"{path.name}, line {reader.line_num + 1}"
-            try:
-                values = next(reader)
-            except StopIteration:
-                return
-            except csv.Error:
-                yield Row(place, BadRow("quotes that are not CSV"))
-                continue
-            yield Row(place, BadRow("more fields than the header") if None in values else values)
-
-
-def _parquet(path: Path) -> Iterator[Row]:
-    number = 0
-    for batch in pq.ParquetFile(path).iter_batches(BATCH):
-        for values in batch.to_pylist():
-            number += 1
-            yield Row(f"{path.name}, row {number}", values)
-
-
-READERS = {".parquet": _parquet, ".csv": _csv}

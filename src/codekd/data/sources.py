@@ -1,5 +1,6 @@
 """Where the files of a public dataset or of a pretrained encoder come from. Light: config models use it."""
 
+import glob
 import re
 from pathlib import Path
 from typing import Any, Self
@@ -9,6 +10,34 @@ from pydantic import Field, model_validator
 from codekd.study.base import Model
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
+FORMATS = {
+    **{".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"},
+    **{".csv": "csv", ".tsv": "csv", ".parquet": "parquet"},
+}
+"""Formats of rows by the ends of files' names; what is called JSON may be a list of objects, or one a line."""
+
+COMPRESSED = (".gz", ".bz2", ".zst")
+"""Ends of the names of compressed files that are read as they are."""
+
+
+def format_of(name: str) -> str | None:
+    """The format of a file of rows by its name, None if that is none; Parquet compresses itself."""
+    path = Path(name.lower())
+    compressed = path.suffix in COMPRESSED
+    found = FORMATS.get(path.with_suffix("").suffix if compressed else path.suffix)
+    return None if compressed and found == "parquet" else found
+
+
+def files_at(base: Path, pattern: str) -> list[Path]:
+    """The files that a path or a pattern with ``*``, ``?``, ``**`` or ``[...]`` names, sorted, ``~`` being one's home.
+
+    A path names its file whether there is one or not.
+    """
+    path = base / Path(pattern).expanduser()
+    if path.exists() or not glob.has_magic(pattern):
+        return [path]
+    found = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
+    return sorted(one for one in found if one.is_file())
 
 
 class Source(Model):
@@ -49,4 +78,4 @@ class Source(Model):
     def path(self, base: Path) -> Path:
         """The folder, from the folder of the config file."""
         assert self.folder is not None
-        return base / self.folder
+        return base / Path(self.folder).expanduser()

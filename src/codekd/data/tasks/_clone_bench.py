@@ -1,12 +1,13 @@
 """The pairs of BigCloneBench, which are many, of its functions, which are few: no text is in memory twice."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import polars as pl
 
 from codekd.data.hashing import number
-from codekd.data.records import BadRow, Row, rows_of
+from codekd.data.readers import rows_of
+from codekd.data.records import BadRow, Row
 from codekd.data.splits import SPLITS
 from codekd.data.tasks._reading import Files, Frames, Reader
 from codekd.data.tasks.bigclonebench import SAMPLED, Config
@@ -32,12 +33,12 @@ def read(config: Config, files: Files) -> tuple[Frames, dict[str, int]]:
 
 def _of(files: Files, split: str, reader: Reader, pairs: "_Pairs") -> Iterator[Pair | None]:
     if "functions" in files:
-        rows = rows_of(files.get(split, []), _lines)
+        rows = rows_of(files.get(split, []), read=_lines)
         return reader.accepted(rows, split, lambda row: pairs.of_numbers(row, split))
     return reader.accepted(reader.rows(files, split), split, lambda row: pairs.of_texts(row, split))
 
 
-def _lines(path: Path) -> Iterator[Row]:
+def _lines(path: Path, _: Collection[str]) -> Iterator[Row]:
     """Lines of two function numbers and a label."""
     with path.open("rb") as stream:
         for count, line in enumerate(stream, start=1):

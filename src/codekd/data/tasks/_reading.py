@@ -1,6 +1,7 @@
 """From the rows of files to the frames of a task."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,7 +10,9 @@ import polars as pl
 
 from codekd.data.hashing import digest
 from codekd.data.hole import HOLE
-from codekd.data.records import BadRow, Rejected, Row, rows_of
+from codekd.data.labels import UNLABELLED
+from codekd.data.readers import rows_of
+from codekd.data.records import BadRow, Classes, Rejected, Row
 from codekd.data.sources import Source
 from codekd.data.splits import SPLITS
 from codekd.data.tasks.base import FileTask
@@ -35,8 +38,9 @@ class Reader:
         self._config = config
         self._source = source
         self._rejected = Rejected()
-        self._seen: set[str] = set()
-        self.classes = {name: label for label, name in enumerate(config.classes)}
+        self._seen: dict[str, int] = {}
+        self._unneeded: Counter[str] = Counter()
+        self.classes = Classes(config.classes)
 
     def frames(self, files: Files, example: Callable[[Row], Example]) -> tuple[Frames, dict[str, int]]:
         """The splits, and how many rows were left out for what.
@@ -55,11 +59,11 @@ class Reader:
         schema = {name: pl.Int32 if name == "label" else pl.String for name in columns}
         return pl.DataFrame(list(examples), schema=schema)
 
-    def rows(self, files: Files, split: str) -> Iterable[Row]:
-        """The rows of a split, out of its files or from the hub."""
+    def rows(self, files: Files, split: str, columns: Collection[str] = ()) -> Iterable[Row]:
+        """The rows of a split, out of its files, which have these columns, or from the hub."""
         if self._source and not self._source.folder and split in HUB_SPLITS:
             return self._hub_rows(split)
-        return rows_of(files.get(split, []))
+        return rows_of(files.get(split, []), columns)
 
     @cached_property
     def _hub(self) -> Any:
@@ -84,25 +88,29 @@ class Reader:
             else:
                 yield made
 
-    def unseen(self, *parts: str) -> str:
+    def unseen(self, *parts: str, label: int = UNLABELLED) -> str:
         """A digest of what tells an example from all others.
 
         Raises:
-            BadRow: it came before.
+            BadRow: it came before, with this label or another one.
         """
         key = digest(*parts)
         if key in self._seen:
-            raise BadRow("what an earlier row has")
-        self._seen.add(key)
+            raise BadRow("what an earlier row has" if self._seen[key] == label else "another label than an equal row")
+        self._seen[key] = label
         return key
+
+    def unneeded(self, reason: str, rows: int = 1) -> None:
+        """Count rows that are left out though nothing is wrong with them."""
+        self._unneeded[reason] += rows
 
     def left_out(self) -> dict[str, int]:
         """How many rows were left out for what.
 
         Raises:
-            CodekdError: there are some, and they are not to be skipped.
+            CodekdError: something is wrong with some, and they are not to be skipped.
         """
-        return self._rejected.settle(self._config.kind, self._config.on_bad_rows == "skip")
+        return self._rejected.settle(self._config.kind, self._config.on_bad_rows == "skip") | self._unneeded
 
 
 def hub_dataset(source: Source) -> Any:

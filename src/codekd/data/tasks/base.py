@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from codekd.data.records import plain
 from codekd.study.base import Model
 from codekd.study.pooling import Shape
 
@@ -63,6 +64,16 @@ class TaskConfig(Model):
         description="Tokens of an example, at most; null leaves it to the models' own limits. Students that read "
         "lexemes have a limit of their own.",
     )
+
+    @model_validator(mode="after")
+    def _classes_fit(self) -> Self:
+        if not all(name.strip() for name in self.classes):
+            raise ValueError("`classes` have names: one is empty")
+        if len(set(map(plain, self.classes))) < len(self.classes):
+            raise ValueError(f"`classes` must differ, in more than how a number is written: {', '.join(self.classes)}")
+        if self.metric == "f1" and len(self.classes) != 2:
+            raise ValueError(f"`f1` is of two classes, and there are {len(self.classes)}: write macro_f1 or accuracy")
+        return self
 
     @property
     def shape(self) -> Shape:

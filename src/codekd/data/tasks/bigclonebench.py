@@ -34,7 +34,7 @@ class Config(PublicTask):
     share: float = Field(
         0.1, gt=0, le=1, description="Share of train and valid that is kept, chosen by a hash of a pair's ids."
     )
-    classes: tuple[str, ...] = Field(("different", "clone"), description="Two classes.")
+    classes: tuple[str, str] = Field(("different", "clone"), description="Two classes.")
     metric: Literal["accuracy", "f1", "macro_f1"] = Field("f1", description="Chooses the best epoch.")
 
     def expected(self) -> Mapping[str, int]:

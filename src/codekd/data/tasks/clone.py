@@ -27,7 +27,7 @@ class Config(CorpusTask):
     columns: ClassVar[tuple[str, ...]] = ("code_a", "code_b")
 
     kind: Literal["clone"] = "clone"
-    classes: tuple[str, ...] = Field(("different", "clone"), min_length=2, description="Two classes.")
+    classes: tuple[str, str] = Field(("different", "clone"), min_length=2, description="Two classes.")
     metric: Literal["accuracy", "f1", "macro_f1"] = Field("f1", description="Chooses the best epoch.")
     min_lines: int = Field(6, ge=1, description="Lines of both functions, at least, without docstring.")
     max_lines: int = Field(100, ge=1, description="Lines of both functions, at most, without docstring.")

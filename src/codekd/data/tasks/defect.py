@@ -23,7 +23,7 @@ class Config(CorpusTask):
     language: ClassVar[Language] = "python"
 
     kind: Literal["defect"] = "defect"
-    classes: tuple[str, ...] = Field(("clean", "defect"), min_length=2, description="Two classes.")
+    classes: tuple[str, str] = Field(("clean", "defect"), min_length=2, description="Two classes.")
     metric: Literal["accuracy", "f1", "macro_f1"] = Field("accuracy", description="Chooses the best epoch.")
     bugs: tuple[Literal["operator", "swapped"], ...] = Field(
         ("swapped", "operator"),

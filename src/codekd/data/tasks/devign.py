@@ -26,7 +26,7 @@ class Config(PublicTask):
     layouts: ClassVar[tuple[Mapping[str, str], ...]] = ({part: f"{part}.jsonl" for part in LABELLED},)
 
     kind: Literal["devign"] = "devign"
-    classes: tuple[str, ...] = Field(("safe", "vulnerable"), description="Two classes, by `target`.")
+    classes: tuple[str, str] = Field(("safe", "vulnerable"), description="Two classes, by `target`.")
     metric: Literal["accuracy", "f1", "macro_f1"] = Field("accuracy", description="Chooses the best epoch.")
 
 

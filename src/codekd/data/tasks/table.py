@@ -10,30 +10,37 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from codekd.data.sources import COMPRESSED, FORMATS, files_at, format_of
 from codekd.data.tasks.base import FileTask, Language
+from codekd.errors import CodekdError
 from codekd.study.base import Model
 
 if TYPE_CHECKING:
     import polars as pl
 
-FORMATS = (".jsonl", ".csv", ".parquet")
+
+Paths = str | list[str]
 
 
 class Files(Model):
-    """Paths of the files, relative to the config file."""
+    """Paths of files, or patterns such as ``data/*.csv``, relative to the config file."""
 
-    all: str | None = Field(None, description="One file, whose groups are put into train, valid and test.")
-    train: str | None = Field(None, description="Labelled examples to learn from.")
-    valid: str | None = Field(None, description="Labelled examples that choose the best epoch.")
-    test: str | None = Field(None, description="Labelled examples for the scores.")
-    unlabeled: str | None = Field(None, description="Examples without a label that the teacher labels.")
+    all: Paths | None = Field(None, description="Files, whose groups are put into train, valid and test.")
+    train: Paths | None = Field(None, description="Labelled examples to learn from.")
+    valid: Paths | None = Field(None, description="Labelled examples that choose the best epoch.")
+    test: Paths | None = Field(None, description="Labelled examples for the scores.")
+    unlabeled: Paths | None = Field(None, description="Examples without a label that the teacher labels.")
 
     @field_validator("*")
     @classmethod
-    def _known_format(cls, path: str | None) -> str | None:
-        if path is not None and not path.endswith(FORMATS):
-            raise ValueError(f"the name must end in {', '.join(FORMATS)}")
-        return path
+    def _known_format(cls, paths: Paths | None) -> Paths | None:
+        for path in listed(paths):
+            if format_of(path) is None:
+                raise ValueError(
+                    f"{path}: the name must end in {', '.join(FORMATS)}, and all but Parquet may be compressed "
+                    f"({', '.join(COMPRESSED)})"
+                )
+        return paths
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -72,6 +79,9 @@ class Config(FileTask):
 
     @model_validator(mode="after")
     def _one_piece_with_a_hole(self) -> Self:
+        read = [self.label, *([self.code] if isinstance(self.code, str) else self.code)]
+        if len(set(read)) < len(read):
+            raise ValueError(f"`code` and `label` are different columns, and not {', '.join(read)}")
         if self.hole and len(self.columns) == 2:
             raise ValueError("`hole` is for one column of code")
         if abs(sum(self.shares) - 1) > 1e-6 or min(self.shares) <= 0:
@@ -79,13 +89,29 @@ class Config(FileTask):
         return self
 
     def local_files(self, folder: Path) -> dict[str, list[Path]]:
-        """One file a role."""
-        return {role: [folder / path] for role, path in self.files.model_dump(exclude_none=True).items()}
+        """The files of each role.
+
+        Raises:
+            CodekdError: a pattern fits none.
+        """
+        found: dict[str, list[Path]] = {}
+        for role, paths in self.files.model_dump(exclude_none=True).items():
+            for pattern in listed(paths):
+                if not (files := files_at(folder, pattern)):
+                    raise CodekdError(f"no file is called {folder / pattern}")
+                found.setdefault(role, []).extend(files)
+        return found
 
     def spec(self) -> dict[str, Any]:
-        """Of the files only which there are."""
+        """Of the files only which roles there are, and in which formats."""
         roles = self.files.model_dump(exclude_none=True)
-        return super().spec() | {"files": {role: Path(path).suffix for role, path in roles.items()}}
+        formats = {role: sorted({f"*.{format_of(path)}" for path in listed(paths)}) for role, paths in roles.items()}
+        return super().spec() | {"files": formats}
+
+
+def listed(paths: Paths | None) -> list[str]:
+    """One path or several, or none, as a list."""
+    return [paths] if isinstance(paths, str) else paths or []
 
 
 def read(config: Config, files: Mapping[str, Sequence[Path]]) -> "tuple[dict[str, pl.DataFrame], dict[str, int]]":

@@ -1,0 +1,262 @@
+"""Files of rows in the formats that tables are kept in, whoever wrote them."""
+
+import codecs
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from codekd.data.records import BadRow, Row
+from codekd.data.sources import format_of
+from codekd.errors import CodekdError
+
+BATCH = 1024
+SEPARATORS = ",;\t|"
+DECLARES = "sep="
+"""What Excel writes before the header of a CSV file to say by what its fields are separated."""
+
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+"""Byte order marks, of which that of UTF-32 begins with one of UTF-16."""
+
+Read = Callable[[Path, Collection[str]], Iterator[Row]]
+
+
+def rows_of(paths: Iterable[Path], columns: Collection[str] = (), read: Read | None = None) -> Iterator[Row]:
+    """The rows of files that ``read`` reads, or else in the format that their names say.
+
+    Files of any other name are JSON Lines. ``columns`` are those that the rows must have.
+
+    Raises:
+        CodekdError: a file cannot be read as such, has no rows, or has not each of the columns once.
+    """
+    for path in paths:
+        found = False
+        try:
+            for row in (read or READERS[format_of(path.name) or "jsonl"])(path, columns):
+                found = True
+                yield row
+        except (OSError, pa.ArrowException, UnicodeError) as error:
+            raise CodekdError(f"{path} cannot be read: {error}") from None
+        if not found:
+            raise CodekdError(f"{path} has no rows.")
+
+
+def _text(path: Path, newline: str) -> io.TextIOWrapper:
+    """The text of a file, compressed or not, in the encoding that its byte order mark says or in UTF-8.
+
+    Bytes that are not UTF-8 are kept as lone surrogates.
+    """
+    with pa.input_stream(str(path)) as stream:
+        head = stream.read(4)
+    encoding = next((name for mark, name in MARKS if head.startswith(mark)), "utf-8")
+    errors = "surrogateescape" if encoding.startswith("utf-8") else "strict"
+    return io.TextIOWrapper(pa.input_stream(str(path)), encoding, errors, newline)
+
+
+def _json(path: Path, columns: Collection[str]) -> Iterator[Row]:
+    """A JSON object a line, or a list of them."""
+    with _text(path, "\n") as stream:
+        for number, line in enumerate(stream, start=1):
+            if number == 1 and line.lstrip().startswith("["):
+                yield from _listed(path, line + stream.read())
+                return
+            if line.strip():
+                yield Row(f"{path.name}, line {number}", _parsed(line))
+
+
+def _listed(path: Path, text: str) -> Iterator[Row]:
+    try:
+        items = json.loads(text, object_pairs_hook=_fields)
+    except (ValueError, RecursionError) as error:
+        raise CodekdError(f"{path} begins as a JSON list and is none: {error}") from None
+    for number, item in enumerate(items, start=1):
+        yield Row(f"{path.name}, object {number}", _object(item))
+
+
+def _parsed(line: str) -> Mapping[str, Any] | BadRow:
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        return BadRow("bytes that are not UTF-8")
+    try:
+        return _object(json.loads(line, object_pairs_hook=_fields))
+    except (ValueError, RecursionError):
+        return BadRow("text that is not JSON")
+
+
+def _fields(pairs: Sequence[tuple[str, Any]]) -> Mapping[str, Any] | BadRow:
+    fields = dict(pairs)
+    return fields if len(fields) == len(pairs) else BadRow("a field that stands twice")
+
+
+def _object(value: Any) -> Mapping[str, Any] | BadRow:
+    return value if isinstance(value, dict | BadRow) else BadRow("JSON that is not an object")
+
+
+@dataclass(frozen=True)
+class _Dialect:
+    """How a CSV file is written: its line end, whether its first line declares the separator, that, and its escape."""
+
+    line_end: str
+    declared: bool
+    separator: str
+    escape: str | None = None
+
+    def records(self, path: Path) -> Iterator[tuple[int, list[str] | csv.Error]]:
+        """Of each record the line that it begins on, counted from 1, and its fields, or why it has none."""
+        read = 0
+
+        def lines(stream: Iterable[str]) -> Iterator[str]:
+            nonlocal read
+            for line in stream:
+                read += max(line.count(self.line_end[-1]), 1)
+                yield line
+
+        with _text(path, self.line_end) as stream:
+            following = lines(stream)
+            if self.declared:
+                next(following)
+            reader = csv.reader(following, delimiter=self.separator, escapechar=self.escape, strict=True)
+            while True:
+                begins = read + 1
+                try:
+                    fields = next(reader)
+                except StopIteration:
+                    return
+                except csv.Error as error:
+                    yield begins, error
+                    continue
+                if fields:
+                    yield begins, fields
+
+
+def _csv(path: Path, columns: Collection[str]) -> Iterator[Row]:
+    """Records under a header.
+
+    Where the first of them has a field more than the header, all have: the names that R gives rows, which are numbers,
+    or nothing behind a last separator.
+    """
+    csv.field_size_limit(sys.maxsize)
+    dialect = _dialect(path, columns)
+    names: list[str] | None = None
+    more: slice | None = None
+    for line, fields in dialect.records(path):
+        place = f"{path.name}, line {line}"
+        if isinstance(fields, csv.Error):
+            yield Row(place, _why(place, fields))
+        elif names is None:
+            names = _stripped(fields)
+        else:
+            if more is None:
+                more = _besides(fields, len(names))
+            shown = fields[more]
+            if len(fields) == len(names) and more != slice(None):
+                yield Row(place, BadRow("a field less than the first row"))
+            elif len(shown) > len(names):
+                yield Row(place, BadRow("more fields than the header"))
+            else:
+                yield Row(place, dict(zip(names, shown, strict=False)))
+
+
+def _why(place: str, error: csv.Error) -> BadRow:
+    """Why a record is none.
+
+    Raises:
+        CodekdError: what follows cannot be told from it.
+    """
+    if "end of data" in str(error):
+        raise CodekdError(
+            f"{place}: a quote opens in this row and never closes, so that it takes all rows that follow."
+        )
+    if "new-line" in str(error):
+        raise CodekdError(f"{place}: outside quotes there is another line end than that of the header.")
+    return BadRow("quotes that are not CSV")
+
+
+def _besides(fields: Sequence[str], count: int) -> slice:
+    """Where the fields of the header's names are in a row."""
+    if len(fields) == count + 1 and not fields[-1]:
+        return slice(count)
+    return slice(1, None) if len(fields) == count + 1 and fields[0].isdecimal() else slice(None)
+
+
+def _stripped(fields: Iterable[str]) -> list[str]:
+    return [name.strip() for name in fields]
+
+
+def _dialect(path: Path, columns: Collection[str]) -> _Dialect:
+    """How a file is written: with the separator under which its header has each of ``columns`` once.
+
+    A backslash is an escape where quotes are wrong without one and right with it.
+
+    Raises:
+        CodekdError: the header has not each of them.
+    """
+    with _text(path, "") as stream:
+        first = stream.readline()
+    line_end = first[len(first.rstrip("\r\n")) :] or "\n"
+    declared = first.lower().startswith(DECLARES)
+    separators = first[len(DECLARES)] if declared and len(first) > len(DECLARES) else SEPARATORS
+    tried = [_Dialect(line_end, declared, separator) for separator in separators]
+    headers = [_header(path, one) for one in tried]
+    known = [[header.count(name) for name in columns] for header in headers]
+    best = max(range(len(tried)), key=lambda place: (sum(map(bool, known[place])), len(headers[place])))
+    for name, count in zip(columns, known[best], strict=True):
+        if count != 1:
+            has = "no column" if not count else f"{count} columns"
+            raise CodekdError(f"{path} has {has} {name!r} in its header; it has {', '.join(map(repr, headers[best]))}.")
+    plain = tried[best]
+    if not _has_errors(path, plain) or _has_errors(path, escaped := replace(plain, escape="\\")):
+        return plain
+    return escaped
+
+
+def _header(path: Path, dialect: _Dialect) -> list[str]:
+    fields = next((fields for _, fields in dialect.records(path)), [])
+    return [] if isinstance(fields, csv.Error) else _stripped(fields)
+
+
+def _has_errors(path: Path, dialect: _Dialect) -> bool:
+    return any(isinstance(fields, csv.Error) for _, fields in dialect.records(path))
+
+
+def _parquet(path: Path, columns: Collection[str]) -> Iterator[Row]:
+    """Rows, whose classes are by name where the ``datasets`` library wrote them as numbers with names."""
+    file = pq.ParquetFile(path)
+    names = file.schema_arrow.names
+    for name in columns:
+        if (count := names.count(name)) != 1:
+            has = "no column" if not count else f"{count} columns"
+            raise CodekdError(f"{path} has {has} {name!r}; it has {', '.join(map(repr, names))}.")
+    classes = _class_names(file.schema_arrow)
+    number = 0
+    for batch in file.iter_batches(BATCH):
+        for values in batch.to_pylist():
+            number += 1
+            named = {name: of[values[name]] for name, of in classes.items() if values[name] in range(len(of))}
+            yield Row(f"{path.name}, row {number}", values | named)
+
+
+def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
+    if b"huggingface" not in (schema.metadata or {}):
+        return {}
+    from datasets import ClassLabel, Features
+
+    features = Features.from_arrow_schema(schema)
+    return {name: feature.names for name, feature in features.items() if isinstance(feature, ClassLabel)}
+
+
+READERS: Mapping[str, Read] = {"jsonl": _json, "csv": _csv, "parquet": _parquet}
