@@ -5,10 +5,15 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from codekd.data import bpe, encode, encode_lexemes, sequences
 from codekd.data.batches import load_encoded, sorted_batches, training_batches
 from codekd.data.encoded import encoding_of
+from codekd.data.hole import HOLE
 from codekd.data.lexer import VERSION
 from codekd.errors import CodekdError
 from codekd.models.vocabulary import read_vocabulary
@@ -155,6 +160,49 @@ def test_what_is_served_reads_as_it_was_trained(tokenizer, tmp_path, by, columns
         for served, there in zip(encoding.inputs([examples[row] for row in rows]), expected, strict=True):
             assert served.dtype == there.dtype == np.int64
             np.testing.assert_array_equal(served, there)
+
+
+SPACES = st.one_of(st.text(" \n\t\u3000", max_size=12), st.text(" \n", min_size=8, max_size=40))
+WORDS = st.text("ab_9(=\u00e9", min_size=1, max_size=60)
+TEXTS = st.lists(st.tuples(WORDS, SPACES), min_size=1, max_size=30).map(lambda parts: "".join(map("".join, parts)))
+COUNTS = st.integers(1, 4)
+
+
+@pytest.mark.parametrize("by", ["bytes", "words", "prefixed"])
+def test_what_is_far_from_the_shown_tokens_changes_none_of_them(tmp_path_factory, by):
+    """Cut or not, texts have the same first tokens and the same window round a hole, however odd their spaces are."""
+    folder = tmp_path_factory.mktemp(by)
+    if by == "words":
+        pieces = ["[UNK]", *"ab9_(=", "##a", "##b", "##9"]
+        made = Tokenizer(models.WordPiece(dict(zip(pieces, range(10), strict=True)), unk_token="[UNK]"))
+        made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        made.add_special_tokens([AddedToken(HOLE, normalized=False)])
+    else:
+        runs = (
+            " " * spaces + "\n" * ends + " " * more + "abba_9"
+            for spaces in range(9)
+            for ends in (1, 3)
+            for more in (4, 7)
+        )
+        made = bpe.train(runs, 340)
+        made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=by == "prefixed")
+    PreTrainedTokenizerFast(tokenizer_object=made, pad_token="[UNK]" if by == "words" else bpe.PAD).save_pretrained(
+        folder
+    )
+
+    @settings(deadline=None, max_examples=150, derandomize=True)
+    @given(TEXTS, TEXTS, COUNTS, st.booleans(), st.integers(16, 60))
+    @example(
+        "abba_9" * 3 + "\n" * 15 + " " * 24 + "x = 1\n" + " " * 34 + "\n\n", "x = 1" + "\n" * 9 + "abba_9", 1, True, 26
+    )
+    def check(first, second, times, has_hole, max_length):
+        code = [first * times + HOLE + second * times] if has_hole else [first * times, second]
+        encoding = encoding_of(folder, {"max_length": max_length, "prefix": [], "has_hole": has_hole})
+        row, served = encoding.row(*code), encoding.inputs([code])
+        assert served.input_ids[0].tolist() == row["input_ids"].tolist()
+        assert served.token_type_ids[0].argmax() in (0, row["second_start"])
+
+    check()
 
 
 def test_budgets_count_the_padding_of_both_sides(tmp_path):

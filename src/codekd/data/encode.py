@@ -7,22 +7,27 @@ one, otherwise at the end; of a pair, the longer side first.
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tokenizers import pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from codekd.data.hole import HOLE
 from codekd.data.inputs import Inputs, padded
 from codekd.data.read import REMEMBERED
-from codekd.data.sequences import Piece, sequence, windows_of, write_sequences
+from codekd.data.sequences import BEFORE_HOLE, Piece, around, sequence, shares, windows_of, write_sequences
 from codekd.errors import CodekdError
 from codekd.models.positions import check_length
 from codekd.models.vocabulary import copy_tokenizer, read_vocabulary
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
+
+TYPICAL = 3
+"""Characters of a token, with which the search for enough of them begins."""
 
 
 def run(job: "Job", folder: Path) -> dict[str, Any]:
@@ -48,7 +53,9 @@ class Encoding:
         self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         self._limit, self._has_hole = spec["max_length"], spec["has_hole"]
         self._before, self._after = special_tokens(self.tokenizer, spec["prefix"])
-        self._folder = folder
+        self._vocabulary = read_vocabulary(folder)
+        self._local = _is_local(self.tokenizer.backend_tokenizer.pre_tokenizer)
+        self._first_of = lru_cache(remembered)(self._first)
         self._piece_of = lru_cache(remembered)(self._tokenized)
 
     def row(self, *code: str) -> dict[str, Any]:
@@ -58,11 +65,69 @@ class Encoding:
         return sequence(pieces, windows_of(pieces, limit), self._before, self._after)
 
     def inputs(self, examples: Sequence[Sequence[str]]) -> Inputs:
-        """What a model reads of examples."""
-        rows = [self.row(*example) for example in examples]
-        lengths, seconds = (np.array([row[key] for row in rows]) for key in ("length", "second_start"))
-        tokens = np.concatenate([row["input_ids"] for row in rows])
-        return padded(tokens, lengths, seconds, read_vocabulary(self._folder).pad_id)
+        """What a model reads of examples.
+
+        It is what rows of the table make, in less time: nobody asks where tokens lie, and code that is far from what is
+        shown is not tokenized.
+        """
+        shown = [self._shown(*example) for example in examples]
+        lengths, seconds = np.array([(len(ids), second) for ids, second in shown]).T
+        tokens = np.concatenate([np.array(ids, dtype=np.int32) for ids, _ in shown])
+        return padded(tokens, lengths, seconds, self._vocabulary.pad_id)
+
+    def _shown(self, *code: str) -> tuple[list[int], int]:
+        """The ids of a row, and where those of the second side begin."""
+        limit = self._limit - len(self._before) - len(self._after) * len(code)
+        if self._has_hole:
+            pieces = [self._near_hole(code[0], limit)]
+        else:
+            ids = [self._first_of(one, limit) for one in code]
+            pieces = [one[:kept] for one, kept in zip(ids, shares(list(map(len, ids)), limit), strict=True)]
+        first, *others = ([*piece, *self._after] for piece in pieces)
+        return [*self._before, *first, *chain(*others)], len(self._before) + len(first)
+
+    def _ids(self, code: str) -> list[int]:
+        found: list[int] = self.tokenizer.backend_tokenizer.encode(code, add_special_tokens=False).ids
+        return found
+
+    def _first(self, code: str, limit: int) -> list[int]:
+        """The first tokens, ``limit`` of them or some more."""
+        size = TYPICAL * limit
+        while (end := self._end(code, size)) < len(code):
+            sure = len(ids := self._ids(code[:end])) - _most_tokens(code[len(code[:end].rstrip()) : end])
+            if sure >= limit:
+                return ids[:sure]
+            size *= 2
+        return self._ids(code)
+
+    def _near_hole(self, code: str, limit: int) -> list[int]:
+        """The window of ``limit`` tokens round the hole that :func:`~codekd.data.sequences.around` chooses."""
+        assert self._vocabulary.hole_id is not None, "a task with holes has tokenizers with one"
+        before, _, after = code.partition(HOLE)
+        wanted, size = int(limit * BEFORE_HOLE), TYPICAL * limit
+        while True:
+            start = before.rfind("\n", 0, max(0, len(before) - size)) + 1 if self._local else 0
+            end = self._end(after, size)
+            ids = self._ids(before[start:] + HOLE + after[:end])
+            hole = ids.index(self._vocabulary.hole_id)
+            sure_before, sure_behind = hole, len(ids) - hole
+            if start:
+                sure_before -= _most_tokens(before[start : len(before) - len(before[start:].lstrip())])
+            if end < len(after):
+                sure_behind -= _most_tokens(after[len(after[:end].rstrip()) : end])
+            behind = limit - min(wanted, hole)
+            ends_early = end == len(after) and sure_behind < behind
+            if (not start or sure_before >= (limit if ends_early else wanted)) and (
+                end == len(after) or sure_behind >= behind
+            ):
+                first, last = around(hole, len(ids), limit)
+                return ids[first:last]
+            size *= 2
+
+    def _end(self, code: str, size: int) -> int:
+        """Where a line ends after so many characters, or all does."""
+        end = code.find("\n", size) if self._local else -1
+        return end if end >= 0 else len(code)
 
     def _tokenized(self, code: str) -> Piece:
         found = self.tokenizer.backend_tokenizer.encode(code, add_special_tokens=False)
@@ -82,3 +147,15 @@ def special_tokens(tokenizer: PreTrainedTokenizerBase, prefix: Sequence[str] = (
         raise CodekdError(f"the tokenizer has no {unknown[0]!r}, which the teacher's `prefix` names")
     cls, sep = ([] if token is None else [token] for token in (tokenizer.cls_token_id, tokenizer.sep_token_id))
     return [*cls, *(vocabulary[token] for token in prefix)], sep
+
+
+def _is_local(pre_tokenizer: object) -> bool:
+    """Whether a token depends on nothing beyond the word, or the run of spaces, that it is in."""
+    if isinstance(pre_tokenizer, pre_tokenizers.ByteLevel):
+        return pre_tokenizer.use_regex and not pre_tokenizer.add_prefix_space
+    return isinstance(pre_tokenizer, pre_tokenizers.BertPreTokenizer)
+
+
+def _most_tokens(spaces: str) -> int:
+    """Of a run of spaces that a cut made shorter: it has a token a byte at most, and they are not those of the run."""
+    return len(spaces.encode())
