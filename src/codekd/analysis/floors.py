@@ -24,6 +24,7 @@ from codekd.data.hole import HOLE
 from codekd.data.read import REMEMBERED, read_examples
 from codekd.data.splits import EVALUATED, LABELLED
 from codekd.data.tokens import code_tokens
+from codekd.errors import CodekdError
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
@@ -50,9 +51,19 @@ class Floor(Protocol):
 
 
 def run(job: "Job", folder: Path) -> dict[str, Any]:
-    """Fit the floor of the task's input on train and write its scores and predictions."""
+    """Fit the floor of the task's input on train and write its scores and predictions.
+
+    Raises:
+        CodekdError: the metric is the F1 of a class that valid or test lacks.
+    """
     columns, classes = job.spec["columns"], job.spec["classes"]
     frames = {split: read_examples(job.parents["examples"], split, columns, classes) for split in LABELLED}
+    for split in EVALUATED:
+        if job.spec["metric"] == "f1" and not (frames[split]["label"] == 1).any():
+            raise CodekdError(
+                f"{job.coordinates[0]}: none of the {len(frames[split]):,} examples of {split} is of the class "
+                f"{classes[1]!r}, so that its F1 is 0 whatever is predicted: put some there, or choose another `metric`"
+            )
     floor = fit_floor(frames, len(classes), columns, job.spec["has_hole"])
     return write_floor(floor, frames, job.spec["metric"], len(classes), folder)
 

@@ -203,10 +203,12 @@ def _dialect(path: Path, columns: Collection[str]) -> _Dialect:
     A backslash is an escape where quotes are wrong without one and right with it.
 
     Raises:
-        CodekdError: the header has not each of them.
+        CodekdError: there is no header, or it has not each of them.
     """
     with _text(path, "") as stream:
         first = stream.readline()
+    if not first:
+        raise CodekdError(f"{path} has no rows.")
     line_end = first[len(first.rstrip("\r\n")) :] or "\n"
     declared = first.lower().startswith(DECLARES)
     separators = first[len(DECLARES)] if declared and len(first) > len(DECLARES) else SEPARATORS

@@ -40,6 +40,7 @@ def read(config: Config, files: Files) -> tuple[Frames, dict[str, int]]:
         made = reader.accepted(reader.rows(files, role, columns), role, partial(example, labelled=labelled))
         frames[role] = reader.frame(made)
     frames.setdefault(UNLABELED, reader.frame(()))
+    reader.left_out()  # before anything is said of what is left
     if "all" in frames:
         frames = _split(frames, config, reader)
     frames[UNLABELED] = _further(frames, config, reader)
