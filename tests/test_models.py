@@ -26,7 +26,7 @@ from codekd.study import components
 PRESETS = yaml.safe_load((files("codekd") / "presets" / "students.yaml").read_text())
 VOCABULARY = Vocabulary(size=300, pad_id=1, mask_id=2, hole_id=3)
 LENGTHS = [7, 4, 1]
-TWENTIETH = ("roberta-1.1m", "bigru-1.1m", "lexical-bigru-0.8m", "lexical-0.7m")
+TWENTIETH = ("roberta-1.1m", "bigru-1.1m", "conv-0.5m", "lexical-bigru-0.8m", "lexical-0.7m")
 MINILM = 22_713_216
 """Parameters of all-MiniLM-L6-v2."""
 
