@@ -1,6 +1,7 @@
 """A config is checked as a whole; messages name file, line, key and the nearest valid name."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,13 +20,15 @@ CONFIG = ROOT / "config" / "config.yaml"
 
 @pytest.fixture
 def write(tmp_path):
-    """Write the default config with some text replaced; corpora stay where they are."""
+    """Write the default config with some text replaced, and sections of others; corpora stay where they are."""
 
     def write_config(*replacements, extra=""):
         text = CONFIG.read_text().replace("corpus/", f"{ROOT}/config/corpus/")
         for old, new in replacements:
             assert old in text
             text = text.replace(old, new)
+        for section in yaml.safe_load(extra) or {}:
+            text = re.sub(rf"^{section}:.*\n(?:[ #].*\n)*", "", text, flags=re.MULTILINE)
         path = tmp_path / "my.yaml"
         path.write_text(text + extra)
         return path
@@ -194,6 +197,14 @@ def test_all_problems_are_named_at_once(write):
 def test_schema_and_reference_are_in_step_with_the_models():
     assert json.loads((ROOT / "config/schema.json").read_text()) == json_schema(), "run `codekd schema`"
     assert (ROOT / "docs/config.md").read_text() == reference(), "run `codekd schema`"
+
+
+def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path):
+    path = tmp_path / "twice.yaml"
+    path.write_text(f"{(ROOT / 'config' / 'smoke.yaml').read_text()}\nname: other\n")
+    first, second = (n for n, line in enumerate(path.read_text().splitlines(), 1) if line.startswith("name:"))
+    with pytest.raises(CodekdError, match=rf"twice\.yaml, line {second}: name stands on lines {first} and {second}"):
+        load_study(yaml.safe_load(path.read_text()), [path])
 
 
 def test_schema_accepts_the_configs_that_ship():

@@ -11,6 +11,7 @@ from every_stage import finish
 from typer.testing import CliRunner
 
 from codekd.cli import app
+from codekd.errors import CodekdError
 from codekd.study import estimate, identity
 from codekd.study.explain import Change, Explanation, as_text, explain
 from codekd.study.graph import Graph
@@ -74,6 +75,15 @@ def test_of_several_siblings_the_nearest_is_compared(results: Path) -> None:
     finish(graph(methods={"dist": {"label_weight": 3.0, "gamma": 5.0}}), results)
     found = by_name(explain(graph(methods={"dist": {"label_weight": 3.0, "gamma": 4.0}}), results))
     assert found["students/defect/minilm/bigru-1.5m/dist/seed1"] == (Change("method.gamma", 5.0, 4.0),)
+
+
+def test_a_target_is_a_name_or_a_folder_and_one_that_is_nothing_is_refused(results: Path) -> None:
+    study = graph(methods={"dist": {"gamma": 3.0}})
+    report = study.report
+    for target in ("report", "./report/", f"{results}/{report.folder}", str(report.folder)):
+        assert [one.name for one in explain(study, results, [target])] == [report.path], target
+    with pytest.raises(CodekdError, match="no node of the study is called studnets: write a stage"):
+        explain(study, results, ["studnets"])
 
 
 def test_targets_text_and_json(results: Path, tmp_path: Path) -> None:

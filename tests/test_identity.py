@@ -113,6 +113,15 @@ def test_another_methods_module_does_not_count(package):
     assert kd() == before
 
 
+@pytest.mark.parametrize("name", ["helper.py~", "helper.py.orig", "helper.pyi", "helper.bak", ".helper.py.swp"])
+def test_what_an_editor_leaves_beside_a_module_does_not_count(package, tmp_path, name):
+    before = kd()
+    path = tmp_path / name
+    path.mkdir() if name.endswith("bak") else path.write_text("x = 1")
+    package("codekd.unrelated", "")
+    assert kd() == before
+
+
 def test_a_template_beside_a_module_counts(package, tmp_path):
     before = kd()
     (tmp_path / "helper.html.j2").write_text("<p>")

@@ -123,6 +123,15 @@ def test_gc_leaves_what_a_running_study_or_job_uses(place: Place, study: Path) -
     assert place.run("status", other).exit_code == 0
 
 
+def test_verify_of_what_is_no_node_is_an_error(place: Place, study: Path) -> None:
+    for path in (place.results / "nowhere", place.results / "logs"):
+        found = place.run("verify", path)
+        assert found.exit_code == 1 and f"{path} is no folder of a node and has none in it" in found.output
+    cell = place.folder_of(study, CELL)
+    assert place.run("verify", cell).output.startswith("1 folders verified")
+    assert place.run("verify", cell.parents[1]).output.startswith("2 folders verified"), "those below it"
+
+
 def test_accept_takes_over_what_differs_in_a_module_alone(
     place: Place, study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,8 @@ from codekd.errors import CodekdError
 from codekd.models.architectures.bigru import Config as BiGRU
 from codekd.study.graph import Graph
 from codekd.study.resolve import load_study
+from codekd.study.search import Candidate
+from codekd.study.training import Training
 
 PATH = Path(__file__).parents[1] / "config" / "config.yaml"
 LEARNING_RATES = {"training": {"learning_rate": [3e-4, 1e-3]}}
@@ -75,6 +77,15 @@ def test_another_value_makes_its_trials_the_choice_and_the_cells() -> None:
 def test_another_seed_of_the_study_tries_nothing_again() -> None:
     added = made(graph(LEARNING_RATES, seeds=[1, 2]), graph(LEARNING_RATES))
     assert {name.split("/")[0] for name in added} == {"students", "report"}
+
+
+def test_candidates_with_long_names_or_odd_letters_are_all_tried() -> None:
+    """Names that would be cut to the same letters, or written with the same ones, are nodes of their own."""
+    weights = [{f"class_{number}": 1.0 for number in range(8)} | {"class_7": last} for last in (1.0, 2.0, 3.0)]
+    none = Training(epochs=1, learning_rate=1.0)
+    found = [Candidate({"training.class_weights": one}, none, None).name for one in weights]
+    found += [Candidate({"method.kind": name}, none, None).name for name in ("a b", "a:b", "a_b")]
+    assert len(set(found)) == 6 and max(map(len, found)) < 80
 
 
 @pytest.mark.parametrize(

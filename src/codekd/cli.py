@@ -18,7 +18,7 @@ from codekd.study import diff as differences
 from codekd.study import explain as explanations
 from codekd.study import garbage, verify
 from codekd.study import status as states
-from codekd.study.folders import node_folders
+from codekd.study.folders import node_folders, nodes_at
 from codekd.study.graph import Graph
 from codekd.study.lock import read_lock, resolve, unpinned, write_lock
 from codekd.study.plan import plan_of
@@ -148,7 +148,7 @@ def check(
 ) -> None:
     """Read everything again and name what is not as it was written."""
     with _plain_errors():
-        folders = paths or [*node_folders(results)]
+        folders = [one for path in paths for one in nodes_at(path)] if paths else [*node_folders(results)]
         found = [
             problem
             for folder in track(folders, description="verify", unit="node")

@@ -23,7 +23,7 @@ rule corpus:
     message:
         "extract the functions of the corpus {wildcards.corpus}"
     shell:
-        "python -P $SCRIPTS/corpus.py --job {params.job:q} --output {output:q} --log {log:q}"
+        'python -P "$SCRIPTS"/corpus.py --job {params.job:q} --output {output:q} --log {log:q}'
 
 
 rule examples:
@@ -44,7 +44,7 @@ rule examples:
     message:
         "make the examples of {wildcards.task}"
     shell:
-        "python -P $SCRIPTS/examples.py --job {params.job:q} --output {output:q} --log {log:q}"
+        'python -P "$SCRIPTS"/examples.py --job {params.job:q} --output {output:q} --log {log:q}'
 
 
 rule windows:
@@ -65,7 +65,7 @@ rule windows:
     message:
         "cut the functions of {wildcards.windows} into windows"
     shell:
-        "python -P $SCRIPTS/windows.py --job {params.job:q} --output {output:q} --log {log:q}"
+        'python -P "$SCRIPTS"/windows.py --job {params.job:q} --output {output:q} --log {log:q}'
 
 
 rule syntax:
@@ -86,7 +86,7 @@ rule syntax:
     message:
         "find the lexemes of {wildcards.task}"
     shell:
-        "python -P $SCRIPTS/syntax.py --job {params.job:q} --output {output:q} --log {log:q}"
+        'python -P "$SCRIPTS"/syntax.py --job {params.job:q} --output {output:q} --log {log:q}'
 
 
 rule floor:
@@ -106,7 +106,7 @@ rule floor:
     message:
         "fit the n-gram floor of {wildcards.task}"
     shell:
-        "python -P $SCRIPTS/floor.py --job {params.job:q} --output {output:q} --log {log:q}"
+        'python -P "$SCRIPTS"/floor.py --job {params.job:q} --output {output:q} --log {log:q}'
 
 
 rule taught_floor:
@@ -126,7 +126,7 @@ rule taught_floor:
     message:
         "fit the n-grams that {wildcards.teacher} teaches on {wildcards.task}"
     shell:
-        "python -P $SCRIPTS/floor.py --job {params.job:q} --output {output:q} --log {log:q}"
+        'python -P "$SCRIPTS"/floor.py --job {params.job:q} --output {output:q} --log {log:q}'
 
 
 rule tokenizer:
@@ -147,7 +147,7 @@ rule tokenizer:
     message:
         "learn {wildcards.size} tokens for {wildcards.vocabulary}"
     shell:
-        "python -P $SCRIPTS/vocabulary.py --job {params.job:q} --output {output:q} --log {log:q}"
+        'python -P "$SCRIPTS"/vocabulary.py --job {params.job:q} --output {output:q} --log {log:q}'
 
 
 rule encoded:
@@ -168,4 +168,4 @@ rule encoded:
     message:
         "encode {wildcards.task} for {wildcards.sequences}"
     shell:
-        "python -P $SCRIPTS/encode.py --job {params.job:q} --output {output:q} --log {log:q}"
+        'python -P "$SCRIPTS"/encode.py --job {params.job:q} --output {output:q} --log {log:q}'

@@ -18,4 +18,4 @@ for _, nodes in unfinished("inference"):
         message:
             f"measure how fast {len(nodes)} students answer, in turns with their teachers"
         shell:
-            "python -P $SCRIPTS/inference.py --job {params.jobs:q} --output {output:q} --log {log:q}"
+            'python -P "$SCRIPTS"/inference.py --job {params.jobs:q} --output {output:q} --log {log:q}'

@@ -20,7 +20,7 @@ rule start:
     message:
         "make the start {wildcards.start} of {wildcards.student} for {wildcards.vocabulary}"
     shell:
-        "python -P $SCRIPTS/start.py --job {params.job:q} --output {output:q} --log {log:q}"
+        'python -P "$SCRIPTS"/start.py --job {params.job:q} --output {output:q} --log {log:q}'
 
 
 rule trial:
@@ -40,7 +40,7 @@ rule trial:
     message:
         "try {wildcards.trial} of {wildcards.student} with {wildcards.method} on {wildcards.task} (teacher {wildcards.teacher})"
     shell:
-        "python -P $SCRIPTS/trial.py --job {params.job:q} --output {output:q} --log {log:q}"
+        'python -P "$SCRIPTS"/trial.py --job {params.job:q} --output {output:q} --log {log:q}'
 
 
 rule selected:
@@ -60,7 +60,7 @@ rule selected:
     message:
         "choose the settings of {wildcards.student} with {wildcards.method} on {wildcards.task} (teacher {wildcards.teacher})"
     shell:
-        "python -P $SCRIPTS/selected.py --job {params.job:q} --output {output:q} --log {log:q}"
+        'python -P "$SCRIPTS"/selected.py --job {params.job:q} --output {output:q} --log {log:q}'
 
 
 rule student:
@@ -80,4 +80,4 @@ rule student:
     message:
         "train {wildcards.student} with {wildcards.method} on {wildcards.task} ({wildcards.seed}, teacher {wildcards.teacher})"
     shell:
-        "python -P $SCRIPTS/student.py --job {params.job:q} --output {output:q} --log {log:q}"
+        'python -P "$SCRIPTS"/student.py --job {params.job:q} --output {output:q} --log {log:q}'

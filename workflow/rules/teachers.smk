@@ -22,7 +22,7 @@ rule pretrained:
     message:
         "obtain the pretrained encoder {wildcards.teacher}"
     shell:
-        "python -P $SCRIPTS/pretrained.py --job {params.job:q} --output {output:q} --log {log:q}"
+        'python -P "$SCRIPTS"/pretrained.py --job {params.job:q} --output {output:q} --log {log:q}'
 
 
 rule adapted:
@@ -43,7 +43,7 @@ rule adapted:
     message:
         "train the encoder {wildcards.teacher} on code"
     shell:
-        "python -P $SCRIPTS/adapt.py --job {params.job:q} --output {output:q} --log {log:q}"
+        'python -P "$SCRIPTS"/adapt.py --job {params.job:q} --output {output:q} --log {log:q}'
 
 
 rule teacher:
@@ -64,7 +64,7 @@ rule teacher:
     message:
         "fine-tune {wildcards.teacher} on {wildcards.task}"
     shell:
-        "python -P $SCRIPTS/teacher.py --job {params.job:q} --output {output:q} --log {log:q}"
+        'python -P "$SCRIPTS"/teacher.py --job {params.job:q} --output {output:q} --log {log:q}'
 
 
 # One pass of a teacher captures all that is missing of it on a task, and another verifies it: a rule of its own for every
@@ -74,7 +74,7 @@ for stage, step in (("signals", "capture"), ("verified", "verify")):
 
         rule:
             name:
-                f"{step}_{task}_{teacher}"
+                f"{step}:{task}:{teacher}"
             input:
                 parents_of(nodes),
             output:
@@ -93,4 +93,4 @@ for stage, step in (("signals", "capture"), ("verified", "verify")):
             message:
                 f"{step} {', '.join(node.coordinates[-1] for node in nodes)} of {teacher} on {task}"
             shell:
-                "python -P $SCRIPTS/{params.step}.py --job {params.jobs:q} --output {output:q} --log {log:q}"
+                'python -P "$SCRIPTS"/{params.step}.py --job {params.jobs:q} --output {output:q} --log {log:q}'

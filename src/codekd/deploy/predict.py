@@ -15,6 +15,7 @@ from scipy.special import softmax
 from codekd.data.batches import Encoded, sorted_batches
 from codekd.data.corpus import UNPARSABLE
 from codekd.data.encoded import encoding_of
+from codekd.data.hole import HOLE
 from codekd.deploy.export import SETTINGS, Cell
 from codekd.deploy.runtimes import (
     COMPARE,
@@ -100,13 +101,20 @@ class Labeller:
         classes, wanted = self.spec["classes"], wanted or Wanted()
         if wanted.label is not None and wanted.label not in classes:
             raise CodekdError(f"no class is called {wanted.label!r}: choose one of {', '.join(classes)}")
-        asked, failed = [], []
+        asked: list[Shown] = []
+        failed: list[dict[str, Any]] = []
         for function in functions:
             try:
-                asked += shown(function, self.kind)
+                found = shown(function, self.kind)
             except UNPARSABLE as error:
                 reason = getattr(error, "msg", None) or type(error).__name__
                 failed.append(_place(function) | {"error": f"the task is about Python, and this is none: {reason}"})
+                continue
+            for one in found:
+                if self.spec["has_hole"] and (holes := one.code.count(HOLE)) != 1:
+                    failed.append(_place(function) | {"error": f"the task asks about one {HOLE}, and this has {holes}"})
+                else:
+                    asked.append(one)
         pairs = len(self.spec["columns"]) == 2
         if pairs and wanted.all and comb(len(asked), 2) > MOST_PAIRS:
             raise CodekdError(

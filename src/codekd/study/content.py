@@ -48,14 +48,14 @@ class Contents:
         path = path.absolute()
         try:
             found = path.stat()
-            stamp = [found.st_size, found.st_mtime_ns, found.st_ino]
+            stamp = [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
             *known, sha256 = self._known.get(str(path), [""])
             if known == stamp:
                 return LocalFile(path, str(sha256))
             sha256 = digest_of(path)
         except OSError as error:
             raise CodekdError(f"cannot read {path}: {error.strerror}") from None
-        if time.time_ns() - found.st_mtime_ns > RECENT_NS:
+        if time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) > RECENT_NS:
             self._known[str(path)] = [*stamp, sha256]
             self._write()
         return LocalFile(path, sha256)

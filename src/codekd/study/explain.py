@@ -1,11 +1,13 @@
 """Why nodes would be made: what differs from the nearest node of the same name that is there already."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from codekd.errors import CodekdError
 from codekd.study.estimate import in_time, missing, seconds
 from codekd.study.graph import Graph, Node
 from codekd.study.identity import canonical, module_digests
@@ -43,9 +45,25 @@ class Explanation:
 
 
 def explain(graph: Graph, results: Path, targets: Sequence[str] = ()) -> list[Explanation]:
-    """The nodes that are missing, parents before children; of ``targets`` only those whose name begins with one."""
-    wanted = tuple(target.removeprefix(f"{results}/") for target in targets) or ("",)
-    return [_explanation(node, results) for node in missing(graph, results) if node.path.startswith(wanted)]
+    """The nodes that are missing, parents before children; of ``targets`` only those whose name begins with one.
+
+    A target is the beginning of stage and coordinates, or a node's folder.
+
+    Raises:
+        CodekdError: no node of the study is called so.
+    """
+    wanted = {target: os.path.normpath(target).removeprefix(f"{results}/") for target in targets}
+    names = {node.path: (node.path, str(node.folder)) for node in graph}
+    for target, beginning in wanted.items():
+        if not any(name.startswith(beginning) for both in names.values() for name in both):
+            stages = ", ".join(dict.fromkeys(node.stage for node in graph))
+            raise CodekdError(
+                f"no node of the study is called {target}: write a stage ({stages}), and as much as you like of what "
+                "follows it in the results"
+            )
+    beginnings = tuple(wanted.values()) or ("",)
+    chosen = {path for path, both in names.items() if any(name.startswith(beginnings) for name in both)}
+    return [_explanation(node, results) for node in missing(graph, results) if node.path in chosen]
 
 
 def as_text(found: Sequence[Explanation]) -> str:

@@ -19,6 +19,18 @@ def node_folders(results: Path) -> Iterator[Path]:
             yield from _named_by_identity(stage)
 
 
+def nodes_at(folder: Path) -> list[Path]:
+    """The folders of nodes at a folder or below it.
+
+    Raises:
+        CodekdError: there is none.
+    """
+    found = [folder] if identity_of(folder) and folder.is_dir() else [*_named_by_identity(folder)]
+    if not found:
+        raise CodekdError(f"{folder} is no folder of a node and has none in it")
+    return found
+
+
 def identity_of(folder: Path) -> str:
     """The identity that a node's folder, its scratch folder or its claim is named by."""
     found = IDENTITY.search(folder.name.removesuffix(".lock"))

@@ -152,7 +152,12 @@ class Graph:
         files: Mapping[str, LocalFile] | None = None,
     ) -> Node:
         node = Node(stage, coordinates, spec, tuple(sorted(entries)), parents or {}, files or {})
-        return self._nodes.setdefault((stage, coordinates), node)
+        known = self._nodes.setdefault((stage, coordinates), node)
+        if known != node:
+            raise CodekdError(
+                f"two different nodes would be called {node.path}: give what they are made from other names"
+            )
+        return known
 
     def _known(self, stage: str, *coordinates: str) -> Node | None:
         return self._nodes.get((stage, coordinates))
@@ -210,8 +215,6 @@ class Graph:
         groups = self._study.vocabularies
         group = next((name for name, tasks in groups.items() if task in tasks), task)
         coordinates = (group, str(size))
-        if known := self._known("tokenizers", *coordinates):
-            return known
         tasks = sorted(groups.get(group, [task]))
         spec = {"size": size, "columns": {name: list(self._study.tasks[name].columns) for name in tasks}}
         parents = {f"examples/{name}": self._examples(name) for name in tasks}

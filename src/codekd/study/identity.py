@@ -110,12 +110,16 @@ def _walk_runtime(node: ast.AST) -> Iterator[ast.AST]:
             yield from _walk_runtime(child)
 
 
+BESIDE = (".j2", ".css", ".js", ".csv")
+"""Ends of the files that belong to a module; others are an editor's."""
+
+
 @cache
 def _source_digest(module: str) -> str:
     """Digest of a module's syntax tree and of the files that carry its name (``page.html.j2`` of ``page.py``)."""
     path = _path(module)
     assert path is not None
-    beside = sorted(other for other in path.parent.glob(f"{path.stem}.*") if other != path)
+    beside = sorted(other for other in path.parent.glob(f"{path.stem}.*") if other.suffix in BESIDE and other.is_file())
     files = {other.name: hashlib.sha256(other.read_bytes()).hexdigest() for other in beside}
     return digest([_plain(_tree(module)), files])
 

@@ -2,7 +2,7 @@
 
 import difflib
 import reprlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
@@ -54,6 +54,13 @@ class Problems:
             else:
                 message = item["msg"].removeprefix("Value error, ")
                 self.add(full, f"{message[0].lower()}{message[1:]} (found {_short(item['input'])})")
+
+    def add_repeated_keys(self) -> None:
+        """Keys that stand twice in one mapping of a file, of which YAML would take the last one."""
+        for path in self._files:
+            for key, lines in _repeated(_composed(path)):
+                told = " and ".join(map(str, lines))
+                self._found.append(f"{path}, line {lines[-1]}: {key} stands on lines {told}; keep one")
 
     def raise_any(self) -> None:
         """Raise what was found, if anything."""
@@ -108,6 +115,25 @@ def _depth_and_line(path: Path, place: Place) -> tuple[int, int]:
         else:
             return depth, line
     return len(place), line
+
+
+def _repeated(node: yaml.Node | None) -> Iterator[tuple[str, list[int]]]:
+    """Keys of a mapping, and of those inside, with the lines on which they stand if those are several."""
+    seen: set[int] = set()
+    pending = [node]
+    while pending:
+        node = pending.pop()
+        if node is None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            lines: dict[str, list[int]] = {}
+            for key, value in node.value:
+                lines.setdefault(str(key.value), []).append(key.start_mark.line + 1)
+                pending.append(value)
+            yield from ((key, found) for key, found in lines.items() if len(found) > 1)
+        elif isinstance(node, yaml.SequenceNode):
+            pending += node.value
 
 
 @cache

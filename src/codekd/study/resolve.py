@@ -59,6 +59,8 @@ def load_study(config: Mapping[str, Any], files: Sequence[Path], lock: Mapping[s
         CodekdError: every problem found, each with its file, line and key.
     """
     problems = Problems(files)
+    problems.add_repeated_keys()
+    problems.raise_any()
     try:
         file = StudyFile.model_validate(config)
     except ValidationError as error:

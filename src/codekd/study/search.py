@@ -9,7 +9,11 @@ from pydantic import ValidationError
 
 from codekd.errors import CodekdError
 from codekd.study.config import Search
+from codekd.study.identity import digest
 from codekd.study.training import Training
+
+LONGEST = 60
+"""Letters of a name; what is cut, or written with other letters, is told apart by a digest."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,10 @@ class Candidate:
     def name(self) -> str:
         """For people and paths, such as ``learning_rate-0.0003-temperature-4.0``; ``default`` without a choice."""
         text = "-".join(f"{key.split('.')[-1]}-{value}" for key, value in self.chosen.items())
-        return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in text)[:120] or "default"
+        plain = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in text) or "default"
+        return (
+            plain if plain == text and len(plain) <= LONGEST else f"{plain[:LONGEST]}-{digest(dict(self.chosen))[:8]}"
+        )
 
 
 def candidates(search: Search, student: str, training: Training, method: str, loss: Any) -> list[Candidate]:
