@@ -309,7 +309,7 @@ def test_a_method_that_needs_states_of_a_language_model_is_refused(lm: Path) -> 
 
 
 def test_a_study_with_a_language_model_runs_to_its_end(lm: Path, tmp_path: Path) -> None:
-    checkout = Checkout(tmp_path / "project", "config/study.yaml")
+    checkout = Checkout(tmp_path / "a person's project", "config/study.yaml")
     shutil.copytree(lm, checkout.folder / "config" / "tiny")
     definition = {"kind": "lm", "source": {"folder": "tiny"}, "prompt": PROMPT, "layers": 2, "width": 32}
     grid = {"tasks": ["defect"], "teachers": ["tiny"], "students": ["roberta-1.5m"], "methods": ["kd"], "seeds": [1]}
