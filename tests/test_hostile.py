@@ -205,7 +205,7 @@ def test_code_beside_a_model_is_not_run(tmp_path: Path) -> None:
 
 
 def table_task(path: Path, out: Path) -> None:
-    task = {"kind": "table", "files": {"all": path.suffix}, "classes": ["good", "bad"]}
+    task = {"kind": "table", "files": {"all": f"*{path.suffix}"}, "classes": ["good", "bad"]}
     run_stage("codekd.data.examples", out, {"task": task, "split": {}}, {"file/all/0": path})
 
 
@@ -261,7 +261,7 @@ def test_examples_of_a_table_keep_their_place(tmp_path: Path) -> None:
     """Groups and ids from a file of one's own name no file."""
     rows = [{"code": f"x = {n}", "label": "good" if n % 2 else "bad", "project": f"../../{n}"} for n in range(60)]
     pl.DataFrame(rows).write_ndjson(tmp_path / "notes.jsonl")
-    task = {"kind": "table", "files": {"all": ".jsonl"}, "classes": ["good", "bad"], "group": "project"}
+    task = {"kind": "table", "files": {"all": "*.jsonl"}, "classes": ["good", "bad"], "group": "project"}
     run_stage(
         "codekd.data.examples",
         tmp_path / "examples",

@@ -17,6 +17,9 @@ SHORT = reprlib.Repr()
 LONGEST = 60
 SHORT.maxlevel, SHORT.maxstring, SHORT.maxother = 2, LONGEST, LONGEST
 
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The one in C, where there is one: a hundred times as fast."""
+
 Key = str | int
 Place = tuple[Key, ...]
 
@@ -139,6 +142,6 @@ def _repeated(node: yaml.Node | None) -> Iterator[tuple[str, list[int]]]:
 @cache
 def _composed(path: Path) -> yaml.Node | None:
     try:
-        return yaml.compose(path.read_text(), Loader=yaml.SafeLoader)
+        return yaml.compose(path.read_text(), Loader=LOADER)
     except (OSError, yaml.YAMLError):
         return None
