@@ -86,6 +86,7 @@ def test_candidates_with_long_names_or_odd_letters_are_all_tried() -> None:
     found = [Candidate({"training.class_weights": one}, none, None).name for one in weights]
     found += [Candidate({"method.kind": name}, none, None).name for name in ("a b", "a:b", "a_b")]
     assert len(set(found)) == 6 and max(map(len, found)) < 80
+    assert Candidate({}, none, None).name == "default"
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ Spec: ``{"metric", "classes", "columns", "has_hole"}``; parent: ``examples``. Le
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, reduce
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -106,14 +106,14 @@ class Ngrams:
     @classmethod
     def fit(cls, train: pl.DataFrame, classes: int, has_hole: bool, columns: Sequence[str] = ("code",)) -> Self:
         """Fit it on the named columns and ``label``."""
-        analyzer = near_hole if has_hole else lru_cache(REMEMBERED)(ngrams)
-        vectorizer = TfidfVectorizer(analyzer=analyzer, sublinear_tf=True, min_df=2)
+        vectorizer = TfidfVectorizer(analyzer=near_hole if has_hole else ngrams, sublinear_tf=True, min_df=2)
         labels = train["label"].to_numpy()
         found, counts = np.unique(labels, return_counts=True)
-        if len(found) < 2 or not _fitted(vectorizer, pl.concat([train[name] for name in columns])):
+        rows = _counted(vectorizer.fit_transform, train, columns) if len(found) > 1 else None
+        if rows is None:
             return cls(vectorizer, None, found[[counts.argmax()]], classes, columns)
         model = LinearSVC(C=0.5, class_weight="balanced", random_state=0)
-        model.fit(_products(train, columns, vectorizer), labels)
+        model.fit(_products(rows, len(columns)), labels)
         return cls(vectorizer, model, found, classes, columns)
 
     @property
@@ -127,7 +127,8 @@ class Ngrams:
         """Distances to the hyperplanes; a class without an example is below all others."""
         found = np.zeros((len(frame), len(self.labels)))
         if self.model:
-            found = self.model.decision_function(_products(frame, self.columns, self.vectorizer))
+            rows = self.vectorizer.transform(pl.concat([frame[name] for name in self.columns]))
+            found = self.model.decision_function(_products(rows, len(self.columns)))
         if found.ndim == 1:
             found = np.stack([-found, found], axis=1) / 2
         out = np.repeat(found.min(1, keepdims=True) - 1, self.classes, axis=1)
@@ -137,9 +138,12 @@ class Ngrams:
 
 @dataclass(frozen=True)
 class Cosine:
-    """The TF-IDF cosine of a pair against a threshold, which is infinite where no pair has a token or the class."""
+    """The TF-IDF cosine of a pair against a threshold, which is infinite where no pair has a token or the class.
 
-    vectorizer: TfidfVectorizer
+    Without a token there is no ``vectorizer``.
+    """
+
+    vectorizer: TfidfVectorizer | None
     threshold: float
 
     @classmethod
@@ -147,7 +151,9 @@ class Cosine:
         """Count tokens in ``train``, and choose the threshold with the best F1 on ``labelled``."""
         vectorizer = TfidfVectorizer(analyzer=lru_cache(REMEMBERED)(code_tokens), sublinear_tf=True)
         labels = labelled["label"].to_numpy()
-        if not _fitted(vectorizer, pl.concat([train["code_a"], train["code_b"]])) or not labels.any():
+        if _counted(vectorizer.fit, train, ("code_a", "code_b")) is None:
+            return cls(None, np.inf)
+        if not labels.any():
             return cls(vectorizer, np.inf)
         precision, recall, thresholds = precision_recall_curve(labels, _cosines(labelled, vectorizer))
         f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
@@ -156,7 +162,7 @@ class Cosine:
     @property
     def parameters(self) -> int:
         """The weights in the document frequencies, and the threshold."""
-        return len(getattr(self.vectorizer, "vocabulary_", ())) + 1
+        return 1 + (int(self.vectorizer.idf_.size) if self.vectorizer else 0)
 
     def margins(self, frame: pl.DataFrame) -> Margins:
         """Half of what the cosine is above the threshold, for the second class, and below it, for the first."""
@@ -164,24 +170,25 @@ class Cosine:
         return np.stack([-above, above], axis=1)
 
 
-def _fitted(vectorizer: TfidfVectorizer, texts: pl.Series) -> bool:
-    """Whether there is something to count: with fewer texts than it takes, or no token often enough, there is not."""
+def _counted(count: Callable[[pl.Series], Any], frame: pl.DataFrame, columns: Sequence[str]) -> Any:
+    """What ``count`` gives of the texts of all columns, one after another; None where no token is in enough of them."""
     try:
-        vectorizer.fit(texts)
+        return count(pl.concat([frame[name] for name in columns]))
     except ValueError:
-        return False
-    return True
+        return None
 
 
-def _products(frame: pl.DataFrame, columns: Sequence[str], vectorizer: TfidfVectorizer) -> csr_matrix:
-    """``(examples, n-grams)``, of pairs the product of both sides."""
-    first, *others = (vectorizer.transform(frame[name]) for name in columns)
-    return reduce(lambda one, other: one.multiply(other), others, first).tocsr()
+def _products(rows: csr_matrix, sides: int) -> csr_matrix:
+    """``(examples, n-grams)``, of pairs the product of both sides, of the ``rows`` of the sides one after another."""
+    if sides == 1:
+        return rows
+    half = rows.shape[0] // sides
+    return rows[:half].multiply(rows[half:]).tocsr()
 
 
-def _cosines(pairs: pl.DataFrame, vectorizer: TfidfVectorizer) -> NDArray[np.float64]:
+def _cosines(pairs: pl.DataFrame, vectorizer: TfidfVectorizer | None) -> NDArray[np.float64]:
     """``(pairs,)``; functions are few where pairs are many, so that each is made a vector once."""
-    if pairs.is_empty() or not hasattr(vectorizer, "vocabulary_"):
+    if pairs.is_empty() or vectorizer is None:
         return np.zeros(len(pairs))
     sides = pairs["code_a"], pairs["code_b"]
     texts = pl.concat(sides).unique()

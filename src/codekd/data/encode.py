@@ -61,8 +61,7 @@ class Encoding:
     def row(self, *code: str) -> dict[str, Any]:
         """One row of the table, less its id and label, of one piece of code or the two of a pair."""
         pieces = [self._piece_of(one) for one in code]
-        limit = self._limit - len(self._before) - len(self._after) * len(code)
-        return sequence(pieces, windows_of(pieces, limit), self._before, self._after)
+        return sequence(pieces, windows_of(pieces, self._room(len(code))), self._before, self._after)
 
     def inputs(self, examples: Sequence[Sequence[str]]) -> Inputs:
         """What a model reads of examples.
@@ -77,7 +76,7 @@ class Encoding:
 
     def _shown(self, *code: str) -> tuple[list[int], int]:
         """The ids of a row, and where those of the second side begin."""
-        limit = self._limit - len(self._before) - len(self._after) * len(code)
+        limit = self._room(len(code))
         if self._has_hole:
             pieces = [self._near_hole(code[0], limit)]
         else:
@@ -85,6 +84,10 @@ class Encoding:
             pieces = [one[:kept] for one, kept in zip(ids, shares(list(map(len, ids)), limit), strict=True)]
         first, *others = ([*piece, *self._after] for piece in pieces)
         return [*self._before, *first, *chain(*others)], len(self._before) + len(first)
+
+    def _room(self, sides: int) -> int:
+        """How many tokens of code a row has."""
+        return self._limit - len(self._before) - len(self._after) * sides
 
     def _ids(self, code: str) -> list[int]:
         found: list[int] = self.tokenizer.backend_tokenizer.encode(code, add_special_tokens=False).ids
@@ -94,7 +97,8 @@ class Encoding:
         """The first tokens, ``limit`` of them or some more."""
         size = TYPICAL * limit
         while (end := self._end(code, size)) < len(code):
-            sure = len(ids := self._ids(code[:end])) - _most_tokens(code[len(code[:end].rstrip()) : end])
+            cut = code[:end]
+            sure = len(ids := self._ids(cut)) - _most_tokens(cut, cut.rstrip())
             if sure >= limit:
                 return ids[:sure]
             size *= 2
@@ -108,13 +112,14 @@ class Encoding:
         while True:
             start = before.rfind("\n", 0, max(0, len(before) - size)) + 1 if self._local else 0
             end = self._end(after, size)
-            ids = self._ids(before[start:] + HOLE + after[:end])
+            left, right = before[start:], after[:end]
+            ids = self._ids(left + HOLE + right)
             hole = ids.index(self._vocabulary.hole_id)
             sure_before, sure_behind = hole, len(ids) - hole
             if start:
-                sure_before -= _most_tokens(before[start : len(before) - len(before[start:].lstrip())])
+                sure_before -= _most_tokens(left, left.lstrip())
             if end < len(after):
-                sure_behind -= _most_tokens(after[len(after[:end].rstrip()) : end])
+                sure_behind -= _most_tokens(right, right.rstrip())
             behind = limit - min(wanted, hole)
             ends_early = end == len(after) and sure_behind < behind
             if (not start or sure_before >= (limit if ends_early else wanted)) and (
@@ -156,6 +161,6 @@ def _is_local(pre_tokenizer: object) -> bool:
     return isinstance(pre_tokenizer, pre_tokenizers.BertPreTokenizer)
 
 
-def _most_tokens(spaces: str) -> int:
-    """Of a run of spaces that a cut made shorter: it has a token a byte at most, and they are not those of the run."""
-    return len(spaces.encode())
+def _most_tokens(cut: str, stripped: str) -> int:
+    """Of the run of spaces at a cut: a token a byte at most, and as the cut made it shorter, they are other ones."""
+    return len(cut.encode()) - len(stripped.encode())

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -150,25 +151,22 @@ def _csv(path: Path, columns: Collection[str]) -> Iterator[Row]:
     or nothing behind a last separator.
     """
     csv.field_size_limit(sys.maxsize)
-    dialect = _dialect(path, columns)
-    names: list[str] | None = None
+    dialect, names = _dialect(path, columns)
     more: slice | None = None
-    for line, fields in dialect.records(path):
+    for line, fields in islice(dialect.records(path), 1, None):
         place = f"{path.name}, line {line}"
         if isinstance(fields, csv.Error):
             yield Row(place, _why(place, fields))
-        elif names is None:
-            names = _stripped(fields)
+            continue
+        if more is None:
+            more = _besides(fields, len(names))
+        shown = fields[more]
+        if len(fields) == len(names) and more != slice(None):
+            yield Row(place, BadRow("a field less than the first row"))
+        elif len(shown) > len(names):
+            yield Row(place, BadRow("more fields than the header"))
         else:
-            if more is None:
-                more = _besides(fields, len(names))
-            shown = fields[more]
-            if len(fields) == len(names) and more != slice(None):
-                yield Row(place, BadRow("a field less than the first row"))
-            elif len(shown) > len(names):
-                yield Row(place, BadRow("more fields than the header"))
-            else:
-                yield Row(place, dict(zip(names, shown, strict=False)))
+            yield Row(place, dict(zip(names, shown, strict=False)))
 
 
 def _why(place: str, error: csv.Error) -> BadRow:
@@ -193,12 +191,15 @@ def _besides(fields: Sequence[str], count: int) -> slice:
     return slice(1, None) if len(fields) == count + 1 and fields[0].isdecimal() else slice(None)
 
 
-def _stripped(fields: Iterable[str]) -> list[str]:
-    return [name.strip() for name in fields]
+def _check_columns(path: Path, columns: Collection[str], names: Sequence[str], where: str = "") -> None:
+    for name in columns:
+        if (count := names.count(name)) != 1:
+            has = f"{count} columns" if count else "no column"
+            raise CodekdError(f"{path} has {has} {name!r}{where}; it has {', '.join(map(repr, names))}.")
 
 
-def _dialect(path: Path, columns: Collection[str]) -> _Dialect:
-    """How a file is written: with the separator under which its header has each of ``columns`` once.
+def _dialect(path: Path, columns: Collection[str]) -> tuple[_Dialect, list[str]]:
+    """How a file is written, with the separator under which its header has each of ``columns`` once, and that header.
 
     A backslash is an escape where quotes are wrong without one and right with it.
 
@@ -214,21 +215,18 @@ def _dialect(path: Path, columns: Collection[str]) -> _Dialect:
     separators = first[len(DECLARES)] if declared and len(first) > len(DECLARES) else SEPARATORS
     tried = [_Dialect(line_end, declared, separator) for separator in separators]
     headers = [_header(path, one) for one in tried]
-    known = [[header.count(name) for name in columns] for header in headers]
-    best = max(range(len(tried)), key=lambda place: (sum(map(bool, known[place])), len(headers[place])))
-    for name, count in zip(columns, known[best], strict=True):
-        if count != 1:
-            has = "no column" if not count else f"{count} columns"
-            raise CodekdError(f"{path} has {has} {name!r} in its header; it has {', '.join(map(repr, headers[best]))}.")
+    known = [sum(name in header for name in columns) for header in headers]
+    best = max(range(len(tried)), key=lambda place: (known[place], len(headers[place])))
+    _check_columns(path, columns, headers[best], " in its header")
     plain = tried[best]
     if not _has_errors(path, plain) or _has_errors(path, escaped := replace(plain, escape="\\")):
-        return plain
-    return escaped
+        return plain, headers[best]
+    return escaped, headers[best]
 
 
 def _header(path: Path, dialect: _Dialect) -> list[str]:
     fields = next((fields for _, fields in dialect.records(path)), [])
-    return [] if isinstance(fields, csv.Error) else _stripped(fields)
+    return [] if isinstance(fields, csv.Error) else [name.strip() for name in fields]
 
 
 def _has_errors(path: Path, dialect: _Dialect) -> bool:
@@ -238,11 +236,7 @@ def _has_errors(path: Path, dialect: _Dialect) -> bool:
 def _parquet(path: Path, columns: Collection[str]) -> Iterator[Row]:
     """Rows, whose classes are by name where the ``datasets`` library wrote them as numbers with names."""
     file = pq.ParquetFile(path)
-    names = file.schema_arrow.names
-    for name in columns:
-        if (count := names.count(name)) != 1:
-            has = "no column" if not count else f"{count} columns"
-            raise CodekdError(f"{path} has {has} {name!r}; it has {', '.join(map(repr, names))}.")
+    _check_columns(path, columns, file.schema_arrow.names)
     classes = _class_names(file.schema_arrow)
     number = 0
     for batch in file.iter_batches(BATCH):

@@ -52,18 +52,20 @@ def explain(graph: Graph, results: Path, targets: Sequence[str] = ()) -> list[Ex
     Raises:
         CodekdError: no node of the study is called so.
     """
-    wanted = {target: os.path.normpath(target).removeprefix(f"{results}/") for target in targets}
-    names = {node.path: (node.path, str(node.folder)) for node in graph}
-    for target, beginning in wanted.items():
-        if not any(name.startswith(beginning) for both in names.values() for name in both):
+    beginnings = [os.path.normpath(target).removeprefix(f"{results}/") for target in targets]
+    for target, beginning in zip(targets, beginnings, strict=True):
+        if not any(_is_called(node, beginning) for node in graph):
             stages = ", ".join(dict.fromkeys(node.stage for node in graph))
             raise CodekdError(
                 f"no node of the study is called {target}: write a stage ({stages}), and as much as you like of what "
                 "follows it in the results"
             )
-    beginnings = tuple(wanted.values()) or ("",)
-    chosen = {path for path, both in names.items() if any(name.startswith(beginnings) for name in both)}
-    return [_explanation(node, results) for node in missing(graph, results) if node.path in chosen]
+    found = missing(graph, results)
+    return [_explanation(one, results) for one in found if not targets or any(_is_called(one, b) for b in beginnings)]
+
+
+def _is_called(node: Node, beginning: str) -> bool:
+    return node.path.startswith(beginning) or str(node.folder).startswith(beginning)
 
 
 def as_text(found: Sequence[Explanation]) -> str:

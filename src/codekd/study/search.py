@@ -27,11 +27,13 @@ class Candidate:
     @property
     def name(self) -> str:
         """For people and paths, such as ``learning_rate-0.0003-temperature-4.0``; ``default`` without a choice."""
+        if not self.chosen:
+            return "default"
         text = "-".join(f"{key.split('.')[-1]}-{value}" for key, value in self.chosen.items())
-        plain = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in text) or "default"
-        return (
-            plain if plain == text and len(plain) <= LONGEST else f"{plain[:LONGEST]}-{digest(dict(self.chosen))[:8]}"
-        )
+        plain = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in text)
+        if plain == text and len(plain) <= LONGEST:
+            return plain
+        return f"{plain[:LONGEST]}-{digest(dict(self.chosen))[:8]}"
 
 
 def candidates(search: Search, student: str, training: Training, method: str, loss: Any) -> list[Candidate]:
