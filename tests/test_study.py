@@ -148,7 +148,7 @@ def test_a_job_on_a_cluster_whose_nodes_were_made_meanwhile_ends_well(study):
         return {path: (path / "manifest.json").read_bytes() for path in study.folders("signals/defect/minilm/*")}
 
     before = written()
-    rule = "capture_defect_minilm"
+    rule = "capture+defect+minilm"
     study.snakemake(
         *("--mode", "remote", "--target-jobs", f"{rule}:", "--allowed-rules", rule, "--force", "--no-hooks", "--nolock")
     )

@@ -68,13 +68,14 @@ rule teacher:
 
 
 # One pass of a teacher captures all that is missing of it on a task, and another verifies it: a rule of its own for every
-# (task, teacher), because how many files it makes depends on what is already there.
+# (task, teacher), because how many files it makes depends on what is already there. A plus stands in no name, and a colon
+# would end the rule's name in what a cluster's job is asked for.
 for stage, step in (("signals", "capture"), ("verified", "verify")):
     for (task, teacher), nodes in unfinished(stage):
 
         rule:
             name:
-                f"{step}:{task}:{teacher}"
+                f"{step}+{task}+{teacher}"
             input:
                 parents_of(nodes),
             output:
