@@ -14,14 +14,11 @@ def package(tmp_path, monkeypatch):
         path = tmp_path.joinpath(*module.split(".")[1:])
         path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
         path.write_text(source)
-        for function in (
-            identity.closure,
-            identity._path,
-            identity._tree,
-            identity._imports,
-            identity._source_digest,
-        ):
-            function.cache_clear()
+        forget()
+
+    def forget():
+        for name in ("closure", "_path", "_tree", "_imports", "_source_digest"):
+            getattr(identity, name).cache_clear()
 
     monkeypatch.setattr(identity, "ROOT", tmp_path)
     write("codekd", '"""A package."""')
@@ -30,7 +27,8 @@ def package(tmp_path, monkeypatch):
     write("codekd.deeper", "def one():\n    return 1\n")
     write("codekd.methods.kd", "def loss(x):\n    from codekd.helper import half\n    return half(x)\n")
     write("codekd.methods.dist", "from ..deeper import one\nloss = one\n")
-    return write
+    yield write
+    forget()
 
 
 def kd():

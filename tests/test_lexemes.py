@@ -82,5 +82,5 @@ def test_empty_deep_and_long_sources(code):
 
 
 def test_an_unknown_language_is_named():
-    with pytest.raises(CodekdError, match=r"'cobol'.*python, c, java or plain"):
+    with pytest.raises(CodekdError, match=r"'cobol'.*python, c, cpp, .*, go or plain"):
         parse("x", "cobol")

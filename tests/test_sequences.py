@@ -89,12 +89,12 @@ def test_a_pair_is_one_sequence_whose_second_part_is_marked(tokenizer, tmp_path)
     vocabulary = read_vocabulary(folder)
     data = load_encoded(folder, ["train"])
     batch = data.batch(np.array([0, 1]), torch.device("cpu"))
-    assert batch.input_ids.shape == (2, 32)
+    assert batch.input_ids.shape == (2, 31)  # of 32 tokens 29 are for two sides: 14 each
     for row in range(2):
         second = int(data.second_start[row])
         length = int(data.lengths[row])
         assert batch.input_ids[row, second - 1] == batch.input_ids[row, length - 1] != vocabulary.pad_id
-        assert batch.token_type_ids[row].tolist() == [int(second <= i < length) for i in range(32)]
+        assert batch.token_type_ids[row].tolist() == [int(second <= i < length) for i in range(31)]
 
 
 def lexed(tmp_path, columns, has_hole=False, max_length=16, language="python"):
@@ -157,7 +157,7 @@ def test_what_is_served_reads_as_it_was_trained(tokenizer, tmp_path, by, columns
     examples = list(zip(*columns.values(), strict=True))
     for rows in ([0], [1, 0], list(range(len(examples)))):
         expected = trained.inputs(np.array(rows))
-        for served, there in zip(encoding.inputs([examples[row] for row in rows]), expected, strict=True):
+        for served, there in zip(encoding.read([examples[row] for row in rows]).inputs, expected, strict=True):
             assert served.dtype == there.dtype == np.int64
             np.testing.assert_array_equal(served, there)
 
@@ -198,7 +198,7 @@ def test_what_is_far_from_the_shown_tokens_changes_none_of_them(tmp_path_factory
     def check(first, second, times, has_hole, max_length):
         code = [first * times + HOLE + second * times] if has_hole else [first * times, second]
         encoding = encoding_of(folder, {"max_length": max_length, "prefix": [], "has_hole": has_hole})
-        row, served = encoding.row(*code), encoding.inputs([code])
+        row, served = encoding.row(*code), encoding.read([code]).inputs
         assert served.input_ids[0].tolist() == row["input_ids"].tolist()
         assert served.token_type_ids[0].argmax() in (0, row["second_start"])
 

@@ -47,7 +47,7 @@ def test_every_cell_is_a_model_that_loads_and_predicts_what_it_wrote(study):
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     from codekd.data.batches import load_encoded
-    from codekd.models import bigru, encoder  # noqa: F401  (registers the classes)
+    from codekd.models import register  # noqa: F401  (registers the classes)
     from codekd.models.device import Device
     from codekd.models.inference import predict
 
@@ -71,7 +71,7 @@ def test_every_cell_is_a_model_that_loads_and_predicts_what_it_wrote(study):
 def test_every_model_has_a_card_and_names_for_its_classes(study):
     from transformers import AutoConfig
 
-    from codekd.models import bigru, encoder  # noqa: F401  (registers the classes)
+    from codekd.models import register  # noqa: F401  (registers the classes)
 
     [student] = study.folders("students/defect/minilm/bigru-1.5m/ckd/*")
     [teacher] = study.folders("teachers/defect/*")

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -184,33 +185,51 @@ def to_onnx(
 @app.command()
 def predict(
     model: Annotated[Path, typer.Argument(help="A folder that `codekd export` wrote, or that of a cell.")],
-    files: Annotated[list[Path], typer.Argument(help="Source files in Python, C or Java; - is standard input.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Source files, notebooks, folders of them, or tables of code; - is standard input."),
+    ],
     language: Annotated[
-        str | None, typer.Option(help="python, c or java; by default what a file's suffix says.")
+        str | None,
+        typer.Option(
+            help="python, c, cpp, java, javascript, typescript, tsx or go; by default what a file's name says."
+        ),
     ] = None,
     label: Annotated[str | None, typer.Option(help="Only what gets this label, such as clone.")] = None,
     min_probability: Annotated[float, typer.Option(min=0, max=1, help="Only labels at least so probable.")] = 0.0,
+    whole: Annotated[bool, typer.Option("--whole", help="Label each file and no functions.")] = False,
+    code: Annotated[
+        list[str] | None, typer.Option(help="Column of a table with code; twice for pairs. By default the task's.")
+    ] = None,
 ) -> None:
     """Label the functions of source files, or pairs of them where the task is about pairs: JSON lines.
 
-    Of more than 447 functions not all pairs are printed: say which by --label or --min-probability.
+    Of more than 447 functions not all pairs are printed: say which by --label or --min-probability. The rows of tables
+    (JSON Lines, CSV, Parquet) are labelled as they are. What cannot be labelled has an error in the place of a label;
+    exit code 1 where nothing could be.
     """
+    from codekd.data.readers import rows_of
+    from codekd.data.sources import format_of
     from codekd.deploy.predict import Labeller, Wanted
-    from codekd.deploy.sources import functions_in, language_of
+    from codekd.deploy.sources import read_source, sources_in
 
     with _plain_errors():
-        labeller = Labeller.load(model)
-        functions = [
-            function
-            for file in files
-            for function in functions_in(
-                sys.stdin.read() if file == STDIN else file.read_text(errors="replace"),
-                language_of(file, language),
-                str(file),
+        labeller, wanted = Labeller.load(model), Wanted(label, min_probability)
+        tables = [file for file in files if format_of(file.name)]
+        sources = [file for file in files if file not in tables]
+        read = (
+            one
+            for file in sources_in(sources)
+            for one in read_source(
+                sys.stdin.buffer.read() if file == STDIN else file.read_bytes(), str(file), language, whole
             )
-        ]
-        for record in labeller.label(functions, Wanted(label, min_probability)):
+        )
+        rows = rows_of(tables, code or labeller.spec["columns"])
+        asked, failed = 0, 0
+        for record in chain(labeller.label(read, wanted), labeller.label_rows(rows, code or (), wanted)):
+            asked, failed = asked + 1, failed + ("error" in record)
             typer.echo(json.dumps(record, ensure_ascii=False))
+    raise typer.Exit(int(0 < asked == failed))
 
 
 @app.command("recommend")
@@ -245,6 +264,9 @@ def _plain_errors() -> Iterator[None]:
     """What is wrong with a file in one paragraph, and exit code 1."""
     try:
         yield
+    except BrokenPipeError:  # whoever reads has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
     except (CodekdError, OSError) as error:
         typer.echo(error, err=True)
         raise typer.Exit(1) from None

@@ -18,6 +18,15 @@ def bare(code: str) -> str:
     return ast.unparse(ast.fix_missing_locations(_Bare(function.name).visit(module)))
 
 
+def undocumented(code: str) -> str:
+    """The function in the layout of ``ast.unparse``, without its docstring."""
+    module = parse(code)
+    for node in module.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            without_docstring(node)
+    return ast.unparse(module)
+
+
 def without_docstring(node: Documented) -> Documented:
     """The same node, its docstring removed in place."""
     if ast.get_docstring(node, clean=False) is not None:

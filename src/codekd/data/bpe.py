@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from codekd.data.hole import HOLE
 from codekd.data.read import read_examples
+from codekd.models.vocabulary import with_hole
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
@@ -51,4 +52,4 @@ def train(texts: Iterator[str], size: int) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    return tokenizer
+    return with_hole(tokenizer)

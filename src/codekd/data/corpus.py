@@ -4,7 +4,6 @@ Spec: ``{"wheels": [{"name", "version", "sha256"}, ...]}``. Leaves ``functions.p
 ``package``, ``version``, ``path`` (of the module inside the wheel), ``qualname`` and ``code``.
 """
 
-import importlib.util
 import lzma
 import stat
 import struct
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from codekd.data.decoding import decode
 from codekd.data.functions import Function, functions_of
 from codekd.data.pins import Pin
 from codekd.data.wheels import fetch, open_wheel, resources_folder
@@ -73,7 +73,7 @@ def wheel_functions(path: Path, pin: Pin, counts: Counter[str]) -> Iterator[tupl
                     counts[reason] += 1
                     continue
                 try:
-                    functions = list(functions_of(importlib.util.decode_source(wheel.read(info))))
+                    functions = list(functions_of(decode(wheel.read(info), "python")))
                 except UNPARSABLE:
                     counts["unparsable modules"] += 1
                     continue

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tokenizers import pre_tokenizers
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from tokenizers import Tokenizer, pre_tokenizers
+from transformers import PreTrainedTokenizerBase
 
 from codekd.data.hole import HOLE
-from codekd.data.inputs import Inputs, padded
+from codekd.data.inputs import Reading, padded
 from codekd.data.read import REMEMBERED
 from codekd.data.sequences import BEFORE_HOLE, Piece, around, sequence, shares, windows_of, write_sequences
-from codekd.errors import CodekdError
 from codekd.models.positions import check_length
-from codekd.models.vocabulary import copy_tokenizer, read_vocabulary
+from codekd.models.tokenizer import special_tokens, write_tokenizer
+from codekd.models.vocabulary import load_tokenizer, vocabulary_of, with_hole
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
@@ -38,23 +38,29 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
     """
     teacher = job.coordinates[-1].rsplit("-", 1)[0]
     check_length(f"teachers.{teacher}.max_length", job.spec["max_length"], job.parents["tokenizer"] / "config.json")
-    copy_tokenizer(job.parents["tokenizer"], folder)
-    encoding = Encoding(folder, job.spec)
-    return {"vocabulary": len(encoding.tokenizer), **write_sequences(job, folder, encoding.row)}
+    write_tokenizer(load_tokenizer(job.parents["tokenizer"]), job.spec, folder)
+    tokenizer = load_tokenizer(folder)
+    return {"vocabulary": len(tokenizer), **write_sequences(job, folder, Encoding(tokenizer, job.spec).row)}
 
 
 class Encoding:
-    """How code becomes sequences: with the tokenizer in a folder, and as the spec of an ``encoded`` node says.
+    """How code becomes sequences: with a tokenizer, and as the spec of an ``encoded`` node says.
 
-    The tokens of so many different pieces are ``remembered``.
+    Names of special tokens in code are code. The tokens of so many different pieces are ``remembered``.
     """
 
-    def __init__(self, folder: Path, spec: Mapping[str, Any], remembered: int = REMEMBERED) -> None:
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, spec: Mapping[str, Any], remembered: int = REMEMBERED
+    ) -> None:
         self._limit, self._has_hole = spec["max_length"], spec["has_hole"]
-        self._before, self._after = special_tokens(self.tokenizer, spec["prefix"])
-        self._vocabulary = read_vocabulary(folder)
-        self._local = _is_local(self.tokenizer.backend_tokenizer.pre_tokenizer)
+        self._before, self._after = special_tokens(tokenizer, spec["prefix"])
+        self._vocabulary = vocabulary_of(tokenizer)
+        own = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+        self._tokenizer = with_hole(own) if self._has_hole else own
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self._tokenizer.encode_special_tokens = True
+        self._local = _is_local(self._tokenizer.pre_tokenizer)
         self._first_of = lru_cache(remembered)(self._first)
         self._piece_of = lru_cache(remembered)(self._tokenized)
 
@@ -63,49 +69,55 @@ class Encoding:
         pieces = [self._piece_of(one) for one in code]
         return sequence(pieces, windows_of(pieces, self._room(len(code))), self._before, self._after)
 
-    def inputs(self, examples: Sequence[Sequence[str]]) -> Inputs:
+    def read(self, examples: Sequence[Sequence[str]]) -> Reading:
         """What a model reads of examples.
 
         It is what rows of the table make, in less time: nobody asks where tokens lie, and code that is far from what is
         shown is not tokenized.
         """
-        shown = [self._shown(*example) for example in examples]
-        lengths, seconds = np.array([(len(ids), second) for ids, second in shown]).T
-        tokens = np.concatenate([np.array(ids, dtype=np.int32) for ids, _ in shown])
-        return padded(tokens, lengths, seconds, self._vocabulary.pad_id)
+        shown = [self.shown(*example) for example in examples]
+        lengths, seconds, cut = np.array([(len(ids), second, cut) for ids, second, cut in shown]).T
+        tokens = np.concatenate([np.array(ids, dtype=np.int32) for ids, _, _ in shown])
+        return Reading(padded(tokens, lengths, seconds, self._vocabulary.pad_id), cut.astype(bool))
 
-    def _shown(self, *code: str) -> tuple[list[int], int]:
-        """The ids of a row, and where those of the second side begin."""
+    def shown(self, *code: str) -> tuple[list[int], int, bool]:
+        """The ids of a row, where those of the second side begin, and whether some of the code is not among them."""
         limit = self._room(len(code))
         if self._has_hole:
-            pieces = [self._near_hole(code[0], limit)]
+            near, cut = self._near_hole(code[0], limit)
+            pieces = [near]
         else:
             ids = [self._first_of(one, limit) for one in code]
             pieces = [one[:kept] for one, kept in zip(ids, shares(list(map(len, ids)), limit), strict=True)]
+            cut = sum(map(len, ids)) > limit
         first, *others = ([*piece, *self._after] for piece in pieces)
-        return [*self._before, *first, *chain(*others)], len(self._before) + len(first)
+        return [*self._before, *first, *chain(*others)], len(self._before) + len(first), cut
 
     def _room(self, sides: int) -> int:
-        """How many tokens of code a row has."""
-        return self._limit - len(self._before) - len(self._after) * sides
+        """How many tokens of code a row has; of a pair an even number, so that two long sides have a half each."""
+        room = self._limit - len(self._before) - len(self._after) * sides
+        return room - room % sides
 
     def _ids(self, code: str) -> list[int]:
-        found: list[int] = self.tokenizer.backend_tokenizer.encode(code, add_special_tokens=False).ids
+        found: list[int] = self._tokenizer.encode(code, add_special_tokens=False).ids
         return found
 
     def _first(self, code: str, limit: int) -> list[int]:
-        """The first tokens, ``limit`` of them or some more."""
+        """The first tokens, all of them or more than ``limit``."""
         size = TYPICAL * limit
         while (end := self._end(code, size)) < len(code):
             cut = code[:end]
             sure = len(ids := self._ids(cut)) - _most_tokens(cut, cut.rstrip())
-            if sure >= limit:
+            if sure > limit:
                 return ids[:sure]
             size *= 2
         return self._ids(code)
 
-    def _near_hole(self, code: str, limit: int) -> list[int]:
-        """The window of ``limit`` tokens round the hole that :func:`~codekd.data.sequences.around` chooses."""
+    def _near_hole(self, code: str, limit: int) -> tuple[list[int], bool]:
+        """The window of ``limit`` tokens round the hole that :func:`~codekd.data.sequences.around` chooses.
+
+        And whether there is code outside of it.
+        """
         assert self._vocabulary.hole_id is not None, "a task with holes has tokenizers with one"
         before, _, after = code.partition(HOLE)
         wanted, size = int(limit * BEFORE_HOLE), TYPICAL * limit
@@ -126,7 +138,7 @@ class Encoding:
                 end == len(after) or sure_behind >= behind
             ):
                 first, last = around(hole, len(ids), limit)
-                return ids[first:last]
+                return ids[first:last], start + first > 0 or last < len(ids) or end < len(after)
             size *= 2
 
     def _end(self, code: str, size: int) -> int:
@@ -135,23 +147,10 @@ class Encoding:
         return end if end >= 0 else len(code)
 
     def _tokenized(self, code: str) -> Piece:
-        found = self.tokenizer.backend_tokenizer.encode(code, add_special_tokens=False)
+        found = self._tokenizer.encode(code, add_special_tokens=False)
         starts, ends = np.array(found.offsets, dtype=np.int32).reshape(-1, 2).T
         hole = int(np.searchsorted(ends, code.index(HOLE), side="right")) if self._has_hole else None
         return Piece(np.array(found.ids, dtype=np.int32), starts, ends, hole)
-
-
-def special_tokens(tokenizer: PreTrainedTokenizerBase, prefix: Sequence[str] = ()) -> tuple[list[int], list[int]]:
-    """The ids of the tokens before the code and after each piece of it, where the tokenizer has such.
-
-    Raises:
-        CodekdError: it does not know a token of the model's ``prefix``, which comes after the first one.
-    """
-    vocabulary = tokenizer.get_vocab()
-    if unknown := [token for token in prefix if token not in vocabulary]:
-        raise CodekdError(f"the tokenizer has no {unknown[0]!r}, which the teacher's `prefix` names")
-    cls, sep = ([] if token is None else [token] for token in (tokenizer.cls_token_id, tokenizer.sep_token_id))
-    return [*cls, *(vocabulary[token] for token in prefix)], sep
 
 
 def _is_local(pre_tokenizer: object) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from codekd.data.inputs import Inputs
+from codekd.data.inputs import Inputs, Reading
 from codekd.data.lexer import HOLE_ID, LARGEST, MASK, NOTHING, PADDING, VERSION, lex, lexeme_ids
 from codekd.data.read import REMEMBERED
 from codekd.data.sequences import Piece, around, sequence, special, windows_of, write_sequences
@@ -58,12 +58,13 @@ class LexicalEncoding:
         pieces = [self._piece_of(one) for one in code]
         return sequence(pieces, [windows_of([piece], self._limit)[0] for piece in pieces])
 
-    def inputs(self, examples: Sequence[Sequence[str]]) -> Inputs:
+    def read(self, examples: Sequence[Sequence[str]]) -> Reading:
         """What a model reads of examples; a side of a pair is a row of its own.
 
         It is what rows of the table make, in a third of the time: nobody asks where lexemes lie.
         """
-        pieces = [self._shown(code) for example in examples for code in example]
+        lexemes = [lexeme_ids(code, self._language) or [NOTHING] for example in examples for code in example]
+        pieces = [self._window(ids) for ids in lexemes]
         input_ids = np.full((len(pieces), max(map(len, pieces))), PADDING, dtype=np.int64)
         attention_mask, token_type_ids = np.zeros((2, *input_ids.shape), dtype=np.int64)
         for row, piece in enumerate(pieces):
@@ -71,11 +72,11 @@ class LexicalEncoding:
             attention_mask[row, : len(piece)] = 1
         if len(pieces) > len(examples):
             token_type_ids[1::2] = attention_mask[1::2]
-        return Inputs(input_ids, attention_mask, token_type_ids)
+        cut = np.array([len(ids) > self._limit for ids in lexemes]).reshape(len(examples), -1).max(1)
+        return Reading(Inputs(input_ids, attention_mask, token_type_ids), cut)
 
-    def _shown(self, code: str) -> list[int]:
-        """The ids of the lexemes in the window."""
-        ids = lexeme_ids(code, self._language) or [NOTHING]
+    def _window(self, ids: list[int]) -> list[int]:
+        """The lexemes that are shown."""
         if not self._has_hole:
             return ids[: self._limit]
         hole = ids.index(HOLE_ID) if HOLE_ID in ids else 0

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from codekd.data.inputs import Inputs
+    from codekd.data.inputs import Reading
     from codekd.study.job import Job
 
 
@@ -21,7 +21,7 @@ class Encoding(Protocol):
     def row(self, *code: str) -> dict[str, Any]:
         """One row of the table of sequences, less its id and label, of a piece of code or the two of a pair."""
 
-    def inputs(self, examples: Sequence[Sequence[str]]) -> Inputs:
+    def read(self, examples: Sequence[Sequence[str]]) -> Reading:
         """What a model reads of examples, each of a piece of code or the two of a pair."""
 
 
@@ -47,5 +47,6 @@ def encoding_of(folder: Path, spec: Mapping[str, Any], remembered: int = REMEMBE
 
         return LexicalEncoding(folder, spec, remembered)
     from codekd.data.encode import Encoding as ByTokenizer
+    from codekd.models.vocabulary import load_tokenizer
 
-    return ByTokenizer(folder, spec, remembered)
+    return ByTokenizer(load_tokenizer(folder), spec, remembered)

@@ -3,7 +3,7 @@
 import ast
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
@@ -13,13 +13,14 @@ UP_TO_FORM_FEED = re.compile(r"^[ \t\f]*\f", re.MULTILINE)  # where Python begin
 
 @dataclass(frozen=True)
 class Function:
-    """A function or method: its qualified name as Python gives it, and its source with decorators.
+    """A function or method: its qualified name as Python gives it, its source with decorators, and its first line.
 
     The source is moved to the left margin, so that it parses on its own.
     """
 
     qualname: str
     code: str
+    line: int
 
 
 def functions_of(source: str) -> Iterator[Function]:
@@ -38,7 +39,8 @@ def functions_of(source: str) -> Iterator[Function]:
         for child in statements(node):
             if isinstance(child, FUNCTION):
                 qualname = prefix + child.name
-                yield Function(qualname, _text(child, lines))
+                first = _first_line(child, lines)
+                yield Function(qualname, _text(child, lines, first), first)
                 inner.append((child, f"{qualname}.<locals>."))
             elif isinstance(child, ast.ClassDef):
                 inner.append((child, f"{prefix}{child.name}."))
@@ -70,10 +72,19 @@ def own_statements(function: ast.AST) -> Iterator[ast.AST]:
             yield from own_statements(child)
 
 
-def _text(function: FUNCTION, lines: list[str]) -> str:
+def at_margin(lines: Sequence[str], indentation: str) -> str:
+    """Lines of a function at the left margin; those of strings and comments may begin there already."""
+    text = "\n".join(line.removeprefix(indentation) for line in lines)
+    return text.rstrip("\\ ")  # a continued last line is an error where nothing follows
+
+
+def _first_line(function: FUNCTION, lines: Sequence[str]) -> int:
     first = min([function.lineno, *(decorator.lineno for decorator in function.decorator_list)])
     while function.decorator_list and not lines[first - 1].lstrip().startswith("@"):
         first -= 1  # the expression begins on a later line than its decorator
+    return first
+
+
+def _text(function: FUNCTION, lines: Sequence[str], first: int) -> str:
     indentation = lines[function.lineno - 1][: function.col_offset]
-    text = "\n".join(line.removeprefix(indentation) for line in lines[first - 1 : function.end_lineno])
-    return text.rstrip("\\ ")  # a continued last line is an error where nothing follows
+    return at_margin(lines[first - 1 : function.end_lineno], indentation)

@@ -17,6 +17,13 @@ class Inputs(NamedTuple):
     token_type_ids: NDArray[np.int64]
 
 
+class Reading(NamedTuple):
+    """What a model reads of examples, and of which of them it does not see all: ``cut`` ``(examples,)``."""
+
+    inputs: Inputs
+    cut: NDArray[np.bool_]
+
+
 def padded(
     tokens: NDArray[np.int32], lengths: NDArray[np.integer], seconds: NDArray[np.integer], padding: int
 ) -> Inputs:

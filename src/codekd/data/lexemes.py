@@ -2,18 +2,18 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tree_sitter
 
+from codekd.data.languages import parser_of
 from codekd.data.lexer import PLAIN
 from codekd.data.read import REMEMBERED, in_shards, read_examples
 from codekd.data.splits import SPLITS
 from codekd.data.syntax import Ints, Syntax, write_syntax
-from codekd.errors import CodekdError
 
 if TYPE_CHECKING:
     from codekd.study.job import Job
@@ -50,7 +50,7 @@ def parse(code: str, language: str) -> Syntax:
 
     Args:
         code: any text.
-        language: ``python``, ``c``, ``java`` or ``plain``.
+        language: one of :data:`codekd.data.languages.Language`.
 
     Raises:
         CodekdError: the language is unknown.
@@ -63,24 +63,6 @@ def parse(code: str, language: str) -> Syntax:
     else:
         _walk(parser_of(language).parse(builder.source), builder)
     return builder.finish()
-
-
-@cache
-def parser_of(language: str) -> tree_sitter.Parser:
-    """The tree-sitter parser of a language.
-
-    Raises:
-        CodekdError: there is none here.
-    """
-    if language == "python":
-        import tree_sitter_python as grammar
-    elif language == "c":
-        import tree_sitter_c as grammar  # type: ignore[no-redef]
-    elif language == "java":
-        import tree_sitter_java as grammar  # type: ignore[no-redef]
-    else:
-        raise CodekdError(f"no grammar for the language {language!r}: choose python, c, java or plain")
-    return tree_sitter.Parser(tree_sitter.Language(grammar.language()))
 
 
 def _walk(tree: tree_sitter.Tree, builder: "_Builder") -> None:

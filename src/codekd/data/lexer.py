@@ -43,8 +43,15 @@ PLAIN = re.compile(f"{_NAME} | {_OTHER}", re.VERBOSE)
 _HASH = r"\#[^\n]*"
 _SLASHES = r"//[^\n]* | /\*[\s\S]*?(?:\*/|\Z)"
 _TRIPLE = r'"""(?:\\[\s\S]|[^\\])*?(?:"""|\\?\Z)'
-_COMMENTS = {"python": _HASH, "c": _SLASHES, "java": _SLASHES, "plain": r"(?!)"}
-_LONG_STRINGS = {"python": rf"{_TRIPLE} | {_TRIPLE.replace(chr(34), chr(39))}", "java": _TRIPLE}
+_TEMPLATE = r"`(?:\\[\s\S]|[^\\`])*+(?:`|\\?\Z)"
+_COMMENTS = {"python": _HASH, "plain": r"(?!)"}  # all other languages have those of C
+_LONG_STRINGS = {
+    "python": rf"{_TRIPLE} | {_TRIPLE.replace(chr(34), chr(39))}",
+    "java": _TRIPLE,
+    "javascript": _TEMPLATE,
+    "typescript": _TEMPLATE,
+    "go": r"`[^`]*+(?:`|\Z)",
+}
 
 Ints = NDArray[np.int32]
 
@@ -62,7 +69,7 @@ def lex(code: str, language: str) -> Lexemes:
 
     Args:
         code: any text, also one that is no valid Unicode.
-        language: ``python``, ``c``, ``java`` or ``plain``, which knows no comments.
+        language: one of :data:`codekd.data.languages.Language`; ``plain`` knows no comments.
     """
     found: list[int] = []
     add, lexemes, ids, start = found.extend, _lexemes(language).finditer, lexeme_id, 0
@@ -104,4 +111,4 @@ def _lexemes(language: str) -> re.Pattern[str]:
     """White space, and a comment, which has no group, or a lexeme, which is the first."""
     strings = f"{_LONG_STRINGS[language]} | " if language in _LONG_STRINGS else ""
     # White space is taken at once, also at the end: all else would be tried at each of its characters.
-    return re.compile(rf"\s*+(?:{_COMMENTS[language]} | ({strings}{_PIECE} | {_OTHER}) | \Z)", re.VERBOSE)
+    return re.compile(rf"\s*+(?:{_COMMENTS.get(language, _SLASHES)} | ({strings}{_PIECE} | {_OTHER}) | \Z)", re.VERBOSE)

@@ -1,6 +1,5 @@
 """Files of rows in the formats that tables are kept in, whoever wrote them."""
 
-import codecs
 import csv
 import io
 import json
@@ -14,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from codekd.data.decoding import encoding_of
 from codekd.data.records import BadRow, Row
 from codekd.data.sources import format_of
 from codekd.errors import CodekdError
@@ -22,15 +22,6 @@ BATCH = 1024
 SEPARATORS = ",;\t|"
 DECLARES = "sep="
 """What Excel writes before the header of a CSV file to say by what its fields are separated."""
-
-MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-"""Byte order marks, of which that of UTF-32 begins with one of UTF-16."""
 
 Read = Callable[[Path, Collection[str]], Iterator[Row]]
 
@@ -62,7 +53,7 @@ def _text(path: Path, newline: str) -> io.TextIOWrapper:
     """
     with pa.input_stream(str(path)) as stream:
         head = stream.read(4)
-    encoding = next((name for mark, name in MARKS if head.startswith(mark)), "utf-8")
+    encoding = encoding_of(head) or "utf-8"
     errors = "surrogateescape" if encoding.startswith("utf-8") else "strict"
     return io.TextIOWrapper(pa.input_stream(str(path)), encoding, errors, newline)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date, time
 from typing import Any
 
+from codekd.data.decoding import with_plain_lines
 from codekd.errors import CodekdError
 
 NAMED = 3
@@ -46,6 +47,14 @@ class Row:
         except UnicodeEncodeError:
             raise BadRow(f"a {name!r} that is not UTF-8") from None
         return value
+
+    def code(self, name: str) -> str:
+        """A field that is code, its lines ended as those of files are.
+
+        Raises:
+            BadRow: it is no text, or there is none.
+        """
+        return with_plain_lines(self.text(name))
 
     def name(self, name: str) -> str:
         """A field that is a number, a date or text, as text.

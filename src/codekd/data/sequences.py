@@ -110,7 +110,10 @@ def around(position: int, length: int, limit: int) -> tuple[int, int]:
 
 
 def shares(lengths: list[int], limit: int) -> list[int]:
-    """How many tokens of one or two pieces fit into ``limit`` together; of two, the longer is cut first."""
+    """How many tokens of one or two pieces fit into ``limit`` together; of two, the longer is cut first.
+
+    With an even limit it is what ``longest_first`` of the tokenizers library does.
+    """
     if len(lengths) == 1:
         return [min(lengths[0], limit)]
     first, second = lengths

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from transformers import AutoConfig
 
-from codekd.models import bigru, conv, encoder  # noqa: F401  (registers the classes)
+from codekd.models import register  # noqa: F401  (registers the classes)
 from codekd.study.manifest import read_manifest
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ def with_card(run: Run) -> Run:
 
 def describe(job: "Job", folder: Path, summary: dict[str, Any]) -> None:
     """Put the names of the classes into ``config.json``, and write ``README.md`` with the metadata of model hubs."""
-    classes = read_manifest(job.parents["encoded"])["spec"]["classes"]
+    reads = read_manifest(job.parents["encoded"])["spec"]
+    classes = reads["classes"]
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     config.id2label = dict(enumerate(classes))
     config.label2id = {name: label for label, name in enumerate(classes)}
@@ -56,8 +57,11 @@ def describe(job: "Job", folder: Path, summary: dict[str, Any]) -> None:
     card = ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),
+        name="/".join(job.coordinates),
         task=task,
         teacher=teacher,
+        pair=len(reads["columns"]) == 2,
+        hole=reads["has_hole"],
         student=dict(zip(("name", "method", "seed"), of_student, strict=False)),  # a teacher has none
         classes=classes,
         spec=job.spec,

@@ -30,7 +30,7 @@ from codekd.deploy.runtimes import (
 )
 from codekd.deploy.timing import ratio, spread, take_turns
 from codekd.errors import CodekdError
-from codekd.models import bigru, conv, encoder  # noqa: F401  (registers the classes)
+from codekd.models import register  # noqa: F401  (registers the classes)
 from codekd.models.vocabulary import copy_tokenizer
 from codekd.study.folders import folder_of
 from codekd.study.manifest import check_files, read_manifest

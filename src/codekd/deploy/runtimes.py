@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from codekd.data.inputs import Inputs
-from codekd.models.device import CPU, OWN_LAYERS, Device
+from codekd.models.device import CPU, Device, has_own_layers
 from codekd.models.pooling import compared
 
 MODEL, SMALL, COMPARE = "model.onnx", "model.int8.onnx", "compare.onnx"
@@ -167,7 +167,7 @@ def write_onnx(model: PreTrainedModel, inputs: Inputs, path: Path) -> None:
     apart = sides_apart(model)
     outputs = ["logits", "vectors"] if apart else ["logits"]
     settings: dict[str, Any] = {"input_names": list(Inputs._fields), "output_names": outputs, "external_data": False}
-    if model.config.model_type in OWN_LAYERS:
+    if has_own_layers(model):
         axes = {name: {0: "rows" if apart else "batch", 1: "length"} for name in Inputs._fields}
         axes |= {"logits": {0: "batch"}}
         settings |= {"dynamo": False, "dynamic_axes": axes | ({"vectors": {0: "rows"}} if apart else {})}

@@ -43,7 +43,7 @@ from codekd.deploy.runtimes import (
 from codekd.deploy.timing import Times, ratio, spread, take_turns
 from codekd.errors import CodekdError
 from codekd.memory import peak_memory
-from codekd.models import bigru, conv, encoder  # noqa: F401  (registers the classes)
+from codekd.models import register  # noqa: F401  (registers the classes)
 from codekd.models.device import choose_device
 from codekd.models.head import reuse_head
 from codekd.models.vocabulary import read_vocabulary
@@ -151,7 +151,7 @@ def _turns(examples: Path, columns: tuple[str, ...]) -> Turns:
 
 def _served(load: Callable[[], PreTrainedModel], encoded: Path, turns: Turns, name: str) -> Served:
     encoding = encoding_of(encoded, read_manifest(encoded)["spec"], remembered=0)
-    batches = {size: [encoding.inputs(examples) for examples in own] for size, own in turns.items()}
+    batches = {size: [encoding.read(examples).inputs for examples in own] for size, own in turns.items()}
     with peak_memory() as peak:
         model = load().eval()
         for own in batches.values():
@@ -180,7 +180,7 @@ def _served(load: Callable[[], PreTrainedModel], encoded: Path, turns: Turns, na
         "peak_bytes": peak[0],
         "without_onnx": reason,
     }
-    return Served(facts, sizes, encoding.inputs, batches, runs)
+    return Served(facts, sizes, lambda shown: encoding.read(shown).inputs, batches, runs)
 
 
 def _in_onnx(model: PreTrainedModel, inputs: Inputs) -> tuple[dict[Runtime, Run], dict[Runtime, int]]:

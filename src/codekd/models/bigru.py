@@ -67,6 +67,7 @@ class BiGRUForSequenceClassification(PreTrainedModel):
     """Embedding, bidirectional GRU layers, pooling, head on the concatenated directions."""
 
     config_class = BiGRUConfig
+    own_layers = True
 
     def __init__(self, config: BiGRUConfig) -> None:
         super().__init__(config)

@@ -133,6 +133,7 @@ class ConvForSequenceClassification(PreTrainedModel):
     """Embedding, embedding of places, blocks, attention pooling, head."""
 
     config_class = ConvConfig
+    own_layers = True
 
     def __init__(self, config: ConvConfig) -> None:
         super().__init__(config)

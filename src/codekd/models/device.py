@@ -6,9 +6,6 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
-OWN_LAYERS = ("codekd-bigru", "codekd-conv")
-"""Types of models made of this package's own layers: on CPUs bf16 gains them little or nothing."""
-
 
 @dataclass(frozen=True)
 class Device:
@@ -34,20 +31,25 @@ def choose_device(model: PreTrainedModel) -> Device:
     """The GPU if there is one, and half precision where it pays: bf16 on GPUs that have it, fp16 on others; for
     transformers bf16 on CPUs that have it.
 
-    A GRU is slower in bf16 on CPU, and layers as small as those of ``codekd-conv`` are a fifth faster at best, for
-    which they repeat less well.
+    Models with ``own_layers`` gain little or nothing by it on CPUs: a GRU is slower in bf16, and layers as small as
+    those of ``codekd-conv`` are a fifth faster at best, for which they repeat less well.
     """
     if torch.cuda.is_available():
         bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
         return Device(torch.device("cuda", torch.cuda.current_device()), torch.bfloat16 if bf16 else torch.float16)
-    bf16 = _cpu_has_bf16() and model.config.model_type not in OWN_LAYERS
+    bf16 = _cpu_has_bf16() and not has_own_layers(model)
     return Device(torch.device("cpu"), torch.bfloat16 if bf16 else torch.float32)
 
 
 def set_training_attention(model: PreTrainedModel, device: Device) -> None:
     """On CPU, let an encoder use the attention of plain matrix products: torch's fused one is slow to differentiate."""
-    if device.device.type == "cpu" and model.config.model_type not in OWN_LAYERS:
+    if device.device.type == "cpu" and not has_own_layers(model):
         model.set_attn_implementation("eager")
+
+
+def has_own_layers(model: PreTrainedModel) -> bool:
+    """Whether a model says of itself that it has ``own_layers``, which are no transformer's."""
+    return bool(getattr(model, "own_layers", False))
 
 
 def _cpu_has_bf16() -> bool:

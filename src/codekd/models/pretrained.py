@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
-from tokenizers import AddedToken, Tokenizer
+from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoTokenizer
 
-from codekd.data.hole import HOLE
 from codekd.errors import CodekdError
-from codekd.models.vocabulary import TOKENIZER_FILES
+from codekd.models.vocabulary import TOKENIZER_FILES, with_hole
 from codekd.study import components
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
     tokenizer.no_padding()
     tokenizer.no_truncation()
     if job.spec["trained"]:
-        tokenizer.add_special_tokens([AddedToken(HOLE, special=True, normalized=False)])
+        tokenizer = with_hole(tokenizer)
     _check_numbers(tokenizer)
     tokenizer.save(str(path))
     return {"vocabulary": tokenizer.get_vocab_size()}

@@ -5,6 +5,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from shutil import copyfile
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
@@ -21,6 +26,22 @@ def copy_tokenizer(source: Path, folder: Path) -> None:
     """Put the files of the tokenizer in one folder, or that of the lexer, beside what is in another."""
     for name in (LEXER_FILE,) if reads_lexemes(source) else TOKENIZER_FILES:
         copyfile(source / name, folder / name)
+
+
+def with_hole(tokenizer: "Tokenizer") -> "Tokenizer":
+    """The same tokenizer, which knows ``__HOLE__`` as one token.
+
+    It is none of the special tokens, whose names in code are read as code.
+    """
+    from tokenizers import AddedToken, Tokenizer
+
+    from codekd.data.hole import HOLE
+
+    tokenizer.add_tokens([AddedToken(HOLE, special=False, normalized=False)])
+    state = json.loads(tokenizer.to_str())
+    for token in state["added_tokens"]:
+        token["special"] &= token["content"] != HOLE
+    return Tokenizer.from_str(json.dumps(state))
 
 
 @dataclass(frozen=True)
@@ -50,11 +71,21 @@ def read_vocabulary(folder: Path) -> Vocabulary:
             about["ids"][key] for key in ("size", "padding", "mask", "hole", "nothing")
         )
         return Vocabulary(size, padding, mask, hole, (padding, mask, hole, nothing), about["sides_apart"])
-    from transformers import AutoTokenizer
+    return vocabulary_of(load_tokenizer(folder))
 
+
+def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
+    """The tokenizer in a folder, whichever class its model has."""
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+    return tokenizer
+
+
+def vocabulary_of(tokenizer: "PreTrainedTokenizerBase") -> Vocabulary:
+    """What a model must know of a tokenizer."""
     from codekd.data.hole import HOLE
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     hole = tokenizer.backend_tokenizer.token_to_id(HOLE)
     special = {*tokenizer.all_special_ids, *([] if hole is None else [hole])}
     end, unknown = tokenizer.eos_token_id, tokenizer.unk_token_id

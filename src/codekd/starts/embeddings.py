@@ -63,19 +63,18 @@ def token_states(tokenizer: Path, encoder: Path, prefix: list[str]) -> tuple[NDA
     States ``(tokens, width)`` are means over the encoder's pieces, special tokens and ``prefix`` left out.
     """
     import numpy as np
-    from transformers import AutoTokenizer
 
     from codekd.data.batches import Encoded
     from codekd.data.encode import Encoding
     from codekd.models.inference import outputs
     from codekd.models.pooling import pool
-    from codekd.models.vocabulary import read_vocabulary
+    from codekd.models.vocabulary import load_tokenizer, read_vocabulary
     from codekd.signals.pretrained import load_encoder
 
-    own = AutoTokenizer.from_pretrained(tokenizer, local_files_only=True, trust_remote_code=False)
+    own = load_tokenizer(tokenizer)
     special = read_vocabulary(tokenizer).special_ids
     texts = [own.backend_tokenizer.decode([token], skip_special_tokens=False) for token in range(len(own))]
-    encoding = Encoding(encoder, {"max_length": LONGEST, "has_hole": False, "prefix": prefix})
+    encoding = Encoding(load_tokenizer(encoder), {"max_length": LONGEST, "has_hole": False, "prefix": prefix})
     encoded = {
         token: encoding.row(text)
         for token, text in enumerate(texts)

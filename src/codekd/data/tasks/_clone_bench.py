@@ -58,7 +58,7 @@ class _Pairs:
         self.texts: list[str] = []
 
     def add_function(self, row: Row) -> None:
-        name, text = row.name("idx"), row.text("func")
+        name, text = row.name("idx"), row.code("func")
         if name in self._place:
             raise BadRow("an 'idx' that came before")
         self._put(name, text)
@@ -74,7 +74,7 @@ class _Pairs:
         for name, text in (("id1", "func1"), ("id2", "func2")):
             names.append(row.name(name))
             if names[-1] not in self._place:
-                self._put(names[-1], row.text(text))
+                self._put(names[-1], row.code(text))
         return self._pair(row, split, *names)
 
     def _pair(self, row: Row, split: str, first: str, second: str) -> Pair | None:

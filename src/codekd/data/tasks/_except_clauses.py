@@ -31,6 +31,11 @@ class Clause:
     after: str
     type: str
 
+    @property
+    def text(self) -> str:
+        """The function with the hole."""
+        return self.before + HOLE + self.after
+
 
 def clauses_of(code: str) -> Iterator[Clause]:
     """The ``except`` clauses of a function without those of inner ones; a bare one has type ''."""
@@ -75,8 +80,7 @@ def frames(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]
                 if label >= 0:
                     kept.add((package, qualname))
                 part = split[package] if label >= 0 else "unlabeled"
-                text = clause.before + HOLE + clause.after
-                key = digest(*code_tokens(text))
+                key = digest(*code_tokens(text := clause.text))
                 if key in seen or (part == "unlabeled" and split[package] not in GIVES_UNLABELLED):
                     continue
                 seen.add(key)

@@ -23,7 +23,7 @@ def read(config: Config, files: Files) -> tuple[Frames, dict[str, int]]:
     named = (config.code,) if isinstance(config.code, str) else config.code
 
     def example(row: Row, labelled: bool) -> Example:
-        pieces = [row.text(name) for name in named]
+        pieces = [row.code(name) for name in named]
         if config.hole:
             one_hole(*pieces)
         label = row.label(config.label, reader.classes) if labelled else UNLABELLED

@@ -1,19 +1,35 @@
 """What every task's config has."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from codekd.data.languages import Language
 from codekd.data.records import plain
 from codekd.study.base import Model
 from codekd.study.pooling import Shape
 
-Language = Literal["python", "c", "java", "plain"]
-
 GIVES_UNLABELLED = ("train", "transfer")
 """Parts of the split whose packages give unlabelled examples."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a model is shown of a function; ``about`` says which part of it is asked about."""
+
+    code: str
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+def as_it_is(code: str, line: int) -> list[Shown]:
+    """What most tasks show of a function that begins on a line of a file: all of it.
+
+    A task that shows something else, such as one question for each clause, has a function ``shown`` that says so.
+    """
+    return [Shown(code)]
 
 
 class Limits(Model):

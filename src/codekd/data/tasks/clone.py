@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from codekd.data.tasks.base import CorpusTask, Language
+from codekd.data.tasks.base import CorpusTask, Language, Shown
 
 if TYPE_CHECKING:
     import polars as pl
@@ -39,6 +39,17 @@ class Config(CorpusTask):
         120, gt=0, description="Pairs that a package gives to valid and to test, at most; null for all."
     )
     negatives: int = Field(1, ge=1, description="Neighbours of another name for every labelled clone.")
+
+
+def shown(code: str, line: int) -> list[Shown]:
+    """A function as those of pairs are: bare.
+
+    Raises:
+        SyntaxError, ValueError, RecursionError, MemoryError: it is no Python.
+    """
+    from codekd.data.bare import bare
+
+    return [Shown(bare(code))]
 
 
 def build(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]) -> "dict[str, pl.DataFrame]":

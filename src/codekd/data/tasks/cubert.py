@@ -12,7 +12,9 @@ from pydantic import Field
 
 from codekd.data.tasks._public import PublicTask
 from codekd.data.tasks.base import Language
-from codekd.data.tasks.exception import CLASSES
+from codekd.data.tasks.exception import CLASSES, shown
+
+__all__ = ["CLASSES", "Config", "read", "shown"]
 
 if TYPE_CHECKING:
     import polars as pl
@@ -40,7 +42,7 @@ def read(config: Config, files: Mapping[str, Sequence[Path]]) -> "tuple[dict[str
     reader = Reader(config, config.source)
 
     def example(row: Row) -> Example:
-        code, label, info = one_hole(row.text("function")), row.label("label", reader.classes), row.text("info")
+        code, label, info = one_hole(row.code("function")), row.label("label", reader.classes), row.text("info")
         # Rows have no number, and the clauses of a function the same info.
         return {"key": reader.unseen(info, code), "code": code, "label": label, "group": repository(info)}
 

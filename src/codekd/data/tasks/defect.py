@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from codekd.data.tasks.base import CorpusTask, Language
+from codekd.data.tasks.base import CorpusTask, Language, Shown
 
 if TYPE_CHECKING:
     import polars as pl
@@ -33,6 +33,17 @@ class Config(CorpusTask):
     max_characters: int = Field(500, gt=0, description="Length of a function, at most, so that no bug is cut off.")
     per_package: int = Field(200, gt=0, description="Labelled functions a package gives, at most.")
     unlabeled_per_package: int = Field(600, ge=0, description="Further functions a training package gives, at most.")
+
+
+def shown(code: str, line: int) -> list[Shown]:
+    """A function as examples are: without docstring, in the layout of ``ast.unparse``.
+
+    Raises:
+        SyntaxError, ValueError, RecursionError, MemoryError: it is no Python.
+    """
+    from codekd.data.bare import undocumented
+
+    return [Shown(undocumented(code))]
 
 
 def build(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]) -> "dict[str, pl.DataFrame]":

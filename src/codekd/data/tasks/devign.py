@@ -37,7 +37,7 @@ def read(config: Config, files: Mapping[str, Sequence[Path]]) -> "tuple[dict[str
     reader = Reader(config, config.source)
 
     def example(row: Row) -> Example:
-        code, label, project = row.text("func"), row.label("target", reader.classes), row.text("project")
+        code, label, project = row.code("func"), row.label("target", reader.classes), row.text("project")
         # On the hub the number is called id.
         number = row.name("id" if "id" in row.names else "idx")
         return {"key": reader.unseen(number), "code": code, "label": label, "group": project}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from codekd.data.tasks.base import CorpusTask, Language
+from codekd.data.tasks.base import CorpusTask, Language, Shown
 
 if TYPE_CHECKING:
     import polars as pl
@@ -37,6 +37,20 @@ class Config(CorpusTask):
     evaluated_per_group: int | None = Field(
         200, gt=0, description="Examples that a package gives to valid and to test, at most; null for all."
     )
+
+
+def shown(code: str, line: int) -> list[Shown]:
+    """Every clause of a function, on which line it is and what it catches.
+
+    Raises:
+        SyntaxError, ValueError, RecursionError, MemoryError: it is no Python.
+    """
+    from codekd.data.tasks._except_clauses import clauses_of
+
+    return [
+        Shown(clause.text, {"clause": line + clause.before.count("\n"), "caught": clause.type})
+        for clause in clauses_of(code)
+    ]
 
 
 def build(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]) -> "dict[str, pl.DataFrame]":
