@@ -134,7 +134,7 @@ def test_a_stopped_stage_says_how_to_go_on_and_keeps_its_checkpoint(
     before = signal.getsignal(signal.SIGTERM)
     try:
         with pytest.raises(SystemExit) as exit_:
-            execute(stopped, NODE.job(tmp_path), tmp_path / NODE.folder / MANIFEST, tmp_path / "log.txt")
+            execute(stopped, NODE.job_file(tmp_path), tmp_path / NODE.folder / MANIFEST, tmp_path / "log.txt")
     finally:
         signal.signal(signal.SIGTERM, before)
     assert exit_.value.code == 1
@@ -149,9 +149,9 @@ def test_a_stage_that_hangs_is_ended_and_says_what_it_was_doing(tmp_path: Path) 
     script = (
         "import sys, time\nfrom pathlib import Path\nfrom codekd.study.stage import execute\n"
         "def waits_for_ever(job, folder):\n    time.sleep(60)\n"
-        "execute(waits_for_ever, sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))\n"
+        "execute(waits_for_ever, Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))\n"
     )
-    arguments = [NODE.job(tmp_path), str(tmp_path / NODE.folder / MANIFEST), str(tmp_path / "log.txt")]
+    arguments = [str(NODE.job_file(tmp_path)), str(tmp_path / NODE.folder / MANIFEST), str(tmp_path / "log.txt")]
     environment = os.environ | {"CODEKD_TIME_LIMIT": "0.02"}
     done = subprocess.run([sys.executable, "-c", script, *arguments], env=environment, timeout=30, check=False)
     assert done.returncode == 1
@@ -166,7 +166,7 @@ def test_memory_that_runs_out_is_said_plainly(tmp_path: Path) -> None:
         raise MemoryError
 
     with pytest.raises(SystemExit):
-        execute(large, NODE.job(tmp_path), tmp_path / NODE.folder / MANIFEST, tmp_path / "log.txt")
+        execute(large, NODE.job_file(tmp_path), tmp_path / NODE.folder / MANIFEST, tmp_path / "log.txt")
     assert "needs more memory than there is; run fewer jobs" in (tmp_path / "log.txt").read_text()
 
 

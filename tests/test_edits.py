@@ -183,6 +183,9 @@ EDITS = {
     "the report's page": (appended("src/codekd/analysis/page.html.j2", "<p>"), [REPORT]),
     "the check of signals": (appended("src/codekd/signals/verify.py", "\nSMALL = 1e-3\n"), []),
     "the command line": (appended("src/codekd/cli.py", "\nSMALL = 1e-3\n"), []),
+    "bars of progress": (appended("src/codekd/progress.py", "\nSMALL = 1e-3\n"), []),
+    "the class of errors": (appended("src/codekd/errors.py", "\nSMALL = 1e-3\n"), []),
+    "a number that is the default": (in_config("training:", "methods: {dist: {beta: 1.0}}\ntraining:"), []),
 }
 
 RELATIONAL_EDITS = {

@@ -8,6 +8,7 @@ import yaml
 
 from codekd.errors import CodekdError
 from codekd.study import components
+from codekd.study.defaults import with_defaults
 from codekd.study.graph import Graph
 from codekd.study.identity import closure
 from codekd.study.resolve import load_study
@@ -315,7 +316,7 @@ def test_a_grid_without_a_task_of_a_vocabulary_group_still_learns_the_same_vocab
 def test_two_classes_drop_the_term_of_dist_that_is_constant():
     graph = Graph(load_study(edited(), [PATH]))
     betas = {
-        node.coordinates[0]: node.spec["method"]["beta"]
+        node.coordinates[0]: with_defaults(node.spec)["method"]["beta"]
         for node in graph.stage("students")
         if node.spec["method"]["kind"] == "dist"
     }

@@ -251,8 +251,8 @@ def test_no_secret_of_the_environment_is_written_anywhere(tmp_path: Path, monkey
         raise RuntimeError("something else")
 
     with pytest.raises(SystemExit):
-        execute(fails, node.job(tmp_path), tmp_path / node.folder / "manifest.json", tmp_path / "log.txt")
-    execute(lambda *_: {}, node.job(tmp_path), tmp_path / node.folder / "manifest.json", tmp_path / "log.txt")
+        execute(fails, node.job_file(tmp_path), tmp_path / node.folder / "manifest.json", tmp_path / "log.txt")
+    execute(lambda *_: {}, node.job_file(tmp_path), tmp_path / node.folder / "manifest.json", tmp_path / "log.txt")
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert written and not any(secret in path.read_text() for path in written)
 

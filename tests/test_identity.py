@@ -1,8 +1,15 @@
 """Identity: equal work has an equal digest, different work another one."""
 
-import pytest
+from pathlib import Path
 
-from codekd.study import identity
+import pytest
+import yaml
+
+from codekd.study import canonical, identity
+from codekd.study.defaults import READ, with_defaults
+from codekd.study.graph import Graph
+from codekd.study.resolve import load_study
+from codekd.study.training import Training
 
 
 @pytest.fixture
@@ -17,7 +24,7 @@ def package(tmp_path, monkeypatch):
         forget()
 
     def forget():
-        for name in ("closure", "_path", "_tree", "_imports", "_source_digest"):
+        for name in ("closure", "_path", "_tree", "_imports", "_parses_python", "_source_digest"):
             getattr(identity, name).cache_clear()
 
     monkeypatch.setattr(identity, "ROOT", tmp_path)
@@ -40,10 +47,10 @@ def dist():
 
 
 def test_canonical_json_is_the_same_for_equal_values():
-    assert identity.canonical({"b": 1e-4, "a": [1]}) == identity.canonical({"a": [1], "b": 0.0001})
-    assert identity.digest({"lr": 1e-4}) != identity.digest({"lr": 2e-4})
+    assert canonical.canonical({"b": 1e-4, "a": [1]}) == canonical.canonical({"a": [1], "b": 0.0001})
+    assert canonical.digest({"lr": 1e-4}) != canonical.digest({"lr": 2e-4})
     with pytest.raises(ValueError):
-        identity.canonical(float("nan"))
+        canonical.canonical(float("nan"))
 
 
 def test_closure_follows_imports_inside_functions_and_relative_ones(package):
@@ -132,3 +139,35 @@ def test_reverting_a_change_gives_the_old_digest(package):
     package("codekd.deeper", "def one():\n    return 2\n")
     package("codekd.deeper", "def one():\n    return 1\n")
     assert kd() == before
+
+
+def test_what_parses_python_depends_on_which_python_that_is(package, monkeypatch):
+    """``ast.unparse`` writes f-strings in other ways, and some source parses on one version only."""
+    package("codekd.methods.kd", "import ast\n")
+    before = kd(), dist()
+    monkeypatch.setattr(identity.sys, "version_info", (3, 99, 1))
+    assert kd() != before[0] and dist() == before[1]
+    assert identity.module_digests(["codekd.methods.kd"])["python"] == "3.99"
+
+
+def test_a_new_setting_that_does_nothing_by_default_is_in_no_spec():
+    class Smoothed(Training):
+        label_smoothing: float = 0.0
+
+    for values in ({}, {"epochs": 3}, {"learning_rate": 1e-4, "weight_decay": 0.1}):
+        assert Smoothed(**values).chosen() == Training(**values).chosen() == values
+    assert Smoothed(label_smoothing=0.1).chosen() == {"label_smoothing": 0.1}
+
+
+@pytest.mark.parametrize("config", sorted(Path("config").glob("**/*.yaml")), ids=lambda path: path.stem)
+def test_settings_in_a_spec_are_read_as_what_they_were(config):
+    """Each is read by its model again, which gives the same: nothing that was chosen is left out."""
+    for node in Graph(load_study(yaml.safe_load(config.read_text()), [config])):
+        full = with_defaults(node.spec)
+        for key in node.spec.keys() & READ.keys():
+            again = READ[key](node.spec[key])
+            left_out = {"metric", "max_length"} if key == "task" else set()
+            assert {k: v for k, v in again.chosen().items() if k not in left_out | {"source", "files"}} == {
+                k: v for k, v in node.spec[key].items() if k not in {"source", "files"}
+            }, (node.path, key)
+            assert full[key].keys() >= node.spec[key].keys()

@@ -28,6 +28,7 @@ from codekd.signals import logits, pooled, relations, structure
 from codekd.signals.base import UNITS_OF_SYNTAX, TeacherShape
 from codekd.signals.format import read_signal
 from codekd.study import estimate, sizes
+from codekd.study.defaults import with_defaults
 from codekd.study.graph import Graph, Node
 from codekd.study.manifest import MANIFEST, write_manifest
 from codekd.study.resolve import load_study
@@ -395,7 +396,7 @@ def test_the_papers_grid_is_planned_from_its_definitions_alone(tmp_path):
     [clone] = [node for node in study.stage("examples") if node.coordinates == ("clone",)]
     counts = {split: size.examples for split, size in sizes.split_sizes(encoded_of(study, "clone"), tmp_path).items()}
     assert counts == {"train": 90103, "valid": 41542, "test": 415416, "unlabeled": 0}
-    assert clone.spec["task"]["share"] == 0.1
+    assert with_defaults(clone.spec)["task"]["share"] == 0.1
 
 
 def encoded_of(study, task):

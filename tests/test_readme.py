@@ -10,6 +10,7 @@ import pytest
 import yaml
 from data_stages import write_corpus
 
+from codekd.study.defaults import with_defaults
 from codekd.study.graph import Graph
 from codekd.study.resolve import load_study
 
@@ -51,7 +52,8 @@ def test_the_config_of_the_readme_is_valid():
     graph = Graph(load_study(CONFIGS[0], [ROOT / "config" / "my.yaml"]))
     cells = {node.coordinates[3] for node in graph.stage("students")}
     assert cells == {"ft", "kd", "kd-hot"}
-    assert {node.spec["method"].get("temperature") for node in graph.stage("students")} == {None, 4.0, 10.0}
+    methods = (with_defaults(node.spec)["method"] for node in graph.stage("students"))
+    assert {one.get("temperature") for one in methods} == {None, 4.0, 10.0}
 
 
 @pytest.fixture

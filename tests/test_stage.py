@@ -110,7 +110,7 @@ def test_source_that_changed_after_planning_is_refused(parent, tmp_path, monkeyp
     node = child(parent)
     assignment = planned(node, tmp_path)
     monkeypatch.setattr("codekd.study.stage.code_digest", lambda entries: "0" * 12)
-    with pytest.raises(CodekdError, match="the source changed after this job was planned"):
+    with pytest.raises(CodekdError, match="another one than when this job was planned"):
         run_one(write_two, assignment)
 
 
@@ -162,7 +162,7 @@ def test_errors_become_one_message_and_exit_code_1(parent, tmp_path, caplog):
         (wrong, "train.parquet, row 3: no label"),
     ):
         with pytest.raises(SystemExit) as exit_:
-            execute(stage, node.job(tmp_path), tmp_path / node.folder / "manifest.json", tmp_path / "log.txt")
+            execute(stage, node.job_file(tmp_path), tmp_path / node.folder / "manifest.json", tmp_path / "log.txt")
         assert exit_.value.code == 1
         assert message in (tmp_path / "log.txt").read_text()
         assert "Traceback" not in (tmp_path / "log.txt").read_text()

@@ -23,12 +23,13 @@ from codekd.study.folders import node_folders, nodes_at
 from codekd.study.graph import Graph
 from codekd.study.lock import read_lock, resolve, unpinned, write_lock
 from codekd.study.plan import plan_of
+from codekd.study.ran import records
 from codekd.study.resolve import load_study, read_config
 from codekd.study.schema import json_schema, reference
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 STDIN = Path("-")
-Config = Annotated[Path, typer.Argument(help="The study's config file.")]
+Config = Annotated[Path, typer.Argument(help="The study's config file, or its name if it ran here.")]
 
 
 @app.command()
@@ -131,14 +132,20 @@ def accept(
 
 @app.command()
 def gc(
-    configs: Annotated[list[Path], typer.Argument(help="Config files of the studies to keep.")],
+    configs: Annotated[list[Path], typer.Argument(help="Config files or names of the studies to keep.")],
     delete: Annotated[bool, typer.Option("--delete", help="Remove what is found; without it nothing is.")] = False,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Also what other studies need that ran with these results.")
+    ] = False,
     results: Path = Path("results"),
 ) -> None:
-    """List what none of some studies needs and no running one uses, or remove it."""
+    """List what neither some studies need, nor others that ran here, nor running ones use, or remove it."""
     with _plain_errors():
+        if not results.is_dir():
+            raise CodekdError(f"{results} is no folder: say where the results are by --results")
         graphs = [_graph(config, results) for config in configs]
-        found = garbage.remove(results, graphs) if delete else garbage.garbage(results, graphs)
+        find = garbage.remove if delete else garbage.garbage
+        found = find(results, graphs, forget)
         typer.echo(garbage.as_text(found, results, removed=delete))
 
 
@@ -256,6 +263,13 @@ def recommended(
 
 
 def _graph(config: Path, results: Path, lock: Mapping[str, str] | None = None) -> Graph:
+    """The graph of a config file, or of a study by its name, as it was run last."""
+    if not config.exists():
+        for one in records(results):
+            if one.name == str(config):
+                return Graph(load_study(one.config, list(map(Path, one.files)), lock), results)
+        names = ", ".join(dict.fromkeys(one.name for one in records(results))) or "none"
+        raise CodekdError(f"{config} is no config file, and no study that ran here (those are: {names})")
     return Graph(load_study(read_config(config), [config], lock), results)
 
 

@@ -15,6 +15,7 @@ from codekd.study.claim import announce
 from codekd.study.graph import Graph, TOGETHER
 from codekd.study.manifest import MANIFEST
 from codekd.study.lock import check_pinned
+from codekd.study.ran import record
 from codekd.study.resolve import load_study
 from codekd.study.stage import FORCE
 from codekd.study.status import FAILED, status_of
@@ -45,10 +46,14 @@ os.environ |= {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }
 
+
+def files():
+    """The config files, the first of which says where relative paths begin."""
+    return [Path(path) for path in workflow.configfiles]
+
+
 try:
-    GRAPH = Graph(
-        load_study(config, [Path(path) for path in workflow.configfiles]), RESULTS
-    )
+    GRAPH = Graph(load_study(config, files()), RESULTS)
 except CodekdError as error:
     raise WorkflowError(f"The config is not valid.\n{error}") from None
 
@@ -129,15 +134,6 @@ def log_of(node):
     return f"{RESULTS}/logs/{node.folder}.log"
 
 
-def job(stage):
-    """Params function of a stage: all that its script is told, as one canonical string."""
-
-    def canonical_job(wildcards):
-        return node_of(stage, wildcards).job(RESULTS)
-
-    return canonical_job
-
-
 @contextmanager
 def plainly():
     """What is wrong, without a traceback."""
@@ -147,6 +143,17 @@ def plainly():
         raise WorkflowError(str(error)) from None
 
 
+def job(stage):
+    """Params function of a stage: the file with all that its script is told."""
+    return lambda wildcards: job_file(node_of(stage, wildcards))
+
+
+def job_file(node):
+    """The file of a node's job, which a dry run does not write."""
+    with plainly():
+        return str(node.job_file(RESULTS, write=not workflow.dryrun))
+
+
 def check_sources():
     """That all that comes from the hub has a commit."""
     with plainly():
@@ -154,15 +161,16 @@ def check_sources():
 
 
 def jobs_of(nodes):
-    """The same for nodes that are made in one go; a function, as Snakemake fills in the braces of what is none."""
-    jobs = [node.job(RESULTS) for node in nodes]
-    return lambda wildcards: jobs
+    """The same for nodes that are made in one go."""
+    return lambda wildcards: [job_file(node) for node in nodes]
 
 
 def start():
     """Keep others from deleting what this run uses, and jobs that a user forces from taking what is there."""
     with plainly():
-        announce(RESULTS, [node.identity for node in GRAPH])
+        identities = [node.identity for node in GRAPH]
+        announce(RESULTS, identities)
+        record(RESULTS, GRAPH.report.coordinates[0], dict(config), files(), identities)
     forced = workflow.dag_settings
     if forced.forceall or forced.forcerun or forced.forcetargets:
         os.environ[FORCE] = "1"

@@ -7,4 +7,4 @@ from codekd.study.stage import execute, quick_imports
 with quick_imports():
     from codekd.analysis.report import run
 
-execute(run, snakemake.params.job, Path(snakemake.output.manifest), Path(snakemake.log[0]), ".safetensors")  # noqa: F821
+execute(run, Path(snakemake.params.job), Path(snakemake.output.manifest), Path(snakemake.log[0]), ".safetensors")  # noqa: F821

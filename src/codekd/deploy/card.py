@@ -9,6 +9,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from transformers import AutoConfig
 
 from codekd.models import register  # noqa: F401  (registers the classes)
+from codekd.study.defaults import with_defaults
 from codekd.study.manifest import read_manifest
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 Run = Callable[["Job", Path], dict[str, Any]]
 TEMPLATE = Path(__file__).with_suffix(".md.j2")
+SETTINGS = ("method", "architecture", "training")
+"""What a card has all values of."""
 
 
 def with_card(run: Run) -> Run:
@@ -65,6 +68,7 @@ def describe(job: "Job", folder: Path, summary: dict[str, Any]) -> None:
         student=dict(zip(("name", "method", "seed"), of_student, strict=False)),  # a teacher has none
         classes=classes,
         spec=job.spec,
+        settings={key: value for key, value in with_defaults(job.spec).items() if key in SETTINGS},
         summary=summary,
         starts_from_code="start" in job.parents,
     )

@@ -70,7 +70,7 @@ def _take_over(
     check_files(folder, manifest)
     record = {"from": manifest["identity"], "modules": sorted(modules), "by": declared.by, "reason": declared.reason}
     new = {**manifest, "identity": node.identity, "code": node.code, "entries": list(node.entries)}
-    new |= {key: value for key, value in described(node).items() if key != "spec"}
+    new |= described(node)
     new["accepted"] = [*manifest.get("accepted", []), record | {"when": timestamp(time.time())}]
     with claimed(results, node.name):
         work = empty(scratch_folder(results, node.name) / "output")

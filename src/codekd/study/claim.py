@@ -22,14 +22,14 @@ log = logging.getLogger("codekd")
 
 
 @contextmanager
-def claimed(results: Path, node: str) -> Iterator[None]:
+def claimed(results: Path, node: str, reads: Iterable[str] = ()) -> Iterator[None]:
     """While this lasts no other process writes the node of that name; waits for one that does, and says which it is.
 
-    A claim ends with its process, however that ends.
+    Nodes with the identities that it ``reads`` are in use meanwhile. A claim ends with its process, however that ends.
     """
     if by := holder(results, node):
         log.info("%s is being written by %s; waiting for it", node, by)
-    with _locked(_path(results, node)):
+    with _locked(_path(results, node), nodes=list(reads)):
         yield
 
 

@@ -4,10 +4,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from codekd.models.teachers.base import Adaptation
 from codekd.study import components
 from codekd.study.graph import ONE_PASS, RUN_A_MODEL, Node
 from codekd.study.manifest import MANIFEST
 from codekd.study.sizes import TOKENS, in_bytes, read_sizes, signal_bytes
+from codekd.study.training import Training
 
 BF16, FLOAT32 = 2.0e11, 6.5e10
 """Floating-point operations per second on one of two busy CPU cores with bf16 units: of transformers that are trained,
@@ -67,9 +69,9 @@ def flops(node: Node, results: Path) -> float:
     where it learns.
     """
     if node.stage == "adapted":
-        settings = node.spec["adaptation"]
-        tokens = min(settings["max_length"], TOKENS[1]) * (settings["functions"] or FUNCTIONS)
-        return 2 * _encoder_weights(node) * 3 * settings["training"]["epochs"] * tokens
+        settings = Adaptation.model_validate(node.spec["adaptation"])
+        tokens = min(settings.max_length, TOKENS[1]) * (settings.functions or FUNCTIONS)
+        return 2 * _encoder_weights(node) * 3 * settings.training.epochs * tokens
     if node.spec.get("by") in WITHOUT_A_PASS:
         return 0
     if "encoded" not in node.parents:
@@ -77,7 +79,7 @@ def flops(node: Node, results: Path) -> float:
     sizes = read_sizes(node, results)
     if node.stage == "starts":
         weights = components.parse("students", node.spec["architecture"]).weights_per_token()
-        epochs = node.spec["start"]["training"]["epochs"]
+        epochs = components.parse("starts", node.spec["start"]).training.epochs
         return 2 * weights * epochs * (3 * sizes["unlabeled"].tokens + 2 * sizes["valid"].tokens)
     if node.stage == "signals":
         weights = _encoder_weights(node.parents.get("teacher", node).parents["pretrained"])
@@ -94,7 +96,11 @@ def flops(node: Node, results: Path) -> float:
             seen += seen * sizes["unlabeled"].examples // max(1, sizes["train"].examples)
         seen += (method.transfer == "all") * sizes["unlabeled"].tokens
         tested *= node.stage == "students"
-    return 2 * weights * (node.spec["training"]["epochs"] * (3 * seen + sizes["valid"].tokens) + tested)
+    return (
+        2
+        * weights
+        * (Training.model_validate(node.spec["training"]).epochs * (3 * seen + sizes["valid"].tokens) + tested)
+    )
 
 
 def gpu_hours(nodes: Iterable[Node], results: Path, throughput: float) -> float:

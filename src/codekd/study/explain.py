@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from codekd.errors import CodekdError
+from codekd.study.canonical import canonical
+from codekd.study.defaults import with_defaults
 from codekd.study.estimate import in_time, missing, seconds
 from codekd.study.graph import Graph, Node
-from codekd.study.identity import canonical, module_digests
+from codekd.study.identity import module_digests
 from codekd.study.manifest import MANIFEST, read_manifest
 
 NOTHING = "-"
@@ -112,7 +114,7 @@ def described(node: Node) -> dict[str, Any]:
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Change, ...]:
     """What differs between two manifests: values of the spec, modules, parents and files."""
     pairs = [
-        ("", dict(_flat(old["spec"])), dict(_flat(new["spec"]))),
+        ("", dict(_flat(with_defaults(old["spec"]))), dict(_flat(with_defaults(new["spec"])))),
         (CODE_OF, old.get("modules", {}), new["modules"]),
         ("", old["parents"], new["parents"]),
     ]

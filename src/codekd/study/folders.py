@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from codekd.errors import CodekdError
-from codekd.study.identity import LENGTH
+from codekd.study.canonical import LENGTH
 
 IDENTITY = re.compile(rf"-([0-9a-f]{{{LENGTH}}})$")
 BESIDE = ("logs", "benchmarks")
@@ -33,7 +33,7 @@ def nodes_at(folder: Path) -> list[Path]:
 
 def identity_of(folder: Path) -> str:
     """The identity that a node's folder, its scratch folder or its claim is named by."""
-    found = IDENTITY.search(folder.name.removesuffix(".lock"))
+    found = IDENTITY.search(folder.name.removesuffix(".lock").removesuffix(".json"))
     return found[1] if found else ""
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from codekd.study.claim import exclusive, running
 from codekd.study.folders import BESIDE, identity_of, node_folders
 from codekd.study.graph import Graph
-from codekd.study.job import SCRATCH
+from codekd.study.job import JOBS, SCRATCH
 from codekd.study.manifest import MANIFEST
+from codekd.study.ran import records
 from codekd.study.sizes import in_bytes
 from codekd.study.text import aligned
 
@@ -23,17 +24,30 @@ class Garbage:
     size: int
 
 
-def garbage(results: Path, graphs: Iterable[Graph]) -> list[Garbage]:
-    """What neither a graph reaches nor a running study or job uses."""
+def garbage(results: Path, graphs: Iterable[Graph], forget: bool = False) -> list[Garbage]:
+    """What neither a graph reaches, nor a study that ran here needs, nor a running study or job uses.
+
+    What studies that ran here need is garbage all the same where they are to be forgotten.
+    """
     kept = {node.identity for graph in graphs for node in graph} | running(results)
+    if not forget:
+        kept.update(*(one.nodes for one in records(results)))
     folders = [*node_folders(results), *sorted((results / SCRATCH).glob("*/"))]
     return [Garbage(folder, _size(folder)) for folder in folders if identity_of(folder) not in kept]
 
 
-def remove(results: Path, graphs: Sequence[Graph]) -> list[Garbage]:
-    """Delete it, with logs and timings; no study can start meanwhile."""
+def remove(results: Path, graphs: Sequence[Graph], forget: bool = False) -> list[Garbage]:
+    """Delete it, with logs, timings and jobs; no study can start meanwhile."""
     with exclusive(results):
-        found = garbage(results, graphs)
+        found = garbage(results, graphs, forget)
+        if forget:
+            names = {graph.report.coordinates[0] for graph in graphs}
+            for study in records(results):
+                if study.name not in names:
+                    study.path.unlink()
+        for job in (results / JOBS).glob("*.json"):
+            if identity_of(job) in {identity_of(one.folder) for one in found}:
+                job.unlink()
         for one in found:
             # A folder without its manifest is no finished node, whatever happens next.
             (one.folder / MANIFEST).unlink(missing_ok=True)

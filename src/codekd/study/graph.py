@@ -4,6 +4,7 @@ A node's folder is ``results/<stage>/<coordinates>-<identity>``. The identity co
 source that it runs and its parents' identities, and nothing of the grid's size: another seed renames no node.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from codekd.errors import CodekdError
+from codekd.files import put
 from codekd.models.layers import teacher_layers
 from codekd.models.positions import check_length
 from codekd.models.teachers.ensemble import FLOOR
 from codekd.signals.base import UNITS_OF_SYNTAX, Signal, parse
 from codekd.study import components
+from codekd.study.canonical import canonical, digest
 from codekd.study.config import Study, Trained
 from codekd.study.content import Contents, LocalFile
-from codekd.study.identity import canonical, code_digest, digest
-from codekd.study.job import file_roles, full_name, title
+from codekd.study.identity import code_digest
+from codekd.study.job import JOBS, file_roles, full_name, title
 from codekd.study.search import Candidate, candidates
 from codekd.study.training import Training
 
@@ -93,6 +96,17 @@ class Node:
     def name(self) -> str:
         """Stage, coordinates and identity, under which the node is claimed and has its scratch folder."""
         return full_name(self.stage, self.coordinates, self.identity)
+
+    def job_file(self, results: Path, write: bool = True) -> Path:
+        """The file with all that the stage is told: on a command line a job with many parents has no room."""
+        job = self.job(results)
+        path = results / JOBS / f"{digest(job)}-{self.identity}.json"
+        if write and not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            new = path.with_suffix(f".{os.getpid()}.new")
+            new.write_text(job)
+            put(new, path)
+        return path
 
     def job(self, results: Path) -> str:
         """What the stage is told, as canonical JSON: identity, spec, source, the parents' folders and the files."""
@@ -259,7 +273,7 @@ class Graph:
         pretrained, config = self._pretrained(name), self._study.teachers[name].component
         corpora, split = self._corpora(config.adaptation.corpora, f"teachers.{name}")
         spec = {
-            "adaptation": config.adaptation.model_dump(mode="json"),
+            "adaptation": config.adaptation.chosen(),
             "packages": {package: part for package, part in split.items() if part != "test"},
             "layers": config.layers,
             "width": config.width,
@@ -325,7 +339,7 @@ class Graph:
             "class_names": list(config.classes),
             "metric": config.metric,
             "pooling": component.pooling_for(config.shape),
-            "training": training.model_dump(),
+            "training": training.chosen(),
         }
 
     def _syntax(self, task: str) -> Node:
@@ -343,7 +357,7 @@ class Graph:
         config = self._study.teachers[teacher].component
         if config.parts:
             return self._ensemble_signal(task, teacher, signal)
-        spec = {"signal": signal.model_dump(mode="json"), "by": config.by, **self._limit_of_states(task, [signal])}
+        spec = {"signal": signal.chosen(), "by": config.by, **self._limit_of_states(task, [signal])}
         if config.trained:
             fine_tuned = self._teacher(task, teacher)
             parents = {"encoded": fine_tuned.parents["encoded"], "teacher": fine_tuned}
@@ -359,13 +373,13 @@ class Graph:
 
     def _floor_signal(self, task: str, signal: Signal) -> Node:
         """What the n-grams give, which reads examples as they are."""
-        spec = {"signal": signal.model_dump(mode="json"), "by": "ngrams", **self._input_spec(task)}
+        spec = {"signal": signal.chosen(), "by": "ngrams", **self._input_spec(task)}
         entries = ["codekd.signals.capture", "codekd.signals.ngrams", f"codekd.signals.{signal.kind}"]
         return self._add("signals", (task, FLOOR, signal.name), spec, entries, {"examples": self._examples(task)})
 
     def _ensemble_signal(self, task: str, name: str, signal: Signal) -> Node:
         """What the members of an ensemble give together; ids and labels are those that its first model reads."""
-        spec = {"signal": signal.model_dump(mode="json"), "by": "ensemble", **self._combination(name)}
+        spec = {"signal": signal.chosen(), "by": "ensemble", **self._combination(name)}
         spec["classes"] = list(self._study.tasks[task].classes)
         members = {member: self._signal(task, member, signal) for member in spec["members"]}
         encoded = next(one.parents["encoded"] for one in members.values() if "encoded" in one.parents)
@@ -406,7 +420,7 @@ class Graph:
             }
         found: dict[str, Node] = {}
         for role, (by, teacher, parents) in by_role.items():
-            spec = {"signal": signal.model_dump(mode="json"), "by": by}
+            spec = {"signal": signal.chosen(), "by": by}
             entries = ["codekd.signals.capture", f"codekd.signals.{by}", f"codekd.signals.{signal.kind}"]
             coordinates = (*windows.coordinates, *teacher, signal.name)
             captured = self._add("signals", coordinates, spec, entries, {**common, **parents})
@@ -430,7 +444,7 @@ class Graph:
         coordinates = (group, student, start.kind)
         if known := self._known("starts", *coordinates):
             return known
-        spec = {"start": start.model_dump(mode="json"), "architecture": architecture.settings()}
+        spec = {"start": start.chosen(), "architecture": architecture.settings()}
         parents = {"tokenizer": tokenizer} if tokenizer else {}
         for teacher in start.teachers:
             self._check_teaches_start(student, teacher, start)
@@ -542,7 +556,7 @@ class Graph:
         architecture, loss = trained.component, candidate.method
         spec = self._training_spec(task, architecture, candidate.training) | {
             "architecture": architecture.settings(),
-            "method": loss.model_dump(mode="json"),
+            "method": loss.chosen(),
             "seed": seed,
         }
         requests = loss.requests(architecture.layers)

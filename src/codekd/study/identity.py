@@ -3,34 +3,27 @@
 ``identity = sha256(canonical JSON of {stage, spec, code, parents})[:12]``, where ``code`` digests the source that the
 node runs: the import closure, inside this package, of the stage's entry modules. Source is compared as a syntax tree
 without docstrings and without the descriptions of config fields: comments, formatting and documentation do not count,
-renaming a local variable does.
+renaming a local variable does. Source that parses Python has the version of the Python that does it in its digest.
 """
 
 import ast
 import hashlib
-import json
+import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from codekd.study.canonical import digest
+
 PACKAGE = "codekd"
 ROOT = Path(__file__).parents[1]
-LENGTH = 12
 
+PYTHON = "python"
+"""Stands among the modules of source that parses Python: what ``ast`` makes of it differs between versions."""
 
-def canonical(value: Any) -> str:
-    """JSON with sorted keys and no spaces: equal values give equal strings.
-
-    Raises:
-        ValueError: a number is not finite.
-    """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def digest(value: Any) -> str:
-    """The first 12 hexadecimal digits of the SHA-256 of a value's canonical JSON."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()[:LENGTH]
+WITHOUT_EFFECT = frozenset({"codekd.errors", "codekd.files", "codekd.progress"})
+"""Modules on which no result depends: messages, bars of progress, and how files get to their places."""
 
 
 def code_digest(entries: Iterable[str]) -> str:
@@ -39,8 +32,12 @@ def code_digest(entries: Iterable[str]) -> str:
 
 
 def module_digests(entries: Iterable[str]) -> dict[str, str]:
-    """The digest of each module in the import closure of some modules."""
-    return {module: _source_digest(module) for module in sorted(closure(frozenset(entries)))}
+    """The digest of each module in the import closure of some modules, and which Python it is where one parses that."""
+    modules = closure(frozenset(entries))
+    digests = {module: _source_digest(module) for module in sorted(modules)}
+    if any(_parses_python(module) for module in modules):
+        digests[PYTHON] = ".".join(map(str, sys.version_info[:2]))
+    return digests
 
 
 @cache
@@ -56,7 +53,7 @@ def closure(entries: frozenset[str]) -> frozenset[str]:
         found.add(module)
         parent = module.rpartition(".")[0]
         todo |= ({parent} if parent else set()) | _imports(module)
-        todo -= found
+        todo -= found | WITHOUT_EFFECT
     return frozenset(found)
 
 
@@ -74,6 +71,14 @@ def _tree(module: str) -> ast.Module:
     if path is None:
         raise ModuleNotFoundError(f"{module} is not a module of {PACKAGE}")
     return ast.parse(path.read_bytes(), filename=str(path))
+
+
+@cache
+def _parses_python(module: str) -> bool:
+    return any(
+        isinstance(node, ast.Import) and any(alias.name == "ast" for alias in node.names)
+        for node in _walk_runtime(_tree(module))
+    )
 
 
 @cache

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SCRATCH = ".scratch"
+SCRATCH, JOBS = ".scratch", ".jobs"
+LONGEST = 200
+"""Letters of the part of a node's name that is for people."""
+
 ERROR = "error.txt"
 """The file in a scratch folder with what the stage said when it failed."""
 
@@ -21,8 +24,8 @@ def title(stage: str, coordinates: Sequence[str]) -> str:
 
 
 def full_name(stage: str, coordinates: Sequence[str], identity: str) -> str:
-    """A name that no other node of any study has, fit for a file."""
-    return "-".join((stage, *coordinates, identity))
+    """A name that no other node of any study has, short enough for a file."""
+    return f"{'-'.join((stage, *coordinates))[:LONGEST]}-{identity}"
 
 
 def scratch_folder(results: Path, name: str) -> Path:

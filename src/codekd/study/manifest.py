@@ -8,8 +8,8 @@ from typing import Any
 
 from codekd.errors import CodekdError
 from codekd.files import put
+from codekd.study.canonical import digest
 from codekd.study.content import digest_of
-from codekd.study.identity import digest
 
 MANIFEST = "manifest.json"
 CHECKSUM = "checksum"

@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from codekd.errors import CodekdError
+from codekd.study.canonical import digest
 from codekd.study.config import Search
-from codekd.study.identity import digest
 from codekd.study.training import Training
 
 LONGEST = 60

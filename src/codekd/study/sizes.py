@@ -59,7 +59,7 @@ def split_sizes(encoded: Node, results: Path) -> dict[str, Size]:
     share = UNITS_PER_TOKEN["lexeme"] if "language" in encoded.spec else 1
     window = window * pieces if "language" in encoded.spec else window
     length = window if whole else min(round(share * TOKENS[pieces]), window)
-    if characters := encoded.parents["examples"].spec["task"].get("max_characters"):
+    if characters := getattr(_task(encoded.parents["examples"]), "max_characters", None):
         length = min(length, round(share * characters / CHARACTERS))
     return {split: Size(count, count * length) for split, count in counts.items()}
 
@@ -112,9 +112,12 @@ def _examples(node: Node, results: Path) -> dict[str, int]:
         # Of about as many characters as the packages have, whatever the length of a window.
         count = node.spec["windows"] or WINDOW_CHARACTERS // node.spec["characters"]
         return {"train": 0, "valid": HELD_OUT_WINDOWS, "test": 0, "unlabeled": count}
-    limits, sizes = node.spec["task"]["examples"], {**EXAMPLES, **_task(node).expected()}
-    counts = {split: size if limits[split] is None else min(limits[split], size) for split, size in sizes.items()}
-    return counts | {"unlabeled": counts["unlabeled"] + node.spec["task"].get("made", 0)}
+    task = _task(node)
+    counts = {**EXAMPLES, **task.expected()}
+    for split, size in counts.items():
+        limit = getattr(task.examples, split)
+        counts[split] = size if limit is None else min(limit, size)
+    return counts | {"unlabeled": counts["unlabeled"] + getattr(task, "made", 0)}
 
 
 def _task(node: Node) -> Any:

@@ -75,21 +75,21 @@ def quick_imports() -> Iterator[None]:
 
 
 def main(run: Run) -> None:
-    """The command of a stage: ``python workflow/scripts/STAGE.py --job JSON --output MANIFEST --log FILE``."""
+    """The command of a stage: ``python workflow/scripts/STAGE.py --job FILE --output MANIFEST --log FILE``."""
     main_together(_one_by_one(run))
 
 
 def main_together(run: RunTogether) -> None:
     """The same for a stage that makes several nodes in one go, each with its ``--job`` and its ``--output``."""
     parser = argparse.ArgumentParser(description=run.__doc__)
-    parser.add_argument("--job", required=True, nargs="+", help="nodes as JSON: identity, spec, source, parents")
+    parser.add_argument("--job", required=True, nargs="+", type=Path, help="files that say what the nodes are")
     parser.add_argument("--output", required=True, nargs="+", type=Path, help="the nodes' manifest.json, in order")
     parser.add_argument("--log", type=Path, help="file for the log")
     arguments = parser.parse_args()
     _execute(run, arguments.job, arguments.output, arguments.log)
 
 
-def execute(run: Run, job: str, output: Path, log_file: Path | None = None, unread: str | None = None) -> None:
+def execute(run: Run, job: Path, output: Path, log_file: Path | None = None, unread: str | None = None) -> None:
     """Run a stage on one node and exit with code 1 and a readable message when it fails.
 
     ``unread`` is the suffix of files that the stage does not read in its parents' folders.
@@ -136,11 +136,13 @@ class Assignment:
 
 
 def _execute(
-    run: RunTogether, jobs: Sequence[str], outputs: Sequence[Path], log_file: Path | None, unread: str | None = None
+    run: RunTogether, jobs: Sequence[Path], outputs: Sequence[Path], log_file: Path | None, unread: str | None = None
 ) -> None:
     _start_logging(log_file)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    assignments = [Assignment(json.loads(job), output.parent) for job, output in zip(jobs, outputs, strict=True)]
+    assignments = [
+        Assignment(json.loads(job.read_text()), output.parent) for job, output in zip(jobs, outputs, strict=True)
+    ]
     try:
         run_nodes(run, assignments, unread)
     except (Exception, KeyboardInterrupt) as error:
@@ -186,7 +188,8 @@ def run_nodes(run: RunTogether, assignments: Sequence[Assignment], unread: str |
     with ExitStack() as held:
         # In one order, so that no two processes wait for each other.
         for one in sorted(assignments, key=lambda each: each.name):
-            held.enter_context(claimed(one.results, one.name))
+            parents = [parent["identity"] for parent in one.node["parents"].values()]
+            held.enter_context(claimed(one.results, one.name, parents))
         todo = [one for one in assignments if not _made(one)]
         if not todo:
             log.info("%s was made by another run.", assignments[0].folder)
@@ -238,7 +241,10 @@ def _check(one: Assignment) -> None:
             f"{one.folder}: this job has the identity {found}, another one than its folder; plan it again."
         )
     if code_digest(node["entries"]) != node["code"]:
-        raise CodekdError(f"{one.folder}: the source changed after this job was planned; run the command again.")
+        raise CodekdError(
+            f"{one.folder}: the source, or the Python that runs it, is another one than when this job was planned; run "
+            "the command again."
+        )
 
 
 def _check_parents(assignments: Sequence[Assignment], unread: str | None) -> None:

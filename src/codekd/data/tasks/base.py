@@ -108,9 +108,7 @@ class TaskConfig(Model):
 
     def spec(self) -> dict[str, Any]:
         """What determines the examples, but for the content of files."""
-        return self.model_dump(
-            mode="json", exclude={"metric": True, "max_length": True, "examples": {"unlabeled_states": True}}
-        )
+        return self.chosen({"metric": True, "max_length": True, "examples": {"unlabeled_states": True}})
 
 
 class CorpusTask(TaskConfig):

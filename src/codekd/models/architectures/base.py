@@ -85,8 +85,7 @@ class Architecture(Model):
 
     def settings(self) -> dict[str, Any]:
         """What makes it another model, less its pooling, of which ``auto`` depends on the task."""
-        unused = {name for name in ("vocabulary_size", "lexemes") if getattr(self, name) is None}
-        return self.model_dump(mode="json", exclude={"pooling", *unused})
+        return self.chosen(exclude={"pooling"})
 
     def pooling_for(self, shape: Shape) -> str:
         """The pooling on a task whose examples have this shape.
