@@ -7,6 +7,11 @@
 # corpus -> examples -> tokenizers -> encoded -> teachers -> signals -> students -> report
 
 
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
 if not workflow.configfiles:
 
     configfile: "config/config.yaml"
@@ -27,8 +32,7 @@ rule all:
 
 
 onstart:
-    check_sources()
-    start()
+    begin()
     print(plan())
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
-from checkout import Checkout
+from checkout import ROOT, Checkout
 from huggingface_hub import ModelCard
+from typer.testing import CliRunner
 
 from codekd.analysis.report import FIGURES
+from codekd.cli import app
 
 NOTHING = "Nothing to be done"
 
@@ -66,6 +68,36 @@ def test_every_cell_is_a_model_that_loads_and_predicts_what_it_wrote(study):
         assert predictions["id"].to_list() == test.ids
         logits = predict(model, test, Device(torch.device("cpu"), torch.float32))
         np.testing.assert_allclose(np.array(predictions["logits"].to_list()), logits, atol=0.1)
+
+
+def test_every_file_and_column_stands_on_the_page_of_files(study):
+    page = (ROOT / "docs" / "files.md").read_text()
+    named = set(re.findall(r"`([^`]+)`", page))
+    tables = set(re.findall(r"`(\w+)`", page[page.index("| table | a row is |") :]))
+    shards = {f"{split}-00000.parquet" for split in ("train", "valid", "test", "unlabeled")}
+    for manifest in study.results.glob("[!.]*/**/manifest.json"):
+        stage, found = manifest.relative_to(study.results).parts[0], json.loads(manifest.read_text())
+        assert found.keys() <= named, found.keys() - named
+        assert stage in named or stage == "report"
+        for name in found["files"]:
+            if stage == "report":
+                assert name == "index.html" or name.startswith("figures/") or Path(name).stem in tables, name
+                continue
+            assert name in named or (stage == "signals" and name in shards), (stage, name)
+            if name.endswith(".parquet") and stage not in ("signals", "syntax"):
+                columns = pl.read_parquet_schema(manifest.parent / name).keys()
+                assert set(columns) <= named, (stage, name, set(columns) - named)
+
+
+def test_a_node_is_found_and_made_by_its_name(study):
+    name = "students/defect/minilm/bigru-1.5m/kd/"
+    done = CliRunner().invoke(app, ["path", name, "--manifest", "--config", str(study.folder / study.config)])
+    [target] = done.stdout.split()
+    assert (study.folder / target).exists() and NOTHING in study.snakemake(target)
+    done = CliRunner().invoke(app, ["path", "students/*/kd/*", "--config", str(study.folder / study.config)])
+    assert len(done.stdout.split()) == 3
+    refused = CliRunner().invoke(app, ["path", "student/x", "--config", str(study.folder / study.config)])
+    assert refused.exit_code == 1 and "no node of the study is called student/x" in refused.output
 
 
 def test_every_model_has_a_card_and_names_for_its_classes(study):

@@ -22,6 +22,8 @@ from codekd.study import status as states
 from codekd.study.folders import node_folders, nodes_at
 from codekd.study.graph import Graph
 from codekd.study.lock import read_lock, resolve, unpinned, write_lock
+from codekd.study.manifest import MANIFEST
+from codekd.study.named import named
 from codekd.study.plan import plan_of
 from codekd.study.ran import records
 from codekd.study.resolve import load_study, read_config
@@ -76,6 +78,19 @@ def explain(
     with _plain_errors():
         found = explanations.explain(_graph(config, results), results, targets or ())
         typer.echo(explanations.as_json(found) if as_json else explanations.as_text(found))
+
+
+@app.command()
+def path(
+    names: Annotated[list[str], typer.Argument(help="What names of nodes begin with, or patterns of them.")],
+    config: Annotated[Path, typer.Option(help="The study's config file.")] = Path("config/config.yaml"),
+    results: Path = Path("results"),
+    manifest: Annotated[bool, typer.Option("--manifest", help="The files to ask Snakemake for.")] = False,
+) -> None:
+    """Print the folders of nodes of a study, made or not."""
+    with _plain_errors():
+        for node in named(_graph(config, results), results, names):
+            typer.echo(results / node.folder / MANIFEST if manifest else results / node.folder)
 
 
 @app.command()

@@ -3,9 +3,12 @@ import os
 import sys
 import time
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
-sys.path.insert(0, str(Path(workflow.basedir) / "src"))
+# Of this checkout, also where the workflow is a module of another one.
+HERE = Path(str(workflow.current_basedir)).parents[1]
+sys.path.insert(0, str(HERE / "src"))
 
 from snakemake.exceptions import WorkflowError
 
@@ -40,8 +43,8 @@ ENVIRONMENT = "../../envs/environment.yaml"
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
 os.environ |= {
     "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-    "PYTHONPATH": str(Path(workflow.basedir) / "src"),
-    "SCRIPTS": str(Path(workflow.basedir) / "workflow" / "scripts"),
+    "PYTHONPATH": str(HERE / "src"),
+    "SCRIPTS": str(HERE / "workflow" / "scripts"),
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }
@@ -51,6 +54,11 @@ def files():
     """The config files, the first of which says where relative paths begin."""
     return [Path(path) for path in workflow.configfiles]
 
+
+if getattr(workflow.modifier.path_modifier, "prefix", None):
+    raise WorkflowError(
+        "The results of codekd lie in results/: import the module without a `prefix:`."
+    )
 
 try:
     GRAPH = Graph(load_study(config, files()), RESULTS)
@@ -107,6 +115,11 @@ def parents(stage):
     return lambda wildcards: parents_of([node_of(stage, wildcards)])
 
 
+def more_each_time(amount):
+    """A resource of which a job that is tried again gets more; memory is in MB, time in minutes of a cluster's."""
+    return lambda wildcards, attempt: amount * attempt
+
+
 def unfinished(stage):
     """The missing nodes of a stage that are made in one go: ``(what their coordinates begin with, nodes)``.
 
@@ -150,14 +163,10 @@ def job(stage):
 
 def job_file(node):
     """The file of a node's job, which a dry run does not write."""
+    if not workflow.dryrun:
+        begin()
     with plainly():
         return str(node.job_file(RESULTS, write=not workflow.dryrun))
-
-
-def check_sources():
-    """That all that comes from the hub has a commit."""
-    with plainly():
-        check_pinned(GRAPH, Path(workflow.configfiles[0]))
 
 
 def jobs_of(nodes):
@@ -165,9 +174,16 @@ def jobs_of(nodes):
     return lambda wildcards: [job_file(node) for node in nodes]
 
 
-def start():
-    """Keep others from deleting what this run uses, and jobs that a user forces from taking what is there."""
+@cache
+def begin():
+    """Check that all has a commit, keep others from deleting what this run uses, and jobs from taking what is forced.
+
+    It comes before the first job: where this workflow is a module of another one, `onstart` is not run.
+    """
+    if not workflow.is_main_process:
+        return
     with plainly():
+        check_pinned(GRAPH, files()[0])
         identities = [node.identity for node in GRAPH]
         announce(RESULTS, identities)
         record(RESULTS, GRAPH.report.coordinates[0], dict(config), files(), identities)

@@ -18,6 +18,9 @@ rule corpus:
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        mem_mb=more_each_time(4000),
+        runtime=more_each_time(60),
     params:
         job=job("corpus"),
     message:
@@ -39,6 +42,9 @@ rule examples:
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        mem_mb=more_each_time(8000),
+        runtime=more_each_time(60),
     params:
         job=job("examples"),
     message:
@@ -60,6 +66,9 @@ rule windows:
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        mem_mb=more_each_time(8000),
+        runtime=more_each_time(60),
     params:
         job=job("windows"),
     message:
@@ -81,6 +90,9 @@ rule syntax:
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        mem_mb=more_each_time(8000),
+        runtime=more_each_time(60),
     params:
         job=job("syntax"),
     message:
@@ -101,6 +113,9 @@ rule floor:
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        mem_mb=more_each_time(16000),
+        runtime=more_each_time(120),
     params:
         job=job("floors"),
     message:
@@ -121,6 +136,9 @@ rule taught_floor:
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        mem_mb=more_each_time(16000),
+        runtime=more_each_time(120),
     params:
         job=job("floors"),
     message:
@@ -142,6 +160,9 @@ rule tokenizer:
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        mem_mb=more_each_time(8000),
+        runtime=more_each_time(60),
     params:
         job=job("tokenizers"),
     message:
@@ -163,6 +184,9 @@ rule encoded:
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        mem_mb=more_each_time(8000),
+        runtime=more_each_time(60),
     params:
         job=job("encoded"),
     message:

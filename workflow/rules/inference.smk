@@ -13,6 +13,9 @@ for _, nodes in unfinished("inference"):
         conda:
             ENVIRONMENT
         threads: workflow.resource_settings.cores or 8
+        resources:
+            mem_mb=more_each_time(16000),
+            runtime=more_each_time(240),
         params:
             jobs=jobs_of(nodes),
         message:

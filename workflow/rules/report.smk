@@ -75,6 +75,9 @@ rule report:
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        mem_mb=more_each_time(8000),
+        runtime=more_each_time(60),
     params:
         job=job("report"),
     message:

@@ -15,6 +15,9 @@ rule start:
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        mem_mb=more_each_time(16000),
+        runtime=more_each_time(720),
     params:
         job=job("starts"),
     message:
@@ -35,6 +38,9 @@ rule trial:
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        mem_mb=more_each_time(16000),
+        runtime=more_each_time(240),
     params:
         job=job("trials"),
     message:
@@ -55,6 +61,9 @@ rule selected:
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        mem_mb=more_each_time(2000),
+        runtime=more_each_time(10),
     params:
         job=job("selected"),
     message:
@@ -75,6 +84,9 @@ rule student:
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        mem_mb=more_each_time(16000),
+        runtime=more_each_time(240),
     params:
         job=job("students"),
     message:

@@ -17,6 +17,9 @@ rule pretrained:
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        mem_mb=more_each_time(8000),
+        runtime=more_each_time(60),
     params:
         job=job("pretrained"),
     message:
@@ -38,6 +41,9 @@ rule adapted:
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        mem_mb=more_each_time(16000),
+        runtime=more_each_time(720),
     params:
         job=job("adapted"),
     message:
@@ -59,6 +65,9 @@ rule teacher:
     conda:
         ENVIRONMENT
     threads: 1
+    resources:
+        mem_mb=more_each_time(16000),
+        runtime=more_each_time(720),
     params:
         job=job("teachers"),
     message:
@@ -88,6 +97,9 @@ for stage, step in (("signals", "capture"), ("verified", "verify")):
             conda:
                 ENVIRONMENT
             threads: 1
+            resources:
+                mem_mb=more_each_time(16000),
+                runtime=more_each_time(240),
             params:
                 step=step,
                 jobs=jobs_of(nodes),

@@ -1,19 +1,18 @@
 """Why nodes would be made: what differs from the nearest node of the same name that is there already."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codekd.errors import CodekdError
 from codekd.study.canonical import canonical
 from codekd.study.defaults import with_defaults
 from codekd.study.estimate import in_time, missing, seconds
 from codekd.study.graph import Graph, Node
 from codekd.study.identity import module_digests
 from codekd.study.manifest import MANIFEST, read_manifest
+from codekd.study.named import named
 
 NOTHING = "-"
 CODE_OF = "code of "
@@ -47,27 +46,13 @@ class Explanation:
 
 
 def explain(graph: Graph, results: Path, targets: Sequence[str] = ()) -> list[Explanation]:
-    """The nodes that are missing, parents before children; of ``targets`` only those whose name begins with one.
-
-    A target is the beginning of stage and coordinates, or a node's folder.
+    """The nodes that are missing, parents before children; of ``targets`` only those that they name.
 
     Raises:
         CodekdError: no node of the study is called so.
     """
-    beginnings = [os.path.normpath(target).removeprefix(f"{results}/") for target in targets]
-    for target, beginning in zip(targets, beginnings, strict=True):
-        if not any(_is_called(node, beginning) for node in graph):
-            stages = ", ".join(dict.fromkeys(node.stage for node in graph))
-            raise CodekdError(
-                f"no node of the study is called {target}: write a stage ({stages}), and as much as you like of what "
-                "follows it in the results"
-            )
-    found = missing(graph, results)
-    return [_explanation(one, results) for one in found if not targets or any(_is_called(one, b) for b in beginnings)]
-
-
-def _is_called(node: Node, beginning: str) -> bool:
-    return node.path.startswith(beginning) or str(node.folder).startswith(beginning)
+    wanted = {node.path for node in named(graph, results, targets)}
+    return [_explanation(one, results) for one in missing(graph, results) if one.path in wanted]
 
 
 def as_text(found: Sequence[Explanation]) -> str:
