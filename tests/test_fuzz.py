@@ -1,8 +1,11 @@
 """Damaged configs, wheels and sources: each is read, or refused with a message, and never anything else."""
 
 import ast
+import bz2
+import gzip
 import importlib.util
 import io
+import json
 import tempfile
 import zipfile
 from collections import Counter
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 import yaml
@@ -27,9 +31,12 @@ from codekd.data.corpus import UNPARSABLE, wheel_functions
 from codekd.data.functions import functions_of, parse
 from codekd.data.hole import HOLE
 from codekd.data.lexemes import parse as syntax_of
+from codekd.data.readers import rows_of
+from codekd.data.records import BadRow, Classes
 from codekd.data.tasks._except_clauses import clauses_of
 from codekd.data.tasks._injected_bugs import inject
 from codekd.data.tokens import code_tokens
+from codekd.deploy.sources import Problem, read_source
 from codekd.errors import CodekdError
 from codekd.study.graph import Graph
 from codekd.study.resolve import load_study, read_config
@@ -187,10 +194,84 @@ def lexemes_fit_any_tokens(language: str, source: str, cuts: list[int], data: st
         np.testing.assert_allclose(states[index - units.first[0]], expected[index], rtol=1e-5, atol=1e-6)
 
 
+ROWS = [
+    {"id": number, "code": f'int f{number}(void) {{\n  return "{number}";\n}}', "label": number % 2}
+    for number in range(9)
+]
+
+
+def _tables() -> dict[str, bytes]:
+    """The same rows in every format, by names of files."""
+    frame, parquet = pl.DataFrame(ROWS), io.BytesIO()
+    frame.write_parquet(parquet)
+    plain = frame.write_csv().encode()
+    return {
+        "a.csv": plain,
+        "b.csv": frame.write_csv(separator=";").encode("utf-16"),
+        "c.csv.gz": gzip.compress(plain),
+        "d.tsv": frame.write_csv(separator="\t", quote_style="always").replace("\n", "\r\n").encode("utf-8-sig"),
+        "e.jsonl": frame.write_ndjson().encode(),
+        "f.json": json.dumps(ROWS, indent=1).encode(),
+        "g.jsonl.bz2": bz2.compress(frame.write_ndjson().encode()),
+        "h.parquet": parquet.getvalue(),
+    }
+
+
+TABLES = _tables()
+FILES = {
+    **{f"{number}.py": source.encode(errors="replace") for number, source in enumerate(SOURCES)},
+    "a.h": b"class A { public: int f() { return 1; } };\n#define X(a) a ## 1\nint (*g(void))(int) { return 0; }\n",
+    "b.java": b"class A<T> { A() {} <S> S f(T t) throws E { return () -> 1; } enum B { C { void g() {} } } }",
+    "c.ts": b"export const f = async <T,>(x: T) => ({ ...x }); class A { get b() { return `a${1}`; } #c = () => 2 }",
+    "d.go": b"package a\nfunc (s *S[T]) F(x int) (y int) { defer func() { y++ }(); return `a`[0] }\n",
+    "e.ipynb": json.dumps(
+        {"cells": [{"cell_type": "code", "source": ["%x\n", "def f(): pass\n"]}], "metadata": {"kernelspec": {}}}
+    ).encode(),
+}
+
+
+def _damage(content: bytes, data: st.DataObject) -> bytes:
+    """Some bytes changed, put in, taken out, or the end cut off."""
+    damaged = bytearray(content)
+    for _ in range(data.draw(st.integers(0, 6))):
+        place = data.draw(st.integers(0, len(damaged)))
+        other = data.draw(
+            st.binary(max_size=4) | st.sampled_from([b'"', b"\n", b"\r", b",", b"\0", b"\xff", b"{", b"`"])
+        )
+        damaged[place : place + data.draw(st.integers(0, 4))] = other
+    return bytes(damaged[: data.draw(st.just(None) | st.integers(0, len(damaged)))])
+
+
+def a_table_is_read_or_refused(name: str, data: st.DataObject) -> None:
+    """And a row has what it should have, or the reason why not."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, name)
+        path.write_bytes(_damage(TABLES[name], data))
+        try:
+            for row in rows_of([path], ["code", "label"]):
+                try:
+                    row.code("code").encode()
+                    assert row.label("label", Classes(["no", "yes"])) in (0, 1)
+                except BadRow as reason:
+                    assert 0 < len(str(reason)) < 500
+        except CodekdError as error:
+            assert name in str(error) and len(str(error)) < 1_000
+
+
+def a_source_file_has_functions_or_a_problem(name: str, data: st.DataObject) -> None:
+    found = list(read_source(_damage(FILES[name], data), name))
+    assert found
+    for one in found:
+        assert isinstance(one, Problem) or (one.code.strip() and one.name and one.line > 0)
+        assert not isinstance(one, Problem) or 0 < len(one.message) < 500
+
+
 INPUTS: dict[Callable[..., None], tuple[st.SearchStrategy[Any], ...]] = {
     a_config_is_a_study_or_is_refused_in_a_few_lines: (damaged(CONFIGS) | edited(CONFIGS),),
     a_wheel_is_read_or_refused: (st.lists(damaged(SOURCES), max_size=2), st.data()),
     functions_their_clauses_and_their_bugs_are_whole: (damaged(SOURCES),),
+    a_table_is_read_or_refused: (st.sampled_from(sorted(TABLES)), st.data()),
+    a_source_file_has_functions_or_a_problem: (st.sampled_from(sorted(FILES)), st.data()),
     lexemes_fit_any_tokens: (
         st.sampled_from(LANGUAGES),
         damaged(SOURCES),

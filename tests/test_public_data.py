@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,38 @@ def test_the_copy_on_the_hub_gives_the_same_examples(
     hub, _ = read(tmp_path, tmp_path / "hub", kind="devign", source=source)
     assert asked == {"name": "google/devign", "revision": "0" * 40}
     assert all(frame.equals(local[part]) for part, frame in hub.items())
+
+
+@pytest.mark.parametrize(
+    ("files", "subset"),
+    [
+        ("data/{}-00000-of-00001.parquet", None),
+        ("exception_datasets/{}-00000-of-00001.parquet", None),
+        ("exception_datasets/{}-00000-of-00001.parquet", "exception_datasets"),
+        ("default/{}/0000.parquet", None),
+        ("snapshots/0123abc/data/{}-00000-of-00001.parquet", None),
+        ("snapshots/0123abc/other/{}-00000-of-00001.parquet", "other"),
+    ],
+)
+def test_copies_of_the_hub_are_read_in_every_layout(
+    files: str, subset: str | None, devign: Path, tmp_path: Path
+) -> None:
+    local, _ = read(devign, tmp_path / "local", kind="devign", source={"folder": "devign"})
+    for part, name in (("train", "train"), ("valid", "validation"), ("test", "test")):
+        path = tmp_path / "copy" / files.format(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = [json.loads(line) for line in (devign / "devign" / f"{part}.jsonl").read_text().splitlines()]
+        pl.DataFrame(rows).write_parquet(path)
+    source = {"folder": "copy"} | ({"subset": subset} if subset else {})
+    copied, _ = read(tmp_path, tmp_path / "out", kind="devign", source=source)
+    assert all(frame.equals(local[part]) for part, frame in copied.items())
+    if files.startswith("exception"):
+        shutil.copytree(tmp_path / "copy" / "exception_datasets", tmp_path / "copy" / "operators")
+        if subset is None:
+            with pytest.raises(CodekdError, match=r"several datasets.*`subset:` \(exception_datasets, operators\)"):
+                read(tmp_path, tmp_path / "again", kind="devign", source=source)
+        else:
+            read(tmp_path, tmp_path / "again", kind="devign", source=source)
 
 
 def test_without_the_hub_the_message_says_what_to_download_and_where_to_put_it(
