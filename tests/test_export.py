@@ -1,7 +1,10 @@
 """A model leaves PyTorch with the same logits, whatever its family, its pooling, and the length of what it reads."""
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import polars as pl
@@ -16,13 +19,15 @@ from codekd.data.batches import load_encoded
 from codekd.data.hole import HOLE
 from codekd.data.splits import SPLITS
 from codekd.deploy import export as exporting
-from codekd.deploy.export import COMPARE, MODEL, SETTINGS, SMALL, Cell, session
+from codekd.deploy.export import COMPARE, MODEL, SETTINGS, SMALL, Cell, export, session
 from codekd.deploy.runtimes import onnx_comparison, torch_comparison, torch_run
 from codekd.errors import CodekdError
 from codekd.models.architectures.base import Architecture, Lexemes
 from codekd.models.architectures.bigru import Config as BiGRU
 from codekd.models.architectures.conv import Config as Conv
 from codekd.models.architectures.roberta import Config as RoBERTa
+from codekd.models.device import CPU
+from codekd.models.inference import predict
 from codekd.study.graph import Node
 
 LABELS = dict.fromkeys(SPLITS, pl.int_range(40).cast(pl.Int32) % 3) | {"unlabeled": pl.lit(-1, pl.Int32)}
@@ -176,3 +181,25 @@ def test_what_is_no_model_or_is_damaged_is_named(student, tmp_path):
     shutil.rmtree(encoded)
     with pytest.raises(CodekdError, match="has no node with the identity"):
         Cell.load(copy)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "family"),
+    [("final or first", "conv"), ("pair", "bigru"), ("hole", "roberta"), ("pair", "lexical conv")],
+)
+def test_the_lines_in_an_exports_readme_give_the_cells_label(pooling, family, tmp_path):
+    """In a process of their own, which knows this package only where they import it."""
+    cell, out = Cell.load(results_of(tmp_path / "results", pooling, family)), tmp_path / "out"
+    export(cell, out)
+    text = (out / "README.md").read_text()
+    [lines] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert ("codekd" in lines) == (pooling == "hole" or family.startswith("lexical"))
+    [examples] = (tmp_path / "results/examples").iterdir()
+    frame, data = pl.read_parquet(examples / "test.parquet"), load_encoded(cell.encoded, ["test"])
+    expected = ["abc"[one] for one in predict(cell.model(), data, CPU).argmax(1)]
+    row = next(row for row in range(40) if expected[row] != expected[0])
+    code = "".join(f"{name} = {frame[name][row]!r}\n" for name in cell.spec["columns"])
+    script = code + lines.replace("FOLDER", str(out))
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert expected[row] in re.findall(r"\b[abc]\b", done.stdout)
+    assert json.loads((out / "config.json").read_text())["id2label"] == {"0": "a", "1": "b", "2": "c"}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jinja2 import Environment
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
@@ -31,11 +32,12 @@ from codekd.deploy.runtimes import (
 from codekd.deploy.timing import ratio, spread, take_turns
 from codekd.errors import CodekdError
 from codekd.models import register  # noqa: F401  (registers the classes)
-from codekd.models.vocabulary import copy_tokenizer
+from codekd.models.vocabulary import copy_tokenizer, reads_lexemes
 from codekd.study.folders import folder_of
 from codekd.study.manifest import check_files, read_manifest
 
 SETTINGS = "codekd.json"
+TEMPLATE = Path(__file__).with_suffix(".md.j2")
 EXAMPLES, IN_A_ROW, ASKED, BATCH = 64, 8, 256, 16
 """Examples whose logits and times are compared, how many of them before it is another runtime's turn, those whose
 predictions are compared, and how many are predicted together.
@@ -116,11 +118,31 @@ def export(cell: Cell, out: Path) -> dict[str, Any]:
         about = {"cell": cell.name, "identity": cell.manifest["identity"], "kind": cell.kind, **reads}
         about |= {"measured": measured}
         (work / SETTINGS).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+        config = cell.model().config
+        config.id2label = dict(enumerate(cell.spec["classes"]))
+        config.label2id = {name: number for number, name in enumerate(cell.spec["classes"])}
+        config.save_pretrained(work)
+        (work / "README.md").write_text(_readme(cell, work, measured))
         for name in (SMALL, COMPARE):
             (out / name).unlink(missing_ok=True)
         for path in work.iterdir():
             path.replace(out / path.name)
     return measured
+
+
+def _readme(cell: Cell, folder: Path, measured: Mapping[str, Any]) -> str:
+    """How to use what was written, also without this package."""
+    template = Environment(trim_blocks=True, autoescape=False).from_string(TEMPLATE.read_text())  # noqa: S701 (Markdown)
+    return template.render(
+        name=cell.name,
+        classes=cell.spec["classes"],
+        measured=measured,
+        small=(folder / SMALL).exists(),
+        compare=(folder / COMPARE).exists(),
+        lexical=reads_lexemes(folder),
+        pair=len(cell.spec["columns"]) == 2,
+        hole=cell.spec["has_hole"],
+    )
 
 
 def convert(model: PreTrainedModel, data: Encoded, out: Path) -> dict[str, Any]:
