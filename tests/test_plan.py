@@ -434,3 +434,27 @@ def test_cores_without_bf16_units_take_as_long_for_states_and_longer_for_trainin
     one_pass = [one for one in study.stage("signals") if one.coordinates[0] == "defect"]
     assert estimate.total_seconds(one_pass, tmp_path) == logits
     assert estimate.total_seconds(one_pass[::-1], tmp_path) == logits
+
+
+def test_rows_of_ones_own_tables_are_counted_once(tmp_path, monkeypatch):
+    (tmp_path / "mine.csv").write_text("code,label\n" + '"int f(void) {\n  return 1;\n}",no\n' * 300)
+    (tmp_path / "more.jsonl").write_text('{"code": "int g;"}\n' * 50)
+    files = {"all": "mine.csv", "unlabeled": "more.jsonl"}
+    config = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
+    config["grid"]["tasks"] = ["mine"]
+    config["tasks"] = {"mine": {"kind": "table", "files": files, "language": "c", "classes": ["no", "yes"]}}
+    config["vocabularies"] = {"mine": ["mine"]}
+    for place in ("current", "previous"):
+        config["corpora"][place]["pins"] = str(ROOT / "config" / config["corpora"][place]["pins"])
+    config["split"] = str(ROOT / "config" / config["split"])
+
+    def counted():
+        graph = Graph(load_study(config, [tmp_path / "mine.yaml"]), tmp_path / "results")
+        sizes_of = sizes.split_sizes(encoded_of(graph, "mine"), tmp_path / "results")
+        return {split: size.examples for split, size in sizes_of.items()}
+
+    assert counted() == {"train": 240, "valid": 30, "test": 30, "unlabeled": 50}
+    monkeypatch.setattr("codekd.study.rows._rows", None)
+    assert counted() == {"train": 240, "valid": 30, "test": 30, "unlabeled": 50}, "remembered"
+    config["tasks"]["mine"]["examples"] = {"train": 100, "unlabeled": 10}
+    assert counted() == {"train": 100, "valid": 30, "test": 30, "unlabeled": 10}

@@ -6,12 +6,13 @@ from typing import Any
 
 from codekd.models.pooling import pooled_width
 from codekd.signals.base import UNITS_OF_SYNTAX, Signal, TeacherShape, parse
-from codekd.study import components
+from codekd.study import components, rows
+from codekd.study.content import LocalFile
 from codekd.study.graph import Node
 from codekd.study.manifest import manifest_if_finished
 
 EXAMPLES = {"train": 8000, "valid": 1200, "test": 1900, "unlabeled": 16000}
-"""Sizes of the embedded tasks, and of others that say nothing of theirs, where the config sets no limit."""
+"""Sizes of the embedded tasks, where the config sets no limit; those of tables are counted."""
 
 TOKENS = {1: 110, 2: 370}
 """Mean length of a sequence of the embedded tasks by its pieces of code, where the window is long enough.
@@ -114,6 +115,11 @@ def _examples(node: Node, results: Path) -> dict[str, int]:
         return {"train": 0, "valid": HELD_OUT_WINDOWS, "test": 0, "unlabeled": count}
     task = _task(node)
     counts = {**EXAMPLES, **task.expected()}
+    if shared_out := getattr(task, "shared_out", None):
+        by_role: dict[str, list[LocalFile]] = {}
+        for name, file in node.files.items():
+            by_role.setdefault(name.split("/")[1], []).append(file)
+        counts |= shared_out({role: rows.count(files, results) for role, files in by_role.items()})
     for split, size in counts.items():
         limit = getattr(task.examples, split)
         counts[split] = size if limit is None else min(limit, size)

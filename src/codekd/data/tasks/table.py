@@ -102,6 +102,12 @@ class Config(FileTask):
                 found.setdefault(role, []).extend(files)
         return found
 
+    def shared_out(self, rows: Mapping[str, int]) -> dict[str, int]:
+        """About how many examples each split has of so many rows in files of each role."""
+        parts = dict(zip(("train", "valid", "test"), self.shares, strict=True))
+        found = {part: round(share * rows.get("all", 0)) + rows.get(part, 0) for part, share in parts.items()}
+        return found | {"unlabeled": rows.get("unlabeled", 0)}
+
     def spec(self) -> dict[str, Any]:
         """Of the files only which roles there are, and in which formats."""
         roles = self.files.model_dump(exclude_none=True)
