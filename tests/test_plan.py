@@ -31,6 +31,7 @@ from codekd.study import estimate, sizes
 from codekd.study.defaults import with_defaults
 from codekd.study.graph import Graph, Node
 from codekd.study.manifest import MANIFEST, write_manifest
+from codekd.study.rates import WITH_BF16, WITHOUT, Rates, remembered
 from codekd.study.resolve import load_study
 
 ROOT = Path(__file__).parents[1]
@@ -423,11 +424,11 @@ def test_cores_without_bf16_units_take_as_long_for_states_and_longer_for_trainin
     study = graph()
     by_path = {node.path: node for node in study}
     times = {
-        path: [estimate.seconds(by_path[path], tmp_path, bf16) - estimate.START for bf16 in (True, False)]
+        path: [estimate.seconds(by_path[path], tmp_path, rate) - estimate.START for rate in (WITH_BF16, WITHOUT)]
         for path in ("teachers/defect/minilm", "signals/defect/minilm/logits", "signals/defect/minilm/pooled")
     }
     ratios = {path.split("/")[-1]: longer / shorter for path, (shorter, longer) in times.items()}
-    assert ratios["minilm"] == pytest.approx(estimate.BF16 / estimate.FLOAT32)
+    assert ratios["minilm"] == pytest.approx(WITH_BF16.transformers / WITH_BF16.float32)
     assert ratios["pooled"] == 1
     assert 1 < ratios["logits"] < estimate.FASTER_IN_BF16, "of labelled examples they are in float32"
     logits = estimate.seconds(by_path["signals/defect/minilm/logits"], tmp_path)
@@ -458,3 +459,19 @@ def test_rows_of_ones_own_tables_are_counted_once(tmp_path, monkeypatch):
     assert counted() == {"train": 240, "valid": 30, "test": 30, "unlabeled": 50}, "remembered"
     config["tasks"]["mine"]["examples"] = {"train": 100, "unlabeled": 10}
     assert counted() == {"train": 100, "valid": 30, "test": 30, "unlabeled": 10}
+
+
+def test_a_plan_knows_how_fast_this_machine_was_measured_to_be(tmp_path, monkeypatch):
+    monkeypatch.setattr("codekd.models.throughput.SECONDS", 0.05)
+    config = str(ROOT / "config/smoke.yaml")
+    arguments = ["plan", config, "--results", str(tmp_path), "--cores", "2"]
+    assert "that have bf16 units" in CliRunner().invoke(app, arguments).stdout
+    done = CliRunner().invoke(app, [*arguments, "--measure"])
+    assert done.exit_code == 0 and "on 2 CPU cores of this machine" in done.stdout, done.output
+    found = remembered(tmp_path)
+    assert found.transformers >= found.float32 > 1e9
+    assert done.stdout == CliRunner().invoke(app, arguments).stdout, "remembered"
+    graph = Graph(load_study(yaml.safe_load((ROOT / "config/smoke.yaml").read_text()), [ROOT / "config/smoke.yaml"]))
+    [node, *_] = graph.stage("teachers")
+    slow, fast = (estimate.seconds(node, tmp_path, Rates(rate, rate)) - estimate.START for rate in (1e9, 4e9))
+    assert slow == pytest.approx(4 * fast)

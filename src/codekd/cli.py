@@ -17,7 +17,7 @@ from codekd.progress import track
 from codekd.study import accept as acceptance
 from codekd.study import diff as differences
 from codekd.study import explain as explanations
-from codekd.study import garbage, verify
+from codekd.study import garbage, rates, verify
 from codekd.study import status as states
 from codekd.study.folders import node_folders, nodes_at
 from codekd.study.graph import Graph
@@ -42,9 +42,14 @@ def plan(
     gpu_tflops: Annotated[
         float | None, typer.Option(min=0, help="Throughput that a GPU reaches, in TFLOP/s, to estimate its hours.")
     ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Train for ten seconds to see how fast a core is; later plans know it.")
+    ] = False,
 ) -> None:
     """Print what a run would make, about how long that takes and how large the signals are."""
     with _plain_errors():
+        if measure:
+            rates.measure(results)
         typer.echo(plan_of(_graph(config, results), results, cores, gpu_tflops))
 
 

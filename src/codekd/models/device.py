@@ -37,7 +37,7 @@ def choose_device(model: PreTrainedModel) -> Device:
     if torch.cuda.is_available():
         bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
         return Device(torch.device("cuda", torch.cuda.current_device()), torch.bfloat16 if bf16 else torch.float16)
-    bf16 = _cpu_has_bf16() and not has_own_layers(model)
+    bf16 = cpu_has_bf16() and not has_own_layers(model)
     return Device(torch.device("cpu"), torch.bfloat16 if bf16 else torch.float32)
 
 
@@ -52,5 +52,6 @@ def has_own_layers(model: PreTrainedModel) -> bool:
     return bool(getattr(model, "own_layers", False))
 
 
-def _cpu_has_bf16() -> bool:
+def cpu_has_bf16() -> bool:
+    """Whether this processor has units for bf16."""
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

@@ -8,12 +8,9 @@ from codekd.models.teachers.base import Adaptation
 from codekd.study import components
 from codekd.study.graph import ONE_PASS, RUN_A_MODEL, Node
 from codekd.study.manifest import MANIFEST
+from codekd.study.rates import WITH_BF16, WITHOUT, Rates, remembered
 from codekd.study.sizes import TOKENS, in_bytes, read_sizes, signal_bytes
 from codekd.study.training import Training
-
-BF16, FLOAT32 = 2.0e11, 6.5e10
-"""Floating-point operations per second on one of two busy CPU cores with bf16 units: of transformers that are trained,
-and of GRUs and of teachers whose states are captured. Other cores have the second rate for all."""
 
 FASTER_IN_BF16 = 1.9
 """How many times as fast logits of unlabelled examples are captured there, of which nothing else is kept."""
@@ -51,8 +48,8 @@ def missing(nodes: Iterable[Node], results: Path) -> list[Node]:
     return [node for node in nodes if not (results / node.folder / MANIFEST).exists()]
 
 
-def seconds(node: Node, results: Path, bf16: bool = True) -> float:
-    """Time of one core for a node; of one that has ``bf16`` units or of another one."""
+def seconds(node: Node, results: Path, rates: Rates = WITH_BF16) -> float:
+    """Time of one core for a node."""
     if node.stage in SECONDS:
         return SECONDS[node.stage]
     if node.stage == "signals" and node.spec["by"] in WITHOUT_A_PASS:
@@ -61,7 +58,7 @@ def seconds(node: Node, results: Path, bf16: bool = True) -> float:
         return SECONDS_PER_WHEEL * len(node.spec["wheels"])
     if node.stage == "examples":
         return sum(seconds(corpus, results) for corpus in node.parents.values())
-    return START + flops(node, results) / (_rate(node, results) if bf16 else FLOAT32)
+    return START + flops(node, results) / _rate(node, results, rates)
 
 
 def flops(node: Node, results: Path) -> float:
@@ -109,16 +106,18 @@ def gpu_hours(nodes: Iterable[Node], results: Path, throughput: float) -> float:
     return _once_a_pass(work, lambda node: START + flops(node, results) / throughput) / 3600
 
 
-def _rate(node: Node, results: Path) -> float:
+def _rate(node: Node, results: Path, rates: Rates) -> float:
     if node.stage == "signals":
         if node.spec["signal"]["kind"] != "logits":
-            return FLOAT32
+            return rates.float32
         sizes = read_sizes(node, results)
+        if rates.transformers == rates.float32:
+            return rates.float32
         faster = sizes["unlabeled"].tokens / max(1, sum(size.tokens for size in sizes.values()))
-        return FLOAT32 / (1 - faster + faster / FASTER_IN_BF16)
+        return rates.float32 / (1 - faster + faster / FASTER_IN_BF16)
     if "architecture" in node.spec and components.parse("students", node.spec["architecture"]).recurrent is not False:
-        return FLOAT32
-    return BF16
+        return rates.float32
+    return rates.transformers
 
 
 def _once_a_pass(nodes: Iterable[Node], cost: Callable[[Node], float]) -> float:
@@ -130,31 +129,35 @@ def _once_a_pass(nodes: Iterable[Node], cost: Callable[[Node], float]) -> float:
     return sum(found.values())
 
 
-def total_seconds(nodes: Iterable[Node], results: Path, bf16: bool = True) -> float:
+def total_seconds(nodes: Iterable[Node], results: Path, rates: Rates = WITH_BF16) -> float:
     """Time of one core for some nodes; those that one pass of a teacher makes count once."""
-    return _once_a_pass(nodes, lambda node: seconds(node, results, bf16))
+    return _once_a_pass(nodes, lambda node: seconds(node, results, rates))
 
 
-def wall_seconds(nodes: Iterable[Node], results: Path, cores: float, bf16: bool = True) -> float:
+def wall_seconds(nodes: Iterable[Node], results: Path, cores: float, rates: Rates = WITH_BF16) -> float:
     """Time of some cores for some nodes; speed is measured on one of them, with nothing else beside it."""
     nodes = list(nodes)
-    alone = total_seconds([node for node in nodes if node.stage == "inference"], results, bf16)
-    return alone + (total_seconds(nodes, results, bf16) - alone) / cores
+    alone = total_seconds([node for node in nodes if node.stage == "inference"], results, rates)
+    return alone + (total_seconds(nodes, results, rates) - alone) / cores
 
 
 def describe(nodes: Sequence[Node], cores: int, results: Path) -> str:
     """What nodes are to be made, about how long that takes on some cores, and the size of the signals among them.
 
     Such as ``4 nodes to make (3 signals, 1 report): about 5 min on 2 CPU cores that have bf16 units, 9 min on others,
-    and 2.1 GB of signals.``
+    and 2.1 GB of signals.``, or ``about 7 min on 2 cores of this machine`` where that was measured.
     """
     if not nodes:
         return "nothing to make."
     counts = Counter(node.stage for node in nodes)
     what = ", ".join(f"{count} {stage}" for stage, count in counts.items())
-    length, longer = (in_time(wall_seconds(nodes, results, cores, bf16)) for bf16 in (True, False))
-    text = f"{len(nodes)} nodes to make ({what}): about {length} on {cores} CPU cores that have bf16 units"
-    text += f", {longer} on others" if longer != length else ""
+    text = f"{len(nodes)} nodes to make ({what}): about "
+    if here := remembered(results):
+        text += f"{in_time(wall_seconds(nodes, results, cores, here))} on {cores} CPU cores of this machine"
+    else:
+        length, longer = (in_time(wall_seconds(nodes, results, cores, rates)) for rates in (WITH_BF16, WITHOUT))
+        text += f"{length} on {cores} CPU cores that have bf16 units"
+        text += f", {longer} on others" if longer != length else ""
     captured = sum(signal_bytes(node, results) for node in nodes if node.stage == "signals")
     return f"{text}, and {in_bytes(captured)} of signals." if captured else f"{text}."
 

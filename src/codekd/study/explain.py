@@ -13,6 +13,7 @@ from codekd.study.graph import Graph, Node
 from codekd.study.identity import module_digests
 from codekd.study.manifest import MANIFEST, read_manifest
 from codekd.study.named import named
+from codekd.study.rates import WITH_BF16, remembered
 
 NOTHING = "-"
 CODE_OF = "code of "
@@ -126,7 +127,7 @@ def _explanation(node: Node, results: Path) -> Explanation:
         for folder, manifest in siblings(node, results)
     ]
     if not compared:
-        return Explanation(node, None, (), seconds(node, results))
+        return Explanation(node, None, (), seconds(node, results, remembered(results) or WITH_BF16))
     return min(compared, key=lambda one: len(one.changes))
 
 

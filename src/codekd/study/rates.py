@@ -1,0 +1,51 @@
+"""How fast a core of this machine trains, measured once and remembered with the results."""
+
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+MEMORY = ".rates.json"
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Floating-point operations per second of a core, with others at work beside it.
+
+    ``transformers`` is that of transformers that are trained, ``float32`` that of GRUs and of teachers whose states are
+    captured.
+    """
+
+    transformers: float
+    float32: float
+
+
+WITH_BF16, WITHOUT = Rates(2.0e11, 6.5e10), Rates(6.5e10, 6.5e10)
+"""Of cores with bf16 units, as they were measured on one, and of others."""
+
+
+def remembered(results: Path) -> Rates | None:
+    """What was measured on this machine, if something was."""
+    try:
+        return Rates(**json.loads((results / MEMORY).read_text())[platform.node()])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def measure(results: Path) -> Rates:
+    """Train for some ten seconds on one core, and remember how fast that was."""
+    from codekd.models.throughput import training_flops
+
+    bf16, float32 = training_flops()
+    found = Rates(max(bf16, float32), float32)
+    path = results / MEMORY
+    try:
+        known = json.loads(path.read_text())
+    except (OSError, ValueError):
+        known = {}
+    new = path.with_name(f"{path.name}.{os.getpid()}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new.write_text(json.dumps(known | {platform.node(): asdict(found)}))
+    new.replace(path)
+    return found
