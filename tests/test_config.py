@@ -97,6 +97,18 @@ def test_a_number_may_be_written_as_yaml_reads_it_as_text(write):
 
 
 BAD = [
+    (
+        "a vocabulary that is called like a task of another one",
+        [],
+        "vocabularies: {defect: [exception, clone]}\n",
+        "vocabularies.defect: a task is called so, whose own vocabulary would have this name: add defect",
+    ),
+    (
+        "a task with two vocabularies",
+        [],
+        "vocabularies: {first: [exception, clone], second: [defect, clone]}\n",
+        "vocabularies.second.1: clone has the vocabulary first already; keep one",
+    ),
     ("unknown key", [("seeds:", "seed:")], "", "grid.seed: unknown key; did you mean 'seeds'?"),
     (
         "misspelt method",

@@ -89,6 +89,14 @@ def load_study(config: Mapping[str, Any], files: Sequence[Path], lock: Mapping[s
         for index, name in enumerate(tasks):
             if name not in known["tasks"]:
                 problems.add_unknown(("vocabularies", group, index), name, known["tasks"])
+            first = next(one for one, others in file.vocabularies.items() if name in others)
+            if first != group:
+                problems.add(("vocabularies", group, index), f"{name} has the vocabulary {first} already; keep one")
+        if group in known["tasks"] and group not in tasks:
+            problems.add(
+                ("vocabularies", group),
+                f"a task is called so, whose own vocabulary would have this name: add {group}, or choose another name",
+            )
     problems.raise_any()
 
     used["teachers"] |= _members(used["teachers"], known["teachers"], file, problems)
