@@ -7,6 +7,12 @@ CONFIG ?= config/config.yaml
 SOURCES := src tests benchmarks workflow/scripts
 
 export OMP_NUM_THREADS ?= 1
+# Snakemake and others keep what they fetch below the home folder, where there is one that can be written.
+ifeq ($(shell test -w "$$HOME" && echo yes),)
+export XDG_CACHE_HOME ?= $(CURDIR)/.cache
+export HF_HOME ?= $(CURDIR)/.cache/huggingface
+export MPLCONFIGDIR ?= $(CURDIR)/.cache/matplotlib
+endif
 export TOKENIZERS_PARALLELISM ?= false
 # Modules are compiled once and kept, also where the shell forbids it, as in many containers: every job imports torch.
 unexport PYTHONDONTWRITEBYTECODE

@@ -226,6 +226,13 @@ def test_the_stage_reads_real_wheels(corpora: dict[str, Path]) -> None:
         assert isinstance(ast.parse(code).body[0], ast.FunctionDef | ast.AsyncFunctionDef)
 
 
+def test_a_folder_for_downloads_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    pins = read_pins(LISTS / "previous.txt")[:1]
+    with pytest.raises(CodekdError, match=r"cannot be kept in .*file/wheels: .*another folder with \$CODEKD_RESOURCES"):
+        fetch(pins, tmp_path / "file", "test")
+
+
 def test_the_stage_is_deterministic(corpora: dict[str, Path], resources: Path, tmp_path: Path) -> None:
     spec = {"wheels": [pin.model_dump() for pin in pins("current")]}
     summary = run_stage("codekd.data.corpus", tmp_path / "again", spec)

@@ -46,12 +46,17 @@ def fetch(pins: Sequence[Pin], folder: Path, description: str) -> list[Path]:
         CodekdError: a wheel could not be downloaded, is not the pinned one, or does not fit on the disk.
     """
     wheels = folder / "wheels"
-    wheels.mkdir(parents=True, exist_ok=True)
     if _missing(pins, wheels):
-        with FileLock(wheels / ".lock"):
-            for left_behind in wheels.glob(f"{TEMPORARY}*"):
-                rmtree(left_behind, ignore_errors=True)
-            _download_all(_missing(pins, wheels), wheels, description)
+        try:
+            wheels.mkdir(parents=True, exist_ok=True)
+            with FileLock(wheels / ".lock"):
+                for left_behind in wheels.glob(f"{TEMPORARY}*"):
+                    rmtree(left_behind, ignore_errors=True)
+                _download_all(_missing(pins, wheels), wheels, description)
+        except (PermissionError, FileNotFoundError, NotADirectoryError, FileExistsError) as error:
+            raise CodekdError(
+                f"downloads cannot be kept in {wheels}: {error.strerror}; name another folder with $CODEKD_RESOURCES"
+            ) from None
     return [wheels / pin.filename for pin in pins]
 
 
