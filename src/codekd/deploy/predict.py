@@ -175,7 +175,8 @@ class Labeller:
         return encoding_of(self.folder, self.spec)
 
     def _check(self, wanted: Wanted) -> None:
-        classes = self.spec["classes"]
+        """That what is wanted can be had, before many files are read."""
+        classes, _ = self.spec["classes"], self._encoding
         if wanted.label is not None and wanted.label not in classes:
             raise CodekdError(f"no class is called {wanted.label!r}: choose one of {', '.join(classes)}")
 
