@@ -125,7 +125,7 @@ def test_one_seed_and_a_busy_machine_are_said(report: Path, tmp_path: Path) -> N
     written = write_study(tmp_path, EXCEPTION, seeds=(1,), milliseconds=MILLISECONDS, busy=True)
     one = make(written, tmp_path)
     [found] = recommend(one, Limits())
-    assert " in ONNX, measured on a busy machine, " in found.why
+    assert " in ONNX, CPU time of a busy machine, " in found.why
     assert "Trained with one seed: with another, other students may be the best." in found.why
     assert "The machine was busy when 6 of the 6 were measured" in next(iter(recommend(one, Limits(0.1)))).why
     assert "Measured on a busy machine" in (one / "index.html").read_text()

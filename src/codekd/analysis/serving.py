@@ -59,7 +59,7 @@ def pareto(scores: pl.DataFrame, references: pl.DataFrame, served: pl.DataFrame,
     teacher was not measured in ONNX. ``int8_milliseconds`` is the time in eight bits. Students of the methods that
     ``reuse`` their teacher's head are measured with it. ``on_front`` says that nothing of the task and teacher is
     better in score and as fast, or faster and as good, and ``on_front_of_size`` the same of size. Empty where no time
-    was measured.
+    was measured. Of what was measured on a busy machine the time is that of the CPU: the clock's has waiting in it.
     """
     fast = _deployed(served)
     sizes = "parameters", "share_of_teacher"
@@ -81,7 +81,8 @@ def pareto(scores: pl.DataFrame, references: pl.DataFrame, served: pl.DataFrame,
 
 def _deployed(served: pl.DataFrame) -> pl.DataFrame:
     """Of every model the time and the size in what it is deployed in, the same for all of a task and teacher."""
-    alone = served.filter(batch=1, device="cpu")
+    of_cpu = pl.when("busy").then("cpu_milliseconds").otherwise("milliseconds")
+    alone = served.filter(batch=1, device="cpu").with_columns(milliseconds=of_cpu)
     in_eight_bits = alone.filter(runtime="onnx", precision="int8")
     small = in_eight_bits.select(*MODEL, int8_milliseconds="milliseconds", small_busy="busy")
     full = alone.filter(precision="float32").with_columns(megabytes=pl.col("bytes") / 1e6)

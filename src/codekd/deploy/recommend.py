@@ -134,7 +134,7 @@ def _kept(row: Row) -> str:
 def _served(row: Row) -> str:
     small = row["int8_milliseconds"]
     faster = f" ({small:.1f} in eight bits)" if small and small < row["milliseconds"] else ""
-    busy = ", measured on a busy machine" if row["busy"] else ""
+    busy = ", CPU time of a busy machine" if row["busy"] else ""
     return f"{row['milliseconds']:.1f} ms{faster} in {RUNTIMES[row['runtime']]}{busy}, {row['megabytes']:.1f} MB"
 
 
@@ -156,7 +156,10 @@ def _nobody(rows: Sequence[Row], limits: Limits) -> str:
 def _reserves(rows: Sequence[Row]) -> Iterator[str]:
     """What the choice may owe to chance, or to the machine."""
     if busy := sum(bool(row["busy"]) for row in rows):
-        yield f"The machine was busy when {busy} of the {len(rows)} were measured: their milliseconds are too many."
+        yield (
+            f"The machine was busy when {busy} of the {len(rows)} were measured: their milliseconds are CPU time, and "
+            "may still be too many."
+        )
     if any(row["runtime"] != "onnx" for row in rows):
         yield "In ONNX, which is what is exported, not all were measured; the report says why."
     if min(row["seeds"] for row in rows) == 1:
