@@ -31,7 +31,7 @@ from codekd.study import estimate, sizes
 from codekd.study.defaults import with_defaults
 from codekd.study.graph import Graph, Node
 from codekd.study.manifest import MANIFEST, write_manifest
-from codekd.study.rates import WITH_BF16, WITHOUT, Rates, remembered
+from codekd.study.rates import WITH_BF16, WITHOUT, Rates, measured
 from codekd.study.resolve import load_study
 
 ROOT = Path(__file__).parents[1]
@@ -468,7 +468,7 @@ def test_a_plan_knows_how_fast_this_machine_was_measured_to_be(tmp_path, monkeyp
     assert "that have bf16 units" in CliRunner().invoke(app, arguments).stdout
     done = CliRunner().invoke(app, [*arguments, "--measure"])
     assert done.exit_code == 0 and "on 2 CPU cores of this machine" in done.stdout, done.output
-    found = remembered(tmp_path)
+    found = measured(tmp_path)
     assert found.transformers >= found.float32 > 1e9
     assert done.stdout == CliRunner().invoke(app, arguments).stdout, "remembered"
     graph = Graph(load_study(yaml.safe_load((ROOT / "config/smoke.yaml").read_text()), [ROOT / "config/smoke.yaml"]))

@@ -285,10 +285,11 @@ def recommended(
 def _graph(config: Path, results: Path, lock: Mapping[str, str] | None = None) -> Graph:
     """The graph of a config file, or of a study by its name, as it was run last."""
     if not config.exists():
-        for one in records(results):
+        ran = records(results)
+        for one in ran:
             if one.name == str(config):
                 return Graph(load_study(one.config, list(map(Path, one.files)), lock), results)
-        names = ", ".join(dict.fromkeys(one.name for one in records(results))) or "none"
+        names = ", ".join(dict.fromkeys(one.name for one in ran)) or "none"
         raise CodekdError(f"{config} is no config file, and no study that ran here (those are: {names})")
     return Graph(load_study(read_config(config), [config], lock), results)
 

@@ -4,14 +4,13 @@ Standard library only: the Snakefile asks when it is parsed.
 """
 
 import hashlib
-import json
-import os
 import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from codekd.errors import CodekdError
+from codekd.files import remember, remembered
 
 RECENT_NS = 2_000_000_000
 """A file that changed so shortly ago may change once more within the same tick of its file system's clock."""
@@ -33,11 +32,7 @@ class Contents:
 
     @cached_property
     def _known(self) -> dict[str, list[int | str]]:
-        try:
-            known = json.loads(self._memory.read_text())
-        except (OSError, ValueError):
-            return {}
-        return known if isinstance(known, dict) else {}
+        return remembered(self._memory)
 
     def file(self, path: Path) -> LocalFile:
         """A file with its digest.
@@ -57,18 +52,8 @@ class Contents:
             raise CodekdError(f"cannot read {path}: {error.strerror}") from None
         if time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) > RECENT_NS:
             self._known[str(path)] = [*stamp, sha256]
-            self._write()
+            remember(self._known, self._memory)
         return LocalFile(path, sha256)
-
-    def _write(self) -> None:
-        temporary = self._memory.with_name(f"{self._memory.name}.{os.getpid()}")
-        try:
-            self._memory.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(self._known))
-            temporary.replace(self._memory)
-        except OSError:
-            # What cannot be remembered is read again.
-            temporary.unlink(missing_ok=True)
 
 
 def digest_of(path: Path) -> str:

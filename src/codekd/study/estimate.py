@@ -8,7 +8,7 @@ from codekd.models.teachers.base import Adaptation
 from codekd.study import components
 from codekd.study.graph import ONE_PASS, RUN_A_MODEL, Node
 from codekd.study.manifest import MANIFEST
-from codekd.study.rates import WITH_BF16, WITHOUT, Rates, remembered
+from codekd.study.rates import WITH_BF16, WITHOUT, Rates, measured
 from codekd.study.sizes import TOKENS, in_bytes, read_sizes, signal_bytes
 from codekd.study.training import Training
 
@@ -93,11 +93,8 @@ def flops(node: Node, results: Path) -> float:
             seen += seen * sizes["unlabeled"].examples // max(1, sizes["train"].examples)
         seen += (method.transfer == "all") * sizes["unlabeled"].tokens
         tested *= node.stage == "students"
-    return (
-        2
-        * weights
-        * (Training.model_validate(node.spec["training"]).epochs * (3 * seen + sizes["valid"].tokens) + tested)
-    )
+    epochs = Training.model_validate(node.spec["training"]).epochs
+    return 2 * weights * (epochs * (3 * seen + sizes["valid"].tokens) + tested)
 
 
 def gpu_hours(nodes: Iterable[Node], results: Path, throughput: float) -> float:
@@ -108,11 +105,9 @@ def gpu_hours(nodes: Iterable[Node], results: Path, throughput: float) -> float:
 
 def _rate(node: Node, results: Path, rates: Rates) -> float:
     if node.stage == "signals":
-        if node.spec["signal"]["kind"] != "logits":
+        if node.spec["signal"]["kind"] != "logits" or rates.transformers == rates.float32:
             return rates.float32
         sizes = read_sizes(node, results)
-        if rates.transformers == rates.float32:
-            return rates.float32
         faster = sizes["unlabeled"].tokens / max(1, sum(size.tokens for size in sizes.values()))
         return rates.float32 / (1 - faster + faster / FASTER_IN_BF16)
     if "architecture" in node.spec and components.parse("students", node.spec["architecture"]).recurrent is not False:
@@ -152,7 +147,7 @@ def describe(nodes: Sequence[Node], cores: int, results: Path) -> str:
     counts = Counter(node.stage for node in nodes)
     what = ", ".join(f"{count} {stage}" for stage, count in counts.items())
     text = f"{len(nodes)} nodes to make ({what}): about "
-    if here := remembered(results):
+    if here := measured(results):
         text += f"{in_time(wall_seconds(nodes, results, cores, here))} on {cores} CPU cores of this machine"
     else:
         length, longer = (in_time(wall_seconds(nodes, results, cores, rates)) for rates in (WITH_BF16, WITHOUT))

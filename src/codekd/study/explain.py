@@ -13,7 +13,7 @@ from codekd.study.graph import Graph, Node
 from codekd.study.identity import module_digests
 from codekd.study.manifest import MANIFEST, read_manifest
 from codekd.study.named import named
-from codekd.study.rates import WITH_BF16, remembered
+from codekd.study.rates import WITH_BF16, Rates, measured
 
 NOTHING = "-"
 CODE_OF = "code of "
@@ -53,7 +53,8 @@ def explain(graph: Graph, results: Path, targets: Sequence[str] = ()) -> list[Ex
         CodekdError: no node of the study is called so.
     """
     wanted = {node.path for node in named(graph, results, targets)}
-    return [_explanation(one, results) for one in missing(graph, results) if one.path in wanted]
+    rates = measured(results) or WITH_BF16
+    return [_explanation(one, results, rates) for one in missing(graph, results) if one.path in wanted]
 
 
 def as_text(found: Sequence[Explanation]) -> str:
@@ -120,14 +121,14 @@ def siblings(node: Node, results: Path) -> list[tuple[Path, dict[str, Any]]]:
     return sorted(known, key=lambda one: one[1]["finished"], reverse=True)
 
 
-def _explanation(node: Node, results: Path) -> Explanation:
+def _explanation(node: Node, results: Path, rates: Rates) -> Explanation:
     new = described(node)
     compared = [
         Explanation(node, folder, changes(manifest, new), manifest["seconds"])
         for folder, manifest in siblings(node, results)
     ]
     if not compared:
-        return Explanation(node, None, (), seconds(node, results, remembered(results) or WITH_BF16))
+        return Explanation(node, None, (), seconds(node, results, rates))
     return min(compared, key=lambda one: len(one.changes))
 
 

@@ -45,8 +45,9 @@ def remove(results: Path, graphs: Sequence[Graph], forget: bool = False) -> list
             for study in records(results):
                 if study.name not in names:
                     study.path.unlink()
+        gone = {identity_of(one.folder) for one in found}
         for job in (results / JOBS).glob("*.json"):
-            if identity_of(job) in {identity_of(one.folder) for one in found}:
+            if identity_of(job) in gone:
                 job.unlink()
         for one in found:
             # A folder without its manifest is no finished node, whatever happens next.

@@ -4,7 +4,6 @@ A node's folder is ``results/<stage>/<coordinates>-<identity>``. The identity co
 source that it runs and its parents' identities, and nothing of the grid's size: another seed renames no node.
 """
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from codekd.errors import CodekdError
-from codekd.files import put
+from codekd.files import put_text
 from codekd.models.layers import teacher_layers
 from codekd.models.positions import check_length
 from codekd.models.teachers.ensemble import FLOOR
@@ -102,10 +101,7 @@ class Node:
         job = self.job(results)
         path = results / JOBS / f"{digest(job)}-{self.identity}.json"
         if write and not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            new = path.with_suffix(f".{os.getpid()}.new")
-            new.write_text(job)
-            put(new, path)
+            put_text(job, path)
         return path
 
     def job(self, results: Path) -> str:

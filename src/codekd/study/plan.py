@@ -6,7 +6,7 @@ from pathlib import Path
 
 from codekd.study.estimate import describe, gpu_hours, in_time, missing, wall_seconds
 from codekd.study.graph import Graph, Node
-from codekd.study.rates import WITH_BF16, remembered
+from codekd.study.rates import WITH_BF16, measured
 from codekd.study.sizes import in_bytes, signal_bytes, signal_examples
 from codekd.study.text import Row, aligned
 
@@ -28,9 +28,10 @@ def plan_of(graph: Graph, results: Path, cores: int, gpu_tflops: float | None = 
 
 def _stages(graph: Graph, todo: Sequence[Node], results: Path, cores: int) -> list[Row]:
     rows: list[Row] = [("stage", "nodes", "to make", "about")]
+    rates = measured(results) or WITH_BF16
     for stage, count in Counter(node.stage for node in graph).items():
         nodes = [node for node in todo if node.stage == stage]
-        time = in_time(wall_seconds(nodes, results, cores, remembered(results) or WITH_BF16)) if nodes else ""
+        time = in_time(wall_seconds(nodes, results, cores, rates)) if nodes else ""
         rows.append((stage, str(count), str(len(nodes)), time))
     return rows
 

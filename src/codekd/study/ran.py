@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codekd.files import put
+from codekd.files import put_text
 from codekd.study.canonical import canonical, digest
 
 STUDIES = ".studies"
@@ -29,12 +29,8 @@ class Record:
 def record(results: Path, name: str, config: Mapping[str, Any], files: Sequence[Path], nodes: Iterable[str]) -> None:
     """Keep it; another config under the same name is another record."""
     about = {"name": name, "config": config, "files": [str(file.absolute()) for file in files]}
-    folder = results / STUDIES
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}-{digest(about)}.json"
-    new = path.with_suffix(".new")
-    new.write_text(canonical(about | {"nodes": sorted(nodes)}))
-    put(new, path)
+    path = results / STUDIES / f"{name}-{digest(about)}.json"
+    put_text(canonical(about | {"nodes": sorted(nodes)}), path)
 
 
 def records(results: Path) -> list[Record]:

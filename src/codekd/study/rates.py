@@ -1,10 +1,11 @@
 """How fast a core of this machine trains, measured once and remembered with the results."""
 
 import json
-import os
 import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from codekd.files import put_text, remembered
 
 MEMORY = ".rates.json"
 
@@ -25,11 +26,11 @@ WITH_BF16, WITHOUT = Rates(2.0e11, 6.5e10), Rates(6.5e10, 6.5e10)
 """Of cores with bf16 units, as they were measured on one, and of others."""
 
 
-def remembered(results: Path) -> Rates | None:
+def measured(results: Path) -> Rates | None:
     """What was measured on this machine, if something was."""
     try:
-        return Rates(**json.loads((results / MEMORY).read_text())[platform.node()])
-    except (OSError, ValueError, KeyError, TypeError):
+        return Rates(**remembered(results / MEMORY)[platform.node()])
+    except (KeyError, TypeError):
         return None
 
 
@@ -40,12 +41,5 @@ def measure(results: Path) -> Rates:
     bf16, float32 = training_flops()
     found = Rates(max(bf16, float32), float32)
     path = results / MEMORY
-    try:
-        known = json.loads(path.read_text())
-    except (OSError, ValueError):
-        known = {}
-    new = path.with_name(f"{path.name}.{os.getpid()}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new.write_text(json.dumps(known | {platform.node(): asdict(found)}))
-    new.replace(path)
+    put_text(json.dumps(remembered(path) | {platform.node(): asdict(found)}), path)
     return found

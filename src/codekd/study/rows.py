@@ -1,12 +1,11 @@
 """How many rows users' tables have: counted once, and remembered by what they contain."""
 
-import json
-import os
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 from codekd.errors import CodekdError
+from codekd.files import remember, remembered
 from codekd.study.content import LocalFile
 
 MEMORY = ".rows.json"
@@ -14,10 +13,10 @@ MEMORY = ".rows.json"
 
 def count(files: Iterable[LocalFile], results: Path) -> int:
     """The rows of some tables, those that cannot be used included; of a file that cannot be read, none."""
-    known = _remembered(results / MEMORY)
+    known = remembered(results / MEMORY)
     found = {file: known.get(file.sha256) for file in files}
     if new := {file.sha256: _rows(file.path) for file, rows in found.items() if rows is None}:
-        _remember(results / MEMORY, known | new)
+        remember(known | new, results / MEMORY)
     return sum(new[file.sha256] if rows is None else rows for file, rows in found.items())
 
 
@@ -29,21 +28,3 @@ def _rows(path: Path) -> int:
         return sum(1 for _ in rows_of([path]))
     except CodekdError:
         return 0  # the stage that reads it says what is wrong
-
-
-def _remembered(path: Path) -> dict[str, int]:
-    try:
-        known = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return known if isinstance(known, dict) else {}
-
-
-def _remember(path: Path, known: dict[str, int]) -> None:
-    new = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new.write_text(json.dumps(known))
-        new.replace(path)
-    except OSError:
-        new.unlink(missing_ok=True)
