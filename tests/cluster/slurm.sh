@@ -56,7 +56,9 @@ MinJobAge=3600
 DefMemPerCPU=2000
 KillWait=5
 GresTypes=gpu
-NodeName=$host NodeAddr=127.0.0.1 CPUs=$(getconf _NPROCESSORS_ONLN) RealMemory=$(awk '/MemTotal/ {print int($2 / 1024 * 0.9)}' /proc/meminfo) Gres=gpu:fake:$gpus State=UNKNOWN
+# The node has room for a job a GPU whatever this machine has: what jobs ask for is a bound, not what they take.
+SlurmdParameters=config_overrides
+NodeName=$host NodeAddr=127.0.0.1 CPUs=$(getconf _NPROCESSORS_ONLN) RealMemory=64000 Gres=gpu:fake:$gpus State=UNKNOWN
 PartitionName=main Nodes=$host Default=YES MaxTime=INFINITE State=UP
 CONF
     # What the executor starts inside a job looks here, whatever SLURM_CONF says.

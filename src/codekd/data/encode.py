@@ -26,7 +26,7 @@ from codekd.models.vocabulary import load_tokenizer, vocabulary_of, with_hole
 if TYPE_CHECKING:
     from codekd.study.job import Job
 
-TYPICAL = 3
+TYPICAL = 4
 """Characters of a token, with which the search for enough of them begins."""
 
 
@@ -87,7 +87,7 @@ class Encoding:
             near, cut = self._near_hole(code[0], limit)
             pieces = [near]
         else:
-            ids = [self._first_of(one, limit) for one in code]
+            ids = self._firsts(code, limit)
             pieces = [one[:kept] for one, kept in zip(ids, shares(list(map(len, ids)), limit), strict=True)]
             cut = sum(map(len, ids)) > limit
         first, *others = ([*piece, *self._after] for piece in pieces)
@@ -99,8 +99,14 @@ class Encoding:
         return room - room % sides
 
     def _ids(self, code: str) -> list[int]:
-        found: list[int] = self._tokenizer.encode(code, add_special_tokens=False).ids
+        found: list[int] = self._tokenizer.encode_batch_fast([code], add_special_tokens=False)[0].ids
         return found
+
+    def _firsts(self, code: Sequence[str], limit: int) -> list[list[int]]:
+        """The first tokens of every side: all of them, or more than it can be shown of ``limit``."""
+        ids = [self._first_of(one, limit // len(code)) for one in code]
+        left = max(limit // len(code), limit - min(map(len, ids)))  # by a side that is shorter than its share
+        return [self._first_of(one, left) for one in code] if left > limit // len(code) else ids
 
     def _first(self, code: str, limit: int) -> list[int]:
         """The first tokens, all of them or more than ``limit``."""
@@ -120,10 +126,11 @@ class Encoding:
         """
         assert self._vocabulary.hole_id is not None, "a task with holes has tokenizers with one"
         before, _, after = code.partition(HOLE)
-        wanted, size = int(limit * BEFORE_HOLE), TYPICAL * limit
+        wanted, size = int(limit * BEFORE_HOLE), TYPICAL
         while True:
-            start = before.rfind("\n", 0, max(0, len(before) - size)) + 1 if self._local else 0
-            end = self._end(after, size)
+            end = self._end(after, size * (limit - wanted))
+            most = max(0, len(before) - size * limit + min(end, size * (limit - wanted)))
+            start = before.rfind("\n", 0, most) + 1 if self._local else 0
             left, right = before[start:], after[:end]
             ids = self._ids(left + HOLE + right)
             hole = ids.index(self._vocabulary.hole_id)
@@ -132,11 +139,9 @@ class Encoding:
                 sure_before -= _most_tokens(left, left.lstrip())
             if end < len(after):
                 sure_behind -= _most_tokens(right, right.rstrip())
-            behind = limit - min(wanted, hole)
-            ends_early = end == len(after) and sure_behind < behind
-            if (not start or sure_before >= (limit if ends_early else wanted)) and (
-                end == len(after) or sure_behind >= behind
-            ):
+            needed_before = max(wanted, limit - sure_behind) if end == len(after) else wanted
+            needed_behind = limit - min(wanted, hole)
+            if (not start or sure_before >= needed_before) and (end == len(after) or sure_behind >= needed_behind):
                 first, last = around(hole, len(ids), limit)
                 return ids[first:last], start + first > 0 or last < len(ids) or end < len(after)
             size *= 2
