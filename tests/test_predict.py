@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import tracemalloc
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -173,6 +174,19 @@ def test_a_function_is_encoded_once_and_each_pair_gets_the_answer_of_the_whole_m
         assert one | {"probability": 0} == other | {"probability": 0}
         assert one["probability"] == pytest.approx(other["probability"], abs=2e-4)
     assert {one["label"] for one in found} > {found[0]["label"]} or len({one["probability"] for one in found}) > 5
+
+
+def test_pairs_are_a_stream_that_nobody_holds(lexical):
+    """Of 400 functions 79,800 pairs: their records alone would be more than 40 MB."""
+    functions = functions_in("\n".join(f"def f{n}(x): return x * {n}" for n in range(400)), "python", "a.py")
+    labeller = Labeller.load(lexical[1])
+    tracemalloc.start()
+    try:
+        count = sum(1 for _ in labeller.label(functions))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert count == 79_800 and peak < 10e6, peak
 
 
 def test_only_the_answers_that_are_asked_for_are_given(lexical, monkeypatch):
