@@ -208,7 +208,7 @@ def pareto(table: pl.DataFrame, cost: str, layout: Layout = PAGE) -> Figure:
             _points(axes, _lanes(own["name"], lanes), 100 * own["score"], method, **how)
         _below_floor(axes, next(iter(rows["floor"].drop_nulls()), None), "y")
         busy = cost == "milliseconds" and rows["busy"].any()
-        axes.set_xlabel(f"{label},\nmeasured on a busy machine" if busy else label)
+        axes.set_xlabel(f"{label},\nCPU time of a busy machine" if busy else label)
         axes.set_ylabel(f"test {metric_name(rows['metric'][0])}, %")
         axes.grid(axis="y")
     _legend(figure, layout, methods, _key("teacher", style.Look(style.INK, "*")))

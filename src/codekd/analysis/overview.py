@@ -53,7 +53,7 @@ def caveats(
     for task, lacking in tests.drop_nulls("lacking").select("task", "lacking").iter_rows():
         sentences.append(f"No test example of {task} is of {lacking}: nothing here is about these classes.")
     if pareto["busy"].any():
-        sentences.append("Times of serving were measured on a busy machine; measure again before you rely on them.")
+        sentences.append("Times of serving were measured on a busy machine and are CPU time; measure them again on a quiet one.")
     if mixed:
         sentences.append(
             "Numbers of one comparison were made on different machines, which round differently and may move a score "
@@ -147,7 +147,7 @@ def _verdict(row: Row) -> str:
         parts = [f"keeps {estimate(row, 'retention', percent)} % of {row['teacher']}’s {metric} with {share}"]
     if row["milliseconds"] is not None:
         faster = f"{row['speed_up']:.1f} times as fast" if row["speed_up"] else ""
-        busy = " on a busy machine" if row["busy"] else ""
+        busy = " of CPU time" if row["busy"] else ""
         takes = f"{row['milliseconds']:.1f} ms{busy}, {row['megabytes']:.1f} MB"
         parts.append(f"answers {faster} ({takes})" if faster else f"answers in {takes}")
     if row["above_floor"] is not None:

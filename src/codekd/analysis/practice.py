@@ -8,7 +8,7 @@ from codekd.analysis.numbers import duration, percent, ratio, share
 from codekd.analysis.tables import REFERENCE, TEACHER, best_on_validation, best_students
 
 RUNTIMES = {"onnx": "ONNX", "pytorch": "PyTorch"}
-BUSY = "Measured on a busy machine: the ratio holds, the milliseconds are too many."
+BUSY = "Measured on a busy machine: these are milliseconds of CPU time."
 
 
 def per_example(costs: pl.DataFrame) -> str:
