@@ -53,7 +53,9 @@ def caveats(
     for task, lacking in tests.drop_nulls("lacking").select("task", "lacking").iter_rows():
         sentences.append(f"No test example of {task} is of {lacking}: nothing here is about these classes.")
     if pareto["busy"].any():
-        sentences.append("Times of serving were measured on a busy machine and are CPU time; measure them again on a quiet one.")
+        sentences.append(
+            "Times of serving were measured on a busy machine and are CPU time; measure them again on a quiet one."
+        )
     if mixed:
         sentences.append(
             "Numbers of one comparison were made on different machines, which round differently and may move a score "

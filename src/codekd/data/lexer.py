@@ -1,11 +1,12 @@
 """Lexemes of code as numbers, without a learned vocabulary; ``docs/lexer.md`` is the specification.
 
-Pieces of names, numbers, string literals, operators and single other characters are lexemes; white space and comments
-are none. The id of a lexeme depends on its characters alone, so that nothing has to be learnt or shipped.
+Pieces of names, numbers, operators and single other characters are lexemes, also those inside of string literals; white
+space and comments are none. The id of a lexeme depends on its characters alone, so that nothing has to be learnt or shipped.
 """
 
 import re
 from functools import cache, lru_cache
+from itertools import chain
 from typing import NamedTuple
 from zlib import crc32
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from codekd.data.hole import HOLE
 
-VERSION = 2
+VERSION = 3
 """Of the specification: another lexer needs other models."""
 
 PADDING, MASK, HOLE_ID, NOTHING = range(4)
@@ -24,17 +25,22 @@ RESERVED = 16
 """Ids below it are no lexeme's."""
 
 LARGEST = 2**31 - 1
+QUOTES = frozenset("\"'`")
+"""What string literals begin with: they are read as the lexemes that are in them."""
+
 REMEMBERED = 2**17
 """Lexemes whose ids are kept."""
 
 _NAME = r"[^\W\d]\w*"
 # HTTPError2_code: HTTP, Error2, _code. Names of other projects share more pieces than they share names.
 _PIECE = r"_*(?:[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+)\d* | _+\d*"
-_OTHER = r"""\d(?:[\w.]|(?<=[eEpP])[+-])*                    # numbers
+_NUMBER = r"\d(?:[\w.]|(?<=[eEpP])[+-])*"
+_OTHER = rf"""{_NUMBER}
     | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*'           # strings on one line
     | \\.                                                 # what is escaped opens no string
     | ->|=>|::|\+\+|--|&&|\|\||<<=?|>>=?|[-+*/%&|^=!<>]=  # operators of two characters and more
     | [^\w\s]"""
+_IN_STRING = re.compile(rf"{_PIECE} | {_NUMBER} | \\. | [^\w\s]", re.VERBOSE)
 
 PLAIN = re.compile(f"{_NAME} | {_OTHER}", re.VERBOSE)
 """Whole names and all else of any language, where comments are not known and strings end on their line."""
@@ -80,7 +86,11 @@ def lex(code: str, language: str) -> Lexemes:
         for match in lexemes(text):
             if lexeme := match[1]:
                 low, high = match.span(1)
-                add((ids(lexeme), start + low, start + high))
+                if lexeme[0] in QUOTES:
+                    for part in _IN_STRING.finditer(lexeme):
+                        add((ids(part[0]), start + low + part.start(), start + low + part.end()))
+                else:
+                    add((ids(lexeme), start + low, start + high))
         if end < 0:
             return Lexemes(*np.array(found, dtype=np.int32).reshape(-1, 3).T.copy())
         start = end + len(HOLE)
@@ -89,11 +99,18 @@ def lex(code: str, language: str) -> Lexemes:
 
 def lexeme_ids(code: str, language: str) -> list[int]:
     """The ids of what :func:`lex` finds, in half the time: it does not say where they lie."""
-    first, *others = ([lexeme_id(one) for one in _lexemes(language).findall(part) if one] for part in code.split(HOLE))
+    lexemes = _lexemes(language).findall
+    first, *others = (list(chain.from_iterable(map(_ids, lexemes(part)))) for part in code.split(HOLE))
     for part in others:
         first.append(HOLE_ID)
         first += part
     return first
+
+
+@lru_cache(REMEMBERED)
+def _ids(lexeme: str) -> list[int]:
+    """The id of a lexeme, those of what is in a string, or nothing of nothing."""
+    return [lexeme_id(one) for one in (_IN_STRING.findall(lexeme) if lexeme[:1] in QUOTES else [lexeme]) if one]
 
 
 @lru_cache(REMEMBERED)
