@@ -1,7 +1,8 @@
 """Lexemes of code as numbers, without a learned vocabulary; ``docs/lexer.md`` is the specification.
 
 Pieces of names, numbers, operators and single other characters are lexemes, also those inside of string literals; white
-space and comments are none. The id of a lexeme depends on its characters alone, so that nothing has to be learnt or shipped.
+space and comments are none. The id of a lexeme depends on its characters alone, so that nothing has to be learnt or
+shipped.
 """
 
 import re
