@@ -1,4 +1,4 @@
-"""Time, size and precision of distillation from the cache, as ratios measured in one run: ``make bench``.
+"""Benchmarks of distillation from cached signals (``make bench``): time, size and precision, as ratios within a run.
 
 Needs neither Snakemake nor downloads. Results are kept by device in ``results.json``.
 """
@@ -48,7 +48,7 @@ LOADED = ("ft", "kd", "pkd", "ckd", "ast")
 STUDENTS = ("roberta-1.5m", "bigru-1.5m", "roberta-7m", "bigru-7m")
 EXAMPLES, FEW, FEWEST = 10_000, 1_000, 200
 SIGNALS = (logits.Config(), pooled.Config(), relations.Config(layers=2), structure.Config(layers=2))
-"""All that a student of two layers may read."""
+"""All signals that a student of two layers may read."""
 
 SERVED = ("roberta-0.6m", "roberta-1.5m", "roberta-7m", "roberta-30m", "bigru-1.5m", "bigru-7m", "bigru-30m")
 TEACHER_EVERY = 4
@@ -62,7 +62,7 @@ def main(
     rounds: Annotated[int, typer.Option(help="Measurements of a step, of which the median counts.")] = 12,
     results: Annotated[Path, typer.Option(help="JSON file that this device's results are put into.")] = RESULTS,
 ) -> None:
-    """Measure, print, and put the figures into a JSON file."""
+    """Run benchmarks, print their results and put them into a JSON file."""
     sections: dict[str, Callable[[Path], list[Row]]] = {
         "step_ratio": lambda folder: steps(folder, rounds),
         "relations": relations_against_states,
@@ -94,8 +94,12 @@ def main(
 def steps(folder: Path, rounds: int) -> list[Row]:
     """CPU time of a training step, batch included, relative to ``ft`` of the same student on the same batches.
 
-    Methods take turns. On a GPU it is time of the clock. ``cached`` reads signals from the cache; ``online`` runs the
+    Methods take turns. On a GPU it is wall-clock time. ``cached`` reads signals from the cache; ``online`` runs the
     teacher in the step, as distillation usually does.
+
+    Args:
+        folder: folder to work in.
+        rounds: measurements of each step, of which the median counts.
     """
     space = Workspace(folder, FEW)
     found: list[Row] = []
@@ -106,7 +110,7 @@ def steps(folder: Path, rounds: int) -> list[Row]:
         # The first round warms up.
         for count in track(range(rounds + 1), description=student, unit="round"):
             for name, method in methods.items():
-                # The step before leaves the caches as a run of this method would.
+                # An untimed step before fills the processor's caches as a run of this method would.
                 method.step(count)
                 own[name].append(_cpu_seconds(method.step, count))
                 if name != "ft" and count % TEACHER_EVERY == 0:
@@ -122,7 +126,7 @@ def steps(folder: Path, rounds: int) -> list[Row]:
 
 
 class _Steps:
-    """A student that learns with a method, one step at a time."""
+    """Training of a student with a method, one step at a time."""
 
     def __init__(self, space: Workspace, student: str, method: str) -> None:
         job, self.requests = space.student(student, method)
@@ -132,19 +136,19 @@ class _Steps:
         self.stepper = Stepper(model, objective, settings, self.device, job.name)
         self.stepper.trained.train()
         self.space = space
-        # The same labelled examples in the same order for every method.
+        # Methods are compared on the same labelled examples in the same order.
         lengths = self.train.lengths[: sum(shards(job.parents["encoded"], "train"))]
         self.batches = training_batches(lengths, 32, settings.batch_tokens, np.random.default_rng(0))
 
     @cached_property
     def teacher(self) -> finetuned.Teacher:
-        """The teacher, which a student on the cache never loads, in the precision of a training step."""
+        """Teacher in the precision of a training step, loaded when first used: with the cache a student needs none."""
         teacher = finetuned.Teacher.load([self.space.job("teacher", {}, self.space.teacher(MINILM))])
         return replace(teacher, device=choose_device(teacher.model))
 
     @cached_property
     def shown(self) -> Encoded:
-        """The labelled examples as the teacher reads them."""
+        """Labelled examples as the teacher reads them."""
         data = load_encoded(self.teacher.encoded, ["train"])
         if unit := next((one.unit for one in self.requests if one.unit), None):
             units = load_units(unit, data, self.teacher.encoded, self.teacher.syntax, ["train"])
@@ -152,11 +156,11 @@ class _Steps:
         return data
 
     def step(self, count: int) -> None:
-        """Take a step on one of the batches."""
+        """Take a training step on batch ``count``, modulo their number."""
         self.stepper.step(self.train, self.batches[count % len(self.batches)])
 
     def teach(self, count: int) -> None:
-        """Let the teacher read one of the batches, and take what the method reads of it."""
+        """Run the teacher on batch ``count``, modulo their number, and extract the signals that the method reads."""
         rows = self.batches[count % len(self.batches)]
         states = any(one.hidden_states for one in self.requests)
         for _, batch, output in outputs(self.teacher.model, self.shown, self.teacher.device, states, rows):
@@ -165,7 +169,7 @@ class _Steps:
 
 
 def relations_against_states(folder: Path) -> list[Row]:
-    """Bytes of relations against those of the token states they stand for, and what half precision costs the loss."""
+    """Bytes of relations against those of the token states that they replace, and the error of the loss in float16."""
     space = Workspace(folder, FEWEST)
     found: list[Row] = []
     for shape in (MINILM, BASE):
@@ -193,9 +197,9 @@ def relations_against_states(folder: Path) -> list[Row]:
 
 
 def _loss_difference(space: Workspace, signal: relations.Config, path: Path, parents: dict[str, Path]) -> float:
-    """Relative difference of the loss of ``ckd`` from the cache to that from relations in the precision of the states.
+    """Relative difference of the ``ckd`` loss with cached relations from that with relations in the states' precision.
 
-    Of states against those of a student with random weights and the same tokens, on one batch.
+    The student's states are random, of the same tokens, on one batch.
     """
     on_cpu = {"device": Device(torch.device("cpu"), torch.float32)}
     teacher = replace(finetuned.Teacher.load([space.job("relations", {}, parents)]), **on_cpu)
@@ -215,7 +219,7 @@ def _loss_difference(space: Workspace, signal: relations.Config, path: Path, par
 
 
 def capture_memory(folder: Path) -> list[Row]:
-    """Speed of a capture of all signals, the teacher's share of it, and peak memory with 1x and 10x the data."""
+    """Speed of a capture of all signals, the teacher's share of its time, and peak memory, with 1x and 10x the data."""
     return [_in_new_process(_capture, folder, examples) for examples in (FEW, EXAMPLES)]
 
 
@@ -246,7 +250,7 @@ def _capture(folder: Path, examples: int) -> Row:
 
 
 def loading(folder: Path) -> list[Row]:
-    """Seconds and memory of a student on 10,000 examples until its first step is done."""
+    """Seconds and memory that a student on 10,000 examples takes until its first step is done, for some methods."""
     Workspace(folder, EXAMPLES).signals(SIGNALS)
     for method in LOADED:
         Workspace(folder, EXAMPLES).student("bigru-1.5m", method)
@@ -265,7 +269,7 @@ def _load(folder: Path, method: str) -> Row:
 
 
 def serving(folder: Path) -> list[Row]:
-    """Milliseconds for one example on one thread in PyTorch, ONNX and eight bits, and how far the logits are off."""
+    """Milliseconds for one example on one thread in PyTorch, ONNX and eight bits, and the largest error of logits."""
     space = Workspace(folder, FEWEST)
     teacher = space.teacher(MINILM)
     models = {"minilm": (EncoderForSequenceClassification.from_pretrained(teacher["teacher"]), teacher["encoded"])}
@@ -284,9 +288,10 @@ def serving(folder: Path) -> list[Row]:
 
 
 def pairs(folder: Path) -> list[Row]:
-    """Seconds and peak memory of preparing as many pairs of functions as BigCloneBench has, each stage alone.
+    """Seconds and peak memory of each stage that prepares as many pairs of functions as BigCloneBench has.
 
-    Real counts, other functions: of 9,126, 901,028 pairs for training and 415,416 each for the other splits.
+    The counts are real and the functions are others: 9,126 functions in 901,028 pairs for training, and 415,416 for
+    each of the other splits.
     """
     source = folder / "bigclonebench"
     if not source.exists():
@@ -310,7 +315,7 @@ def _stage(entry: str, folder: Path, spec: Row, parents: dict[str, Path]) -> Row
 
 
 def report_of_a_large_study(folder: Path) -> list[Row]:
-    """Seconds that the report of the paper's grid takes, on made-up predictions, its size, and seconds to open it."""
+    """Seconds to write the report of the paper's grid on made-up predictions, its megabytes, and seconds to open it."""
     sys.path.append(str(Path(__file__).parents[1] / "tests"))
     return [_in_new_process(_report, folder)]
 
@@ -357,7 +362,7 @@ def _in_new_process(function: Callable[..., Row], *arguments: Any) -> Row:
 
 
 def _peak_megabytes() -> int:
-    # Not ru_maxrss, which a process has from the one that started it.
+    # Not ru_maxrss, which a process inherits from the one that started it.
     return round(memory("VmHWM") / 1024**2)
 
 

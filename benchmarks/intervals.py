@@ -1,13 +1,16 @@
-"""How often a report's tests are wrong, by simulation: python benchmarks/intervals.py [--studies 4000] [RESULTS...]
+"""Error rates of the report's tests, by simulation: python benchmarks/intervals.py [--studies 4000] [RESULTS...]
 
 Two methods are compared on test splits like the real ones, many times: 13 packages of unequal size, whose examples are
-alike in how hard they are and in how they take to a method, and seeds that make a run as a whole better or worse.
-Printed are, for every number of seeds and every spread of theirs, how often equal methods are called different, how
-often a true difference is found, how often 95 % intervals hold it, and how long half an interval is; then how often
+alike in difficulty and in how they respond to a method, and seeds that make a run as a whole better or worse. For every
+number of seeds and every standard deviation over seeds it prints how often equal methods are called different, how
+often a true difference is found, how often 95 % intervals cover it, and half the length of an interval; then how often
 equal methods are called different in harder designs. docs/statistics.md has the figures.
 
 Given folders such as ``results/students/exception/*/bigru-1.5m/{ft,kd}`` of a finished study with several seeds, it
-prints in what those runs and the simulated ones are alike.
+prints statistics of those runs beside those of simulated ones.
+
+Arrays: ``right`` ``(2, seeds, examples)`` says whether the runs of two methods are right on each test example, and
+``packages`` ``(examples,)`` holds the index of each example's package.
 """
 
 import argparse
@@ -32,11 +35,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Design:
-    """A test split and what makes examples right: normal variables that add up to a score, which is right above a cut.
+    """Design of a simulated test split, in which an example is right if its score is positive.
 
-    ``sizes`` are the examples of each package; the others are shares of the variance, of the package, of how a package
-    takes to a method, of how an example does, and of how a seed takes to an example; the rest is the example's own. Of
-    two classes the second has the share ``positives``, of packages between none and twice as many.
+    The score is a sum of normal variables with a total variance of 1 and a mean that gives the ``accuracy``. ``sizes``
+    are the examples of each package. Shares of the variance: ``package``; ``package_by_method``, how a package responds
+    to a method; ``example_by_method``, how an example does; ``example_by_seed``, how an example responds to a seed; the
+    rest is the example's own. ``positives`` is the mean share of the second of two classes; in a package it is anything
+    from none to twice as many.
     """
 
     sizes: tuple[int, ...]
@@ -49,20 +54,20 @@ class Design:
 
     @property
     def packages(self) -> NDArray[np.int64]:
-        """Of every example."""
+        """Index of each example's package, ``(examples,)``."""
         return np.repeat(np.arange(len(self.sizes)), self.sizes)
 
     @property
     def cut(self) -> float:
-        """What an example's score is to be below its mean, so that the mean accuracy is right."""
+        """Mean of the scores, at which their share above 0 is the accuracy."""
         return float(stats.norm.ppf(self.accuracy))
 
     def points(self, difference: float) -> float:
-        """A difference of mean accuracy in points, as one of scores."""
+        """Difference of scores for a difference of mean accuracy in points, to first order."""
         return difference / 100 / float(stats.norm.pdf(self.cut))
 
 
-# Shares with which simulated runs are alike as those of bigru-1.5m on exceptions are.
+# With these shares simulated runs have statistics like those of bigru-1.5m on exceptions, see `likeness`.
 REAL = Design(sizes=(503, 330, 270, 230, 200, 180, 160, 140, 130, 110, 100, 90, 73))
 
 HARDER = {
@@ -74,11 +79,19 @@ HARDER = {
     "F1, a tenth positive": (replace(REAL, positives=0.1), "f1"),
     "F1, a tenth positive, packages take to methods": (replace(REAL, positives=0.1, package_by_method=0.03), "f1"),
 }
-"""What a reviewer may doubt: designs and metrics by name."""
+"""Designs and metrics that a reviewer may doubt, by name."""
 
 
 def runs(design: Design, seeds: int, spread: float, gain: float, draw: np.random.Generator) -> Floats:
-    """Whether two methods with some seeds are right, ``(2, seeds, examples)``; the first gains ``gain`` points."""
+    """Simulated runs of two methods: whether they are right, ``(2, seeds, examples)``.
+
+    Args:
+        design: the test split.
+        seeds: runs of each method.
+        spread: standard deviation of the accuracy over seeds, in points.
+        gain: accuracy by which the first method is better, in points.
+        draw: source of random numbers.
+    """
     packages, count = design.packages, len(design.sizes)
     own = 1 - design.package - design.package_by_method - design.example_by_method - design.example_by_seed
 
@@ -96,14 +109,21 @@ def runs(design: Design, seeds: int, spread: float, gain: float, draw: np.random
 
 
 def true_difference(design: Design, spread: float, gain: float) -> float:
-    """The expected difference of accuracy over packages and seeds."""
+    """Expected difference of the methods' accuracy over packages and seeds, as a share; arguments as of ``runs``."""
     scale = np.sqrt(1 + design.points(spread) ** 2)
     better, worse = ((design.cut + design.points(one)) / scale for one in (gain, 0.0))
     return float(stats.norm.cdf(better) - stats.norm.cdf(worse))
 
 
 def studied(right: Floats, design: Design, metric: str, draw: np.random.Generator) -> tuple[float, ...]:
-    """P-value, and both ends of the interval, of what a report says of the difference."""
+    """P-value, and both ends of the interval, that a report gives for the difference of two methods' scores.
+
+    Args:
+        right: whether the runs are right, ``(2, seeds, examples)``.
+        design: the test split.
+        metric: ``accuracy`` or ``f1``.
+        draw: source of the random labels.
+    """
     seeds, examples = right.shape[1:]
     packages = design.packages
     positive = draw.uniform(0, 2 * design.positives, size=len(design.sizes))[packages]
@@ -119,7 +139,17 @@ def studied(right: Floats, design: Design, metric: str, draw: np.random.Generato
 def rates(
     design: Design, studies: int, seeds: int, spread: float, gain: float, metric: str = "accuracy", number: int = 0
 ) -> tuple[float, float, float]:
-    """Share of the studies that call the methods different, that cover the true difference, and the mean half width."""
+    """Share of studies that call the methods different, share that cover the true difference, and mean half width.
+
+    Args:
+        design: the test split.
+        studies: number of simulated studies.
+        seeds: runs of each method.
+        spread: standard deviation of the accuracy over seeds, in points.
+        gain: accuracy by which the first method is better, in points.
+        metric: ``accuracy`` or ``f1``.
+        number: another number gives other random studies.
+    """
     draw = np.random.default_rng([seeds, int(10 * spread), int(10 * gain), number])
     truth = true_difference(design, spread, gain)
     results = (studied(runs(design, seeds, spread, gain, draw), design, metric, draw) for _ in range(studies))
@@ -129,7 +159,7 @@ def rates(
 
 
 def likeness(right: Floats, packages: NDArray[np.int64]) -> str:
-    """What runs have in common, ``(2, seeds, examples)``: how often they are right and differ, and by package."""
+    """Statistics of runs ``(2, seeds, examples)`` as text: how often they are right and differ, and correlations."""
     first, second = right.astype(float)
     seeds = np.mean([np.mean(one[0] != one[1]) for one in (first, second)])
     return (
@@ -151,7 +181,7 @@ def correlation(values: Floats, packages: NDArray[np.int64]) -> float:
 
 
 def read(methods: Sequence[Path], results: Path) -> tuple[Floats, NDArray[np.int64]]:
-    """Whether the runs in two methods' folders are right, ``(2, seeds, examples)``, and the examples' packages."""
+    """Whether the runs in two methods' folders are right, ``(2, seeds, examples)``, and each example's package."""
     frames = [[pl.read_parquet(path) for path in sorted(one.glob("*/predictions.parquet"))] for one in methods]
     task = methods[0].relative_to(results).parts[1]
     manifest = json.loads(next(methods[0].glob("*/manifest.json")).read_text())
@@ -164,7 +194,7 @@ def read(methods: Sequence[Path], results: Path) -> tuple[Floats, NDArray[np.int
 
 
 def table(studies: int) -> Iterator[str]:
-    """How often differences are found, as rows of a Markdown table."""
+    """Rates at which differences are found and covered, as rows of a Markdown table."""
     yield (
         "| seeds | SD over seeds | equal methods called different | "
         + "".join(f"found of {gain:g} points | " for gain in GAINS[1:])
@@ -178,7 +208,7 @@ def table(studies: int) -> Iterator[str]:
 
 
 def harder(studies: int) -> Iterator[str]:
-    """How often equal methods are called different in harder designs, as rows of a Markdown table."""
+    """Rates at which equal methods are called different in harder designs, as rows of a Markdown table."""
     yield "| design | " + "".join(f"{seeds} seeds, SD {spread:g} | " for seeds in SEEDS for spread in (0, 1))
     yield "|---" * (2 * len(SEEDS) + 1) + "|"
     for name, (design, metric) in HARDER.items():
@@ -187,7 +217,7 @@ def harder(studies: int) -> Iterator[str]:
 
 
 def main() -> None:
-    """Print the tables."""
+    """Print the tables, or statistics of real and simulated runs if folders are given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=4000, help="simulated studies a cell of the table")
     parser.add_argument("methods", nargs="*", type=Path, help="folders of two methods of a finished study")

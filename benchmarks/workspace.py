@@ -1,4 +1,4 @@
-"""What the benchmarks run on: functions of installed packages, a teacher of MiniLM's shape, production stages."""
+"""Workspace of the benchmarks: functions of installed packages, a teacher of MiniLM's shape, production stages."""
 
 import importlib
 import json
@@ -35,17 +35,24 @@ PAIRS = {"train": 901_028, "valid": 415_416, "test": 415_416}
 
 
 class Workspace:
-    """A folder of stages' outputs, each made once."""
+    """Folder with the outputs of stages, each made once."""
 
     def __init__(self, folder: Path, examples: int) -> None:
-        """Write ``examples`` functions as a task's train split, and few as the others."""
+        """Write ``examples`` functions as the train split of a task, and 64 as each of the others."""
         self.folder = folder
         self.examples = folder / f"examples-{examples}"
         if not self.examples.exists():
             _write_examples(self.examples, examples)
 
     def stage(self, entry: str, name: str, spec: Mapping[str, Any], parents: Mapping[str, Path]) -> Path:
-        """Run a stage, unless its folder is there."""
+        """Folder of a stage's output; the stage runs if the folder does not exist.
+
+        Args:
+            entry: module of the stage, with a function ``run``.
+            name: name of the output.
+            spec: values that the stage uses.
+            parents: folders that it reads, by role.
+        """
         folder = self.folder / f"{self.examples.name}-{name}"
         if not folder.exists():
             folder.mkdir()
@@ -53,11 +60,11 @@ class Workspace:
         return folder
 
     def job(self, name: str, spec: Mapping[str, Any], parents: Mapping[str, Path]) -> Job:
-        """What a stage is told."""
+        """Job that a stage is given."""
         return Job("benchmark", ("code", "teacher", name), spec, parents, self.folder / "scratch" / name)
 
     def encoded(self, vocabulary: int) -> Path:
-        """The examples in a BPE of some size."""
+        """Folder of the examples encoded in a BPE of some size."""
         bpe = {"size": vocabulary, "columns": {"code": ["code"]}}
         tokenizer = self.stage("codekd.data.bpe", f"bpe-{vocabulary}", bpe, {"examples/code": self.examples})
         classes = [str(label) for label in range(CLASSES)]
@@ -66,14 +73,14 @@ class Workspace:
         return self.stage("codekd.data.encode", f"encoded-{vocabulary}", spec, parents)
 
     def syntax(self) -> Path:
-        """The lexemes and trees of the examples."""
+        """Folder of the lexemes and syntax trees of the examples."""
         spec = {"columns": ["code"], "language": "python"}
         return self.stage("codekd.data.lexemes", "syntax", spec, {"examples": self.examples})
 
     def teacher(self, shape: Sizes) -> dict[str, Path]:
-        """An untrained teacher and what it reads: the parents of a capture.
+        """Folders of an untrained teacher and of what it reads, by role: the parents of a capture.
 
-        Its weights are drawn ten times as wide as usual: else its layers would be nearly the same.
+        Its weights are drawn ten times as wide as usual: otherwise its layers would be nearly the same.
         """
         encoded = self.encoded(8000)
         folder = self.folder / f"teacher-{shape['hidden_size']}"
@@ -88,7 +95,7 @@ class Workspace:
         return {"teacher": folder, "encoded": encoded, "syntax": self.syntax()}
 
     def signals(self, signals: Sequence[Signal], shape: Sizes = MINILM) -> dict[str, Path]:
-        """Captured signals by name; those that are missing in one pass."""
+        """Folders of captured signals by name; missing ones are captured in one pass."""
         folders = self.signal_folders(signals, shape)
         missing = [one for one in signals if not folders[one.name].exists()]
         if missing:
@@ -101,11 +108,11 @@ class Workspace:
         return folders
 
     def signal_folders(self, signals: Sequence[Signal], shape: Sizes = MINILM) -> dict[str, Path]:
-        """Where signals are, or will be."""
+        """Folders of signals by name, whether they exist or not."""
         return {one.name: self.folder / f"{self.examples.name}-{shape['hidden_size']}-{one.name}" for one in signals}
 
     def student(self, name: str, method: str) -> tuple[Job, Sequence[Signal]]:
-        """A student's job, and the signals that it reads, captured."""
+        """Job of a student, and the signals that it reads, which are captured if missing."""
         definition = dict(presets()["students"][name])
         training = {"batch_size": 32, **definition.pop("training")}
         architecture = components.parse("students", definition)
@@ -148,7 +155,7 @@ def _functions() -> Iterator[str]:
 
 
 def write_pairs(folder: Path) -> None:
-    """The files of BigCloneBench with its numbers of functions and pairs; what is a clone is drawn at random."""
+    """Write files like BigCloneBench's, with its numbers of functions and pairs; which pairs are clones is random."""
     code = [code for code, _ in zip(_functions(), range(PAIRED_FUNCTIONS), strict=False)]
     folder.mkdir(parents=True)
     with (folder / "data.jsonl").open("w") as stream:

@@ -1,4 +1,4 @@
-"""``python -m codekd``: the same as ``codekd``."""
+"""Entry point of ``python -m codekd``, the same as the command ``codekd``."""
 
 from codekd.cli import app
 

@@ -1,4 +1,4 @@
-"""The command ``codekd``: questions about a study that Snakemake does not answer."""
+"""The command ``codekd``: plan, inspect, compare and tidy studies, and export and use their students."""
 
 import getpass
 import json
@@ -283,7 +283,7 @@ def recommended(
 
 
 def _graph(config: Path, results: Path, lock: Mapping[str, str] | None = None) -> Graph:
-    """The graph of a config file, or of a study by its name, as it was run last."""
+    """Graph of the study of a config file, or of a study given by its name, as it ran last."""
     if not config.exists():
         ran = records(results)
         for one in ran:
@@ -296,10 +296,10 @@ def _graph(config: Path, results: Path, lock: Mapping[str, str] | None = None) -
 
 @contextmanager
 def _plain_errors() -> Iterator[None]:
-    """What is wrong with a file in one paragraph, and exit code 1."""
+    """Print an expected error as one paragraph without a traceback, and exit with code 1."""
     try:
         yield
-    except BrokenPipeError:  # whoever reads has enough
+    except BrokenPipeError:  # the reader of the pipe, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
     except (CodekdError, OSError) as error:

@@ -1,9 +1,9 @@
-"""The one exception whose message is meant for the user: what was wrong, where, and what would be right."""
+"""Exceptions whose messages are meant for the user: what was wrong, where, and what would be right."""
 
 
 class CodekdError(Exception):
-    """Bad input, data or environment. Printed without a traceback, exit code 1."""
+    """Error in the input, the data or the environment; commands print it without a traceback and exit with code 1."""
 
 
 class NotFiniteError(CodekdError):
-    """A number that is infinite, or not a number, where a model is to go on with it."""
+    """Infinite or NaN value, such as a loss or a gradient, with which a model cannot go on."""

@@ -1,4 +1,4 @@
-"""Files that are there in full or not at all, also after a machine stopped at once."""
+"""Atomic and durable writing: after a crash or a power cut a file is complete, in its old or new version, or absent."""
 
 import errno
 import json
@@ -9,22 +9,26 @@ from typing import Any
 
 
 def put(new: Path, path: Path) -> None:
-    """Rename a file to its place, in which it replaces another one; it is on the disk before, its name after.
+    """Rename a file to its final path, replacing a file there, with its content and its name synced to the disk.
 
-    Without that a rename may be on the disk and the content of what was renamed not.
+    The content is synced before the rename: otherwise the new name may survive a crash and the content may not.
+
+    Args:
+        new: the complete file, on the file system of ``path``.
+        path: its final path.
     """
     _sync(new)
     new.replace(path)
     try:
         _sync(path.parent)
     except OSError as error:
-        # Some file systems know no such thing for folders.
+        # Some file systems cannot sync folders.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
 
 
 def put_text(text: str, path: Path) -> None:
-    """Write a file by way of one beside it, in a folder that is made where there is none."""
+    """Write a text file atomically, by way of a temporary file beside it; a missing folder is created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f"{path.name}.{os.getpid()}")
     try:
@@ -36,7 +40,7 @@ def put_text(text: str, path: Path) -> None:
 
 
 def remembered(path: Path) -> dict[str, Any]:
-    """What :func:`remember` kept; nothing where it is lost or damaged."""
+    """Values in a JSON file that :func:`remember` wrote; none if the file is missing or damaged."""
     try:
         known = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -45,7 +49,7 @@ def remembered(path: Path) -> dict[str, Any]:
 
 
 def remember(known: dict[str, Any], path: Path) -> None:
-    """Keep what can be found again, as JSON; where nothing can be written it is found again."""
+    """Write values that can be computed again into a JSON file; a file that cannot be written is no error."""
     with suppress(OSError):
         put_text(json.dumps(known), path)
 

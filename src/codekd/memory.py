@@ -1,4 +1,4 @@
-"""Memory of this process: what it needs, and what is handed back to the system."""
+"""Memory of this process: its current and peak size, and the return of unused memory to the system."""
 
 import ctypes
 import os
@@ -8,18 +8,25 @@ from pathlib import Path
 
 
 def return_memory() -> None:
-    """Hand back what the C library keeps in pieces of all sizes: with tensors of ever other shapes it would grow."""
-    with suppress(AttributeError, OSError, TypeError):  # there is no such function but in glibc
+    """Return freed memory to the system.
+
+    The C library keeps it in pieces of all sizes: with tensors of ever other shapes the process would grow.
+    """
+    with suppress(AttributeError, OSError, TypeError):  # only glibc has the function
         ctypes.CDLL(None).malloc_trim(0)
 
 
 @contextmanager
 def peak_memory() -> Iterator[list[int]]:
-    """What the process needed at most inside, above what it had, in bytes; 0 where the system does not tell."""
+    """Measure the peak memory of a block, in bytes above what the process had before.
+
+    Yields:
+        A list of one number, which is set when the block ends; 0 where the system does not say.
+    """
     found = [0]
     return_memory()
     before = memory("VmRSS")
-    # Writing 5 there starts the count of the peak anew.
+    # Writing 5 resets the kernel's record of the peak, VmHWM.
     reset = Path("/proc/self/clear_refs")
     if os.access(reset, os.W_OK):
         reset.write_text("5")
@@ -28,7 +35,11 @@ def peak_memory() -> Iterator[list[int]]:
 
 
 def memory(name: str) -> int:
-    """A number of this process's in bytes, such as ``VmHWM``, the peak of its memory; 0 where there is none."""
+    """Memory of this process in bytes; 0 where the system does not say.
+
+    Args:
+        name: a field of ``/proc/self/status``, such as ``VmRSS``, the current size, or ``VmHWM``, the peak.
+    """
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith(name)), 0)

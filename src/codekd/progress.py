@@ -24,8 +24,14 @@ def track(
 ) -> Iterator[Item]:
     """Yield the items unchanged and show how many are done, the rate and the time left.
 
-    An item counts for ``size(item)`` of ``total``, which is taken from ``len(iterable)`` where that exists. On a
-    terminal this is a bar that disappears when done; elsewhere (a log file) at most one line every ten seconds.
+    On a terminal this is a bar that disappears when done; elsewhere (a log file) at most one line every ten seconds.
+
+    Args:
+        iterable: the items.
+        total: units of all items; ``len(iterable)`` by default, where that exists.
+        description: name of the loop.
+        unit: name of a unit.
+        size: units of an item.
     """
     if total is None and isinstance(iterable, Sized):
         total = len(iterable)

@@ -1,4 +1,4 @@
-"""Train a pretrained encoder on code."""
+"""Train a pretrained encoder further, on code."""
 
 from codekd.study.stage import main, quick_imports
 

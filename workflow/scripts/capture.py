@@ -1,4 +1,4 @@
-"""Capture what methods read of a teacher, all signals in one pass."""
+"""Capture the signals of a teacher that methods learn from, all in one pass."""
 
 from codekd.study.stage import main_together, quick_imports
 

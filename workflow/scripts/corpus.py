@@ -1,4 +1,4 @@
-"""Extract every function of a pinned list of wheels."""
+"""Extract every function of a corpus, a pinned list of wheels."""
 
 from codekd.study.stage import main, quick_imports
 

@@ -1,4 +1,4 @@
-"""Turn a task's examples into sequences of tokens, or of lexemes."""
+"""Encode a task's examples as sequences of tokens, or of lexemes."""
 
 from codekd.study.stage import main, quick_imports
 

@@ -1,4 +1,4 @@
-"""Fit the n-gram model that every result is compared with, or the one that a teacher teaches."""
+"""Fit the n-gram baseline that every result is compared with, on labels or on a teacher's predictions."""
 
 from codekd.study.stage import main, quick_imports
 
@@ -7,7 +7,7 @@ with quick_imports():
 
 
 def run(job, folder):
-    """Fit it on the labels, or on what a teacher says."""
+    """Fit the baseline on a teacher's predictions if its logits are given, else on labels."""
     return (taught.run if "signals/logits" in job.parents else floors.run)(job, folder)
 
 

@@ -1,4 +1,4 @@
-"""Measure how fast students answer, in turns with their teachers."""
+"""Measure time, memory and size of serving students, in turns with their teachers."""
 
 from codekd.study.stage import main_together, quick_imports
 

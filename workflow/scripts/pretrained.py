@@ -1,4 +1,4 @@
-"""Obtain a pretrained encoder."""
+"""Obtain the pretrained encoder of a teacher."""
 
 from codekd.study.stage import main, quick_imports
 

@@ -1,4 +1,4 @@
-"""Choose among trials."""
+"""Choose the settings of a student among the trials of a search, by validation score."""
 
 from codekd.study.stage import main, quick_imports
 

@@ -1,4 +1,4 @@
-"""Make what a student begins from."""
+"""Make the initial weights of a student with a `start`."""
 
 from codekd.study.stage import main, quick_imports
 

@@ -1,4 +1,4 @@
-"""Train one student."""
+"""Train one student with one method and seed."""
 
 from codekd.study.stage import main, quick_imports
 

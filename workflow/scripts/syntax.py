@@ -1,4 +1,4 @@
-"""Find the lexemes and trees of a task's examples."""
+"""Find the lexemes and syntax trees of a task's examples."""
 
 from codekd.study.stage import main, quick_imports
 

@@ -1,4 +1,4 @@
-"""Fine-tune a teacher on a task, or see what one that is not trained, or several together, are worth."""
+"""Fine-tune a teacher on a task, or score a teacher that is not trained, or an ensemble of teachers."""
 
 from codekd.study.stage import main, quick_imports
 
@@ -8,7 +8,7 @@ with quick_imports():
 
 
 def run(job, folder):
-    """Run what the kind of teacher asks for."""
+    """Fine-tune or score the teacher, as its kind needs."""
     if "members" in job.spec:
         return ensemble.run(job, folder)
     return (asked.run if "signals/logits" in job.parents else with_card(teacher.run))(job, folder)

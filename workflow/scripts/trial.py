@@ -1,4 +1,4 @@
-"""Try settings on one student."""
+"""Train one student with one candidate of a search, and score it on the validation split."""
 
 from codekd.study.stage import main, quick_imports
 

@@ -1,4 +1,4 @@
-"""Compare what was captured with the live teacher."""
+"""Compare captured signals with the live teacher, on a sample of examples."""
 
 from codekd.study.stage import main_together, quick_imports
 

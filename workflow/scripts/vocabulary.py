@@ -1,4 +1,4 @@
-"""Learn a student vocabulary."""
+"""Train the tokenizer of students, a byte-level BPE vocabulary."""
 
 from codekd.study.stage import main, quick_imports
 

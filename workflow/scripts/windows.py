@@ -1,4 +1,4 @@
-"""Cut the functions of corpora into windows."""
+"""Cut the functions of corpora into windows of code."""
 
 from codekd.study.stage import main, quick_imports
 

@@ -1,1 +1,1 @@
-"""Metrics, statistics, tables, figures and the report."""
+"""Analysis of a finished study: metrics, statistics, tables, figures and the report."""

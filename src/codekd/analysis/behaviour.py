@@ -1,7 +1,9 @@
-"""Whether a student behaves like its teacher, beyond being right as often.
+"""Fidelity of a student to its teacher, and calibration of a model, by log-probabilities on the test split.
 
-Of the log-probabilities of both on the test split. What MetaCompress (arXiv 2511.05476) asks of a student is asked here
-of every example: the same class, nearly the same distribution, nearly the same confidence.
+The relations of MetaCompress (arXiv 2511.05476) between a student and its teacher are checked for every example: the
+same class, nearly the same distribution, nearly the same confidence.
+
+Shapes: log-probabilities, in nats, are ``(examples, classes)``, and labels, as class numbers, ``(examples,)``.
 """
 
 from dataclasses import dataclass
@@ -14,17 +16,25 @@ Classes = NDArray[np.integer]
 
 BINS = 15
 MAX_DIVERGENCE = 0.05
-"""Jensen-Shannon divergence in bits up to which distributions count as alike: 50 % and 75 % for one of two classes."""
+"""Largest Jensen-Shannon divergence, in bits, of two distributions that count as alike.
+
+It is about that between 50 % and 75 % for one of two classes.
+"""
 MAX_CONFIDENCE_GAP = 0.1
 
 
 @dataclass(frozen=True)
 class Likeness:
-    """Means over examples of how like its teacher a student is.
+    """Fidelity of a student to its teacher, as means over the test examples.
 
-    ``agreement`` is the share of equal predictions, ``kl`` the divergence KL(teacher || student) in nats,
-    ``confidence_gap`` the distance of the probabilities of what each predicts. The others are the shares of examples
-    where a relation does not hold, and ``discrepancy`` of those where one at least does not.
+    Attributes:
+        agreement: share of the examples with equal predictions.
+        kl: Kullback-Leibler divergence KL(teacher || student), in nats.
+        confidence_gap: absolute difference of both models' confidences: of the probabilities of what each predicts.
+        other_class: share of the examples with different predictions.
+        other_distribution: share of the examples whose distributions differ by more than ``MAX_DIVERGENCE``.
+        other_confidence: share of the examples whose confidences differ by more than ``MAX_CONFIDENCE_GAP``.
+        discrepancy: share of the examples to which at least one of the three above applies.
     """
 
     agreement: float
@@ -37,7 +47,7 @@ class Likeness:
 
 
 def likeness(student: Floats, teacher: Floats) -> Likeness:
-    """Compare the log-probabilities of two models, ``(examples, classes)`` each."""
+    """Compare a student's log-probabilities with its teacher's."""
     p_student, p_teacher = np.exp(student), np.exp(teacher)
     gap = np.abs(p_student.max(axis=1) - p_teacher.max(axis=1))
     relations = np.stack(
@@ -66,10 +76,11 @@ def calibration_error(log_probabilities: Floats, labels: Classes, bins: int = BI
 
 
 def reliability(log_probabilities: Floats, labels: Classes, bins: int = BINS) -> tuple[Floats, Floats, Floats, Floats]:
-    """What a reliability diagram shows, of the bins that have examples.
+    """Points of a reliability diagram: confidence and accuracy in bins of equal width of the confidence.
 
     Returns:
-        The bins' upper edges, mean confidences, accuracies, and shares of the examples, ``(bins,)`` each.
+        Upper edges, mean confidences, accuracies and shares of the examples of the bins that have examples,
+        ``(bins,)`` each.
     """
     probabilities = np.exp(log_probabilities)
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
@@ -89,7 +100,7 @@ def brier(log_probabilities: Floats, labels: Classes) -> float:
 
 
 def _jensen_shannon(first: Floats, second: Floats) -> Floats:
-    """In bits, ``(examples,)``."""
+    """Jensen-Shannon divergence of probabilities ``(examples, classes)``, in bits, ``(examples,)``."""
     middle = (first + second) / 2
     with np.errstate(divide="ignore", invalid="ignore"):
         parts = [np.where(one > 0, one * np.log2(one / middle), 0).sum(axis=1) for one in (first, second)]

@@ -1,4 +1,4 @@
-"""Tables of what scores hide: likeness to the teacher, calibration, classes, lengths, and what no student learns."""
+"""Tables that break scores down: fidelity to the teacher, calibration, classes, lengths, and unlearned examples."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
@@ -34,10 +34,12 @@ UNLEARNED: Schema = {
 
 
 def behaviour(tasks: Iterable[Estimates]) -> pl.DataFrame:
-    """One row per task, teacher, student and method, and one per teacher, whose student is empty: means over seeds.
+    """Fidelity and calibration of every model: one row per task, teacher, student and method, as means over seeds.
 
-    ``disputed`` is the share of examples where the teacher and plain fine-tuning of the same student and seed differ,
-    and the columns after it what the method, plain fine-tuning and the teacher are right on of those.
+    The row of a teacher itself has an empty ``student``. ``disputed`` is the share of the test examples on which the
+    predictions of the teacher and of plain fine-tuning of the same student and seed differ; ``disputed_score``,
+    ``disputed_plain`` and ``disputed_teacher`` are the accuracies of the method, plain fine-tuning and the teacher on
+    these examples.
     """
     rows = []
     for task in tasks:
@@ -57,7 +59,7 @@ def behaviour(tasks: Iterable[Estimates]) -> pl.DataFrame:
 
 
 def reliabilities(tasks: Iterable[Estimates]) -> pl.DataFrame:
-    """Reliability diagrams: confidence and accuracy in bins of confidence, all seeds together."""
+    """Reliability diagrams: one row per model and bin of confidence, with the examples of all seeds pooled."""
     rows = []
     for task in tasks:
         for teacher, names, runs in _runs(task):
@@ -72,7 +74,7 @@ def reliabilities(tasks: Iterable[Estimates]) -> pl.DataFrame:
 
 
 def classes(tasks: Iterable[Estimates]) -> pl.DataFrame:
-    """Recall and F1 of every class, means over seeds."""
+    """Recall and F1 of every model in every class of the test split, as means over seeds."""
     rows = []
     for task in tasks:
         for teacher, names, runs in _runs(task):
@@ -88,7 +90,7 @@ def classes(tasks: Iterable[Estimates]) -> pl.DataFrame:
 
 
 def lengths(tasks: Iterable[Estimates]) -> pl.DataFrame:
-    """Accuracy in quarters of the test examples by the length of their code, means over seeds."""
+    """Accuracy of every model in quarters of the test examples by characters of code, as means over seeds."""
     rows = []
     for task in tasks:
         characters = task.task.characters
@@ -110,7 +112,7 @@ def lengths(tasks: Iterable[Estimates]) -> pl.DataFrame:
 
 
 def unlearned(tasks: Iterable[Estimates]) -> pl.DataFrame:
-    """The test examples that no student of a task was right on, whatever its method and seed."""
+    """Test examples that every student of a task and teacher misclassifies, whatever its method and seed."""
     rows = []
     for task in tasks:
         for teacher, groups in task.panels:
@@ -126,7 +128,7 @@ def unlearned(tasks: Iterable[Estimates]) -> pl.DataFrame:
 
 
 def _runs(task: Estimates) -> Iterator[tuple[str, tuple[str, str], Sequence[Run]]]:
-    """Under every teacher, it and all that is compared with it: teacher, (student, method), the runs of all seeds."""
+    """Models by teacher, each teacher's own first: the teacher, (student, method), and the runs of all seeds."""
     for teacher, groups in task.panels:
         run = task.task.teachers.get(teacher)
         if run and run.predictions is not None:
@@ -170,7 +172,7 @@ def _disputed(task: Estimates, group: Group, teacher: Run) -> Iterator[Row]:
 
 
 def _mean(rows: Iterable[Row]) -> Row:
-    """Of every number that all rows have."""
+    """Means of the columns that all rows have."""
     rows = list(rows)
     return (
         {name: float(np.mean([row[name] for row in rows])) for name in rows[0] if all(name in row for row in rows)}

@@ -1,4 +1,4 @@
-"""The scores of everything in a task, as estimates from which all of its intervals follow."""
+"""Scores of all models of a task, as estimates from which every interval of the task follows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,16 +10,20 @@ from codekd.analysis.variance import Estimate, sample
 from codekd.errors import CodekdError
 
 Group = tuple[str, str, str]
-TOLERANCE = 1e-4  # metrics.json may round
+TOLERANCE = 1e-4  # scores in metrics.json may be rounded
 
 
 @dataclass(frozen=True)
 class Estimates:
-    """A task with its runs' scores.
+    """A task with the scores of its models.
 
-    ``groups`` maps (teacher, student, method) to its cells, one a seed, and ``students`` to their score. ``teachers``
-    lacks those that left no predictions. ``taught`` are the floors that teachers taught. A teacher and a floor are one
-    model each, and have one value.
+    Attributes:
+        task: the runs of the task.
+        groups: cells by (teacher, student, method), one a seed.
+        students: score of every group, with a value a seed.
+        teachers: score of every teacher that left predictions; like a floor it is one model and has one value.
+        floor: score of the n-gram floor; None where the study has none.
+        taught: score of the floor that was fitted to a teacher's predictions, by teacher.
     """
 
     task: Task
@@ -31,7 +35,7 @@ class Estimates:
 
     @property
     def panels(self) -> list[tuple[str, list[Group]]]:
-        """What is compared with each other: every teacher with its groups and those without a teacher."""
+        """Groups to compare with each other, by teacher: the teacher's own and those of methods without a teacher."""
         teachers = dict.fromkeys([*self.task.teachers, *(teacher for teacher, _, _ in self.groups)])
         teachers.pop(NO_TEACHER, None)
         return [
@@ -41,10 +45,10 @@ class Estimates:
 
 
 def estimate(task: Task) -> Estimates:
-    """Score a task's runs.
+    """Score all runs of a task.
 
     Raises:
-        CodekdError: a run's metrics.json states another score than its predictions have.
+        CodekdError: the score in a run's metrics.json is not that of its predictions, or the metric has no formula.
     """
     groups: dict[Group, tuple[Cell, ...]] = {}
     for cell in sorted(task.cells, key=lambda cell: cell.seed):

@@ -1,6 +1,8 @@
-"""The figures of a report, drawn from its tables.
+"""Figures of a report, drawn from its tables.
 
-Every figure has one panel a task, and one row of panels a teacher.
+Every figure has a panel for each task and a row of panels for each teacher; :func:`ranks` has one panel a teacher. A
+figure without data is a note that says what is missing. ``table`` is a table of the report, and ``layout`` the size of
+the figure.
 """
 
 import math
@@ -23,21 +25,24 @@ from codekd.analysis.numbers import metric_name, percent, size
 from codekd.analysis.style import PAGE, Layout
 from codekd.analysis.tables import REFERENCE, TEACHER
 
-PANEL_WIDTH, PANEL_HEIGHT, LETTER = 2.9, 2.4, 0.085  # inches, the first two without the students' names
+PANEL_WIDTH, PANEL_HEIGHT, LETTER = 2.9, 2.4, 0.085  # inches: a panel without the names at its axes, a letter of a name
 SMALL = "small"
 COSTS = {
     "milliseconds": ("on_front", "time for one example on one CPU thread", "ms"),
     "megabytes": ("on_front_of_size", "size of the file", "MB"),
 }
-"""What serving costs: whether nothing beats a model in that and in score, how it is called, and its unit."""
+"""Costs of serving, as columns of the ``pareto`` table: the column that marks the front, axis label, and unit."""
 
-TURN_FROM = 3  # so many students' names do not fit side by side
+TURN_FROM = 3  # names of so many students or more do not fit side by side
 TURNED: dict[str, Any] = {"rotation": 50, "ha": "right", "rotation_mode": "anchor"}
 NO_RETENTION = "No teacher to compare with: this study has no retention."
 
 
 def scores(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
-    """Test scores in percent with 95 % intervals: students by methods, beside the teacher and the floor."""
+    """Test scores with 95 % intervals of every student and method, with lines at the teacher's and the floors' scores.
+
+    Drawn from the ``scores`` table.
+    """
     methods = _in_order(table, "method")
     figure, panels = _panels(layout, table, _height_of_students(table, methods))
     for axes, rows in panels:
@@ -57,7 +62,10 @@ def scores(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
 
 
 def retention(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
-    """Share of the teacher's score that a student keeps, against its size on a log scale."""
+    """Share of the teacher's score that every student and method keeps, against the student's parameters.
+
+    Drawn from the ``scores`` table.
+    """
     rows_with_teacher = table.drop_nulls("retention")
     if rows_with_teacher.is_empty():
         return _note(NO_RETENTION)
@@ -78,7 +86,12 @@ def retention(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
 
 
 def methods(table: pl.DataFrame, student: Mapping[str, str], layout: Layout = PAGE) -> Figure:
-    """Share of the teacher's score that every method keeps, beside plain fine-tuning, with one student a task."""
+    """Share of the teacher's score that every method keeps with one student a task, against plain fine-tuning's.
+
+    Args:
+        table: the ``scores`` table.
+        student: the student to show, by task.
+    """
     chosen = pl.col("student") == pl.col("task").replace_strict(student)
     rows_with_teacher = table.filter(chosen).drop_nulls("retention")
     if rows_with_teacher.is_empty():
@@ -99,7 +112,10 @@ def methods(table: pl.DataFrame, student: Mapping[str, str], layout: Layout = PA
 
 
 def time(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
-    """Training time as a multiple of plain fine-tuning's: in total (filled) and per example seen (hollow)."""
+    """Training time as a multiple of plain fine-tuning's, in total (filled) and per example seen (hollow).
+
+    Drawn from the ``scores`` table.
+    """
     compared = table.drop_nulls("relative_seconds").filter(pl.col("method") != REFERENCE)
     if compared.is_empty():
         return _note("No method beside plain fine-tuning of the same student: no times to compare.")
@@ -123,9 +139,11 @@ def time(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
 
 
 def ranks(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
-    """Average ranks, each with half a critical difference on both sides: what overlaps is not distinguishable.
+    """Average ranks of the methods over tasks, with half a critical difference on both sides.
 
-    Of one seed there is no such difference.
+    Methods whose lines overlap are not distinguishable. Ranks of one seed have no critical difference, and no lines.
+
+    Drawn from the ``ranks`` table.
     """
     if table.is_empty():
         return _note("Ranks need three methods on two tasks at least.")
@@ -150,7 +168,10 @@ def ranks(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
 
 
 def agreement(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
-    """Share of the test examples on which a student predicts what its teacher does."""
+    """Share of the test examples on which a student's prediction is its teacher's.
+
+    Drawn from the ``behaviour`` table, with the students' sizes.
+    """
     compared = table.drop_nulls("agreement")
     if compared.is_empty():
         return _note("No teacher's predictions to agree with.")
@@ -167,7 +188,12 @@ def agreement(table: pl.DataFrame, layout: Layout = PAGE) -> Figure:
 
 
 def reliability(table: pl.DataFrame, student: Mapping[str, str], layout: Layout = PAGE) -> Figure:
-    """Accuracy against confidence, of the teacher and of one student of every task; on the diagonal both are equal."""
+    """Reliability diagrams, accuracy against confidence, of the teacher and one student a task; the diagonal is ideal.
+
+    Args:
+        table: the ``reliability`` table.
+        student: the student to show, by task.
+    """
     if table.is_empty():
         return _note("No logits, so no confidence.")
     shown = table.filter(
@@ -189,7 +215,12 @@ def reliability(table: pl.DataFrame, student: Mapping[str, str], layout: Layout 
 
 
 def pareto(table: pl.DataFrame, cost: str, layout: Layout = PAGE) -> Figure:
-    """Test score against a cost of :data:`COSTS`; a line joins what nothing beats in both."""
+    """Test score of every student, method and teacher against a cost of serving, with the Pareto front as a line.
+
+    Args:
+        table: the ``pareto`` table.
+        cost: a key of :data:`COSTS`.
+    """
     if table.is_empty():
         return _note("No times were measured: set `inference: true` in the config.")
     front_of, label, unit = COSTS[cost]
@@ -222,9 +253,9 @@ def _panels(
     by: Sequence[str] = ("teacher",),
     letters: int | None = None,
 ) -> tuple[Figure, Iterator[tuple[Axes, pl.DataFrame]]]:
-    """A figure with a panel a task for every combination of ``by``, each of which begins a row, and what is in each.
+    """A figure with a panel a task for every combination of ``by``, and the axes and rows of each panel.
 
-    A panel is named by its task, and by its teacher where there are several.
+    Every combination begins a new row of panels. A panel's title is its task, and its teacher where there are several.
     ``letters`` is the length of the longest name on the y axis, by default that of a student.
     """
     tasks, groups = _in_order(table, "task"), list(table.select(by).unique(maintain_order=True).iter_rows(named=True))
@@ -273,7 +304,7 @@ def _height_of_students(table: pl.DataFrame, methods: Sequence[str]) -> float:
 
 
 def _dodge(method: str, methods: Sequence[str]) -> float:
-    """Where a method stands within its student's lane of width 1: the first at -0.36, the last at 0.36."""
+    """Offset of a method within its student's lane of width 1: -0.36 for the first, 0.36 for the last."""
     return float(np.linspace(-0.36, 0.36, len(methods))[methods.index(method)]) if len(methods) > 1 else 0.0
 
 
@@ -287,7 +318,7 @@ def _lanes(names: pl.Series, positions: Mapping[str, float]) -> NDArray[np.float
 
 
 def _estimates(axes: Axes, rows: pl.DataFrame, name: str, places: NDArray[np.float64], upright: bool = False) -> None:
-    """Numbers of a method in percent, with their intervals, across or upright."""
+    """Draw a method's numbers in percent with their intervals, horizontally or ``upright``."""
     values, low, high = (100 * rows[f"{name}{end}"].cast(pl.Float64).to_numpy() for end in ("", "_low", "_high"))
     x, y, lines = (places, values, axes.vlines) if upright else (values, places, axes.hlines)
     lines(places, low, high, color=style.look(rows["method"][0]).colour, linewidth=rcParams["lines.linewidth"])
@@ -295,7 +326,7 @@ def _estimates(axes: Axes, rows: pl.DataFrame, name: str, places: NDArray[np.flo
 
 
 def _hollow() -> dict[str, Any]:
-    """A ring, seen where a filled mark is on it."""
+    """Look of a ring that is larger than a filled mark, so that it stays visible under one."""
     return {"markerfacecolor": style.PAPER, "markersize": 1.45 * rcParams["lines.markersize"], "zorder": 2.5}
 
 
@@ -305,7 +336,7 @@ def _points(axes: Axes, x: Any, y: Any, method: str, **how: Any) -> None:
 
 
 def _student_axis(axes: Axes, rows: pl.DataFrame) -> dict[str, int]:
-    """Lay out the y axis, the largest student on top, with its parameters; returns each student's position."""
+    """Lay out the y axis by students and their sizes, the largest on top, and return each student's position."""
     students = _by_size(rows).reverse()
     positions = _name_axis(axes, students["student"].to_list())
     counted = zip(students["student"], map(size, students["parameters"]), strict=True)
@@ -314,7 +345,7 @@ def _student_axis(axes: Axes, rows: pl.DataFrame) -> dict[str, int]:
 
 
 def _name_axis(axes: Axes, names: Sequence[str]) -> dict[str, int]:
-    """Lay out the y axis, the first name on top; returns each name's position."""
+    """Lay out the y axis by names, the first on top, and return each name's position."""
     for position in range(0, len(names), 2):
         axes.axhspan(position - 0.5, position + 0.5, color=style.BAND, linewidth=0, zorder=0)
     axes.set_yticks(range(len(names)), names)
@@ -325,16 +356,16 @@ def _name_axis(axes: Axes, names: Sequence[str]) -> dict[str, int]:
 
 
 def _parameter_axis(axes: Axes, rows: pl.DataFrame) -> tuple[dict[str, float], float]:
-    """Lay out the x axis by the students' numbers of parameters; returns their positions and a lane's width."""
+    """Lay out the x axis by students' parameters, and return each student's position and the width of a lane."""
     students = _by_size(rows)
     return _cost_axis(axes, students["student"], students["parameters"], list(map(size, students["parameters"])))
 
 
 def _cost_axis(axes: Axes, names: pl.Series, values: pl.Series, told: Sequence[str]) -> tuple[dict[str, float], float]:
-    """Lay out the x axis by rising values, ``told`` as text, on a log scale, nearly equal ones set side by side.
+    """Lay out the x axis by rising values on a log scale, labelled by name and value as in ``told``.
 
-    Returns each name's position and the width of its lane. The shifts are the smallest in the least-squares sense, by
-    isotonic regression.
+    Values too near to each other for their lanes are moved apart by the smallest shifts in the least-squares sense, by
+    isotonic regression. Returns each name's position and the width of a lane.
     """
     exact = np.log10(values.to_numpy())
     lane = max(exact[-1] - exact[0], 0.5) / 9
@@ -362,7 +393,7 @@ def _ratio_axis(axes: Axes) -> None:
 
 
 def _marked_line(axes: Axes, layout: Layout, name: str, value: float | None, dashes: str | tuple, line: int) -> None:
-    """A vertical line named above the panel; ``line`` counts text lines, so that two names never meet."""
+    """Draw a vertical line with its name above the panel, on text line ``line``, so that two names never overlap."""
     axes.set_title(axes.get_title(loc="left"), loc="left", pad=(34 + 14 * max(0, line - 1)) * layout.scale)
     if value is None:
         return
@@ -390,7 +421,7 @@ def _marked_line(axes: Axes, layout: Layout, name: str, value: float | None, das
 
 
 def _below_floor(axes: Axes, floor: float | None, along: Literal["x", "y"] = "x") -> None:
-    """Hatch the scores up to what n-grams reach; they are on the axis ``along``."""
+    """Hatch the scores below the n-gram floor; scores are on the axis ``along``."""
     if floor is None:
         return
     limits, span = (axes.get_xlim(), axes.axvspan) if along == "x" else (axes.get_ylim(), axes.axhspan)

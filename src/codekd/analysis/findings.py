@@ -1,4 +1,7 @@
-"""Sentences that a report's tables justify, with their intervals, and what its study cannot say."""
+"""Sentences of a report that its tables justify, with intervals, and sentences about what the study cannot say.
+
+Frames among the arguments are the report's tables of the same names, ``table`` that of the function's name.
+"""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -18,7 +21,7 @@ ONE_SEED = " (one seed)"
 
 
 def summary(tasks: Sequence[Task]) -> str:
-    """What was run: the grid's names and the number of students trained."""
+    """One sentence about the grid of a study: the names on each of its axes and the number of training runs."""
     cells = [cell for task in tasks for cell in task.cells]
     teachers = dict.fromkeys(name for task in tasks for name in task.teachers)
     parts = [
@@ -32,7 +35,7 @@ def summary(tasks: Sequence[Task]) -> str:
 
 
 def above_floors(references: pl.DataFrame) -> list[str]:
-    """Of every task what its teachers add over n-grams, which is what there is to distil."""
+    """Sentences about teachers: each one's score, and its margin over n-grams, which is what there is to distil."""
     sentences = []
     for _, rows in references.group_by("task", maintain_order=True):
         floor = rows.filter(kind="floor")["score"].to_list()
@@ -42,9 +45,10 @@ def above_floors(references: pl.DataFrame) -> list[str]:
 
 
 def headlines(methods: pl.DataFrame, scores: pl.DataFrame) -> list[str]:
-    """Of every task and teacher which methods are better or worse than plain fine-tuning, on average over students.
+    """Sentences about methods: which are better or worse than plain fine-tuning, on average over students.
 
-    Where a method's mean is not over all students of the task, it is said over how many.
+    There is one sentence a task and teacher. A method whose mean is not over all students of the task is given with
+    the number of students that it is over.
     """
     titles = (
         f"better than {REFERENCE}:",
@@ -67,9 +71,13 @@ def headlines(methods: pl.DataFrame, scores: pl.DataFrame) -> list[str]:
 
 
 def best_methods(pairs: pl.DataFrame, scores: pl.DataFrame, controls: Collection[str] = ()) -> list[str]:
-    """Of every task and teacher how the method that is best on the validation split compares with the other ones.
+    """Sentences about the best method of every task and teacher, compared with the others except plain fine-tuning.
 
-    The best one has the highest mean over :func:`codekd.analysis.tables.comparable` students.
+    The best method has the highest mean score on the validation split over
+    :func:`codekd.analysis.tables.comparable` students.
+
+    Args:
+        controls: methods that do not count as ways to distil.
     """
     titles = (
         "better than",
@@ -93,7 +101,10 @@ def best_methods(pairs: pl.DataFrame, scores: pl.DataFrame, controls: Collection
 
 
 def best_students(scores: pl.DataFrame) -> list[str]:
-    """Of every task and teacher the student that is best on the validation split: chosen on test, it would flatter."""
+    """Sentences about the best student of every task and teacher: its retention, or its score without a teacher.
+
+    The student is chosen on the validation split, because the test score of a choice on test would be too high.
+    """
     several = scores["task"].n_unique() > 1
     sentences = []
     for row in best_on_validation(scores, "task", "teacher").iter_rows(named=True):
@@ -103,7 +114,7 @@ def best_students(scores: pl.DataFrame) -> list[str]:
 
 
 def teachers(table: pl.DataFrame) -> list[str]:
-    """Which teacher teaches better, over all methods."""
+    """Sentences about pairs of teachers: the mean difference of their students' scores, over all methods."""
     return [
         f"{row['task']}: students of {row['teacher']} are {estimate(row, 'difference', points)} points against those "
         f"of {row['other']}, on average over methods and {_count(row['students'], 'student')}: of these two teachers "
@@ -114,7 +125,7 @@ def teachers(table: pl.DataFrame) -> list[str]:
 
 
 def architectures(table: pl.DataFrame) -> list[str]:
-    """Whether a student built like its teacher is better, and whether it gains more from it."""
+    """Sentences about transformers against recurrent students of their size: which is better, and which gains more."""
     sentences = []
     for row in table.filter(method=ALL).iter_rows(named=True):
         text = (
@@ -131,14 +142,20 @@ def architectures(table: pl.DataFrame) -> list[str]:
 
 
 def friedman(ranks: pl.DataFrame) -> str:
-    """The p-value that all methods rank equally, to follow the test's name."""
+    """P-value of the Friedman test that all methods rank equally, as text to follow the name of the test."""
     each = ranks.unique("teacher", keep="first", maintain_order=True).select("teacher", "p_value").rows()
     told = [p(value) + (f" with {teacher}" if len(each) > 1 else "") for teacher, value in each if value is not None]
     return f": p = {', '.join(told)}" if told else ""
 
 
 def unlearned(table: pl.DataFrame, examples: Mapping[str, int]) -> list[str]:
-    """Of every task and teacher how many test examples no student is right on, and what they have in common."""
+    """Sentences about test examples that no student of a task and teacher classifies rightly.
+
+    Each says how many there are, on how many of them the teacher is right, and which class is the commonest.
+
+    Args:
+        examples: number of test examples, by task.
+    """
     sentences = []
     for (task, teacher), rows in table.group_by("task", "teacher", maintain_order=True):
         known, total = rows["teacher_is_right"].drop_nulls(), examples[str(task)]
@@ -152,7 +169,7 @@ def unlearned(table: pl.DataFrame, examples: Mapping[str, int]) -> list[str]:
 
 
 def limits(tasks: Iterable[Estimates]) -> list[str]:
-    """What is missing from the study, and what therefore cannot be said."""
+    """Sentences about parts that a study lacks (floor, teacher, methods) and what it therefore cannot say."""
     sentences = []
     for estimates in tasks:
         task, methods = estimates.task, {method for _, _, method in estimates.groups}
@@ -176,12 +193,12 @@ def limits(tasks: Iterable[Estimates]) -> list[str]:
 
 
 def place(task: object, teacher: object, *, several: bool) -> str:
-    """What a sentence is about: a task, and its teacher where there are several."""
+    """Subject of a sentence: the task, and the teacher where there are ``several``."""
     return f"{task}, teacher {teacher}" if several else str(task)
 
 
 def _sides(rows: Iterable[Row], titles: tuple[str, str, str, str]) -> str:
-    """Methods by their difference: those above zero, those below, those where it may be luck, and those of one seed."""
+    """Methods under four titles: difference above zero, below zero, not distinguishable from zero, and one seed."""
     sides: dict[str, list[str]] = {title: [] for title in titles}
     for row in sorted(rows, key=lambda row: -row["difference"]):
         told = f"{row['method']} ({estimate(row, 'difference', points)} points)"
@@ -195,7 +212,7 @@ def _sides(rows: Iterable[Row], titles: tuple[str, str, str, str]) -> str:
 
 
 def _as_seen_by(best: str, pair: Row) -> Row:
-    """A pair as the row of the method that is compared with the best one, by how much that one is better."""
+    """The row of a pair with the best method first: the name of the other one, and the best one's lead over it."""
     if pair["method"] == best:
         return pair | {"method": pair["other"]}
     turned = {"difference": "difference", "difference_low": "difference_high", "difference_high": "difference_low"}
@@ -227,7 +244,16 @@ def _best(row: Row) -> str:
 
 
 def estimate(row: Row, name: str, write: Callable[[float], str]) -> str:
-    """A table's number as ``57.4 [55.1, 59.6]``; no brackets without an interval, a dash without a number."""
+    """A number of a table's row with its interval, such as ``57.4 [55.1, 59.6]``.
+
+    Args:
+        row: a row with the columns ``name``, ``name_low`` and ``name_high``.
+        name: the number's column.
+        write: formatter of a number.
+
+    Returns:
+        The text, without brackets where there is no interval; a dash where there is no number.
+    """
     value, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
     if value is None:
         return "–"
@@ -235,7 +261,7 @@ def estimate(row: Row, name: str, write: Callable[[float], str]) -> str:
 
 
 def distinguishable(row: Row, p_name: str = "p_corrected") -> bool:
-    """Whether a difference is more than luck, by its p-value, corrected for the number of differences."""
+    """Whether a row's difference is significant at 5 %, by its p-value corrected for the number of differences."""
     return row[p_name] is not None and row[p_name] < LEVEL
 
 

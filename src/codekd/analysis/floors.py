@@ -1,6 +1,6 @@
-"""Stage ``floors``: what counting tokens reaches; what a teacher adds to it is what there is to distil.
+"""Stage ``floors``: the score of an n-gram baseline on a task, above which a teacher has something to distil.
 
-Spec: ``{"metric", "classes", "columns", "has_hole"}``; parent: ``examples``. Leaves ``metrics.json`` and
+Spec: ``{"metric", "classes", "columns", "has_hole"}``; parent: ``examples``. Writes ``metrics.json`` and
 ``predictions.parquet``. Nothing is chosen on the test split.
 """
 
@@ -31,30 +31,30 @@ if TYPE_CHECKING:
 
 BEFORE, AFTER = 40, 20
 CHUNK = 2**14
-"""Pairs whose vectors are multiplied at a time."""
+"""Number of pairs whose vectors are multiplied at a time."""
 
 AT_THRESHOLD = 1e-6
-"""What a cosine at the threshold is above it: the pair counts as positive, in half the digits too."""
+"""Added to the difference of cosine and threshold, so that a pair at the threshold is positive, in float32 as well."""
 
 Margins = NDArray[np.float64]
 
 
 class Floor(Protocol):
-    """A fitted model of n-grams."""
+    """A fitted n-gram baseline."""
 
     @property
     def parameters(self) -> int:
-        """Numbers that it was fitted to."""
+        """Number of fitted parameters."""
 
     def margins(self, frame: pl.DataFrame) -> Margins:
-        """Scores ``(examples, classes)`` of no particular scale; the largest is the prediction."""
+        """Scores ``(examples, classes)`` of no fixed scale; the class with the highest one is predicted."""
 
 
 def run(job: "Job", folder: Path) -> dict[str, Any]:
-    """Fit the floor of the task's input on train and write its scores and predictions.
+    """Fit a task's floor on its train split, and write the floor's scores and test predictions.
 
     Raises:
-        CodekdError: the metric is the F1 of a class that valid or test lacks.
+        CodekdError: the metric is F1, and valid or test has no example of the second class.
     """
     columns, classes = job.spec["columns"], job.spec["classes"]
     frames = {split: read_examples(job.parents["examples"], split, columns, classes) for split in LABELLED}
@@ -69,7 +69,14 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
 
 
 def fit_floor(frames: dict[str, pl.DataFrame], classes: int, columns: Sequence[str], has_hole: bool) -> Floor:
-    """The floor, fitted on train; that of pairs of two classes is a threshold, chosen on valid."""
+    """Fit the n-gram baseline: a linear model, or for pairs of two classes a threshold of cosines, chosen on valid.
+
+    Args:
+        frames: examples with ``label``, by split: ``train``, and for pairs of two classes ``valid``.
+        classes: number of classes of the task.
+        columns: the columns of code: one, or the two sides of a pair.
+        has_hole: whether the code has one ``__HOLE__``, near which tokens are counted.
+    """
     if len(columns) == 2 and classes == 2:
         return Cosine.fit(frames["train"], frames["valid"])
     return Ngrams.fit(frames["train"], classes, has_hole, columns)
@@ -78,7 +85,11 @@ def fit_floor(frames: dict[str, pl.DataFrame], classes: int, columns: Sequence[s
 def write_floor(
     floor: Floor, frames: dict[str, pl.DataFrame], metric: str, classes: int, folder: Path
 ) -> dict[str, Any]:
-    """Write ``metrics.json`` with the scores on valid and test, and ``predictions.parquet`` of test."""
+    """Write ``metrics.json`` with a floor's scores on valid and test, and ``predictions.parquet`` of test.
+
+    Returns:
+        Scores in [0, 1] by split and metric.
+    """
     predicted = {split: floor.margins(frames[split]).argmax(1) for split in EVALUATED}
     results = {split: scores(frames[split]["label"], predicted[split], classes) for split in EVALUATED}
     metrics = {"metric": metric, "parameters": floor.parameters, "scores": results}
@@ -90,11 +101,17 @@ def write_floor(
 
 @dataclass(frozen=True)
 class Ngrams:
-    """A linear machine on TF-IDF of one to three tokens, of pairs on the products of both sides'.
+    """A linear support vector machine on the TF-IDF of one to three tokens; for pairs, on the products of both sides'.
 
-    With a hole the tokens are 40 before and 20 after it, and the two sides are counted apart. ``model`` is None where
-    all that it was fitted on has one label, or no token in common: the prediction is the most frequent one. ``labels``
-    are those that there were, or that one; ``classes`` counts those of the task.
+    With a hole, n-grams of the 40 tokens before it and of the 20 after it are counted apart.
+
+    Attributes:
+        vectorizer: counts n-grams and weights them.
+        model: None where all training examples have one label, or no n-gram is in two pieces of code; the most
+            frequent label is predicted then.
+        labels: class numbers that occur in training; only the most frequent one where ``model`` is None.
+        classes: number of classes of the task.
+        columns: the columns of code.
     """
 
     vectorizer: TfidfVectorizer
@@ -105,7 +122,7 @@ class Ngrams:
 
     @classmethod
     def fit(cls, train: pl.DataFrame, classes: int, has_hole: bool, columns: Sequence[str] = ("code",)) -> Self:
-        """Fit it on the named columns and ``label``."""
+        """Fit the model on the code in ``columns`` and on ``label``; arguments are those of :func:`fit_floor`."""
         vectorizer = TfidfVectorizer(analyzer=near_hole if has_hole else ngrams, sublinear_tf=True, min_df=2)
         labels = train["label"].to_numpy()
         found, counts = np.unique(labels, return_counts=True)
@@ -118,13 +135,13 @@ class Ngrams:
 
     @property
     def parameters(self) -> int:
-        """Weights of the n-grams, the weights in the document frequencies, and the intercepts."""
+        """Number of weights of n-grams, document frequencies and intercepts; 0 without a model."""
         if self.model is None:
             return 0
         return int(self.vectorizer.idf_.size + self.model.coef_.size + self.model.intercept_.size)
 
     def margins(self, frame: pl.DataFrame) -> Margins:
-        """Distances to the hyperplanes; a class without an example is below all others."""
+        """Signed distances to the hyperplanes, ``(examples, classes)``; a class not seen in training is the lowest."""
         found = np.zeros((len(frame), len(self.labels)))
         if self.model:
             rows = self.vectorizer.transform(pl.concat([frame[name] for name in self.columns]))
@@ -138,9 +155,10 @@ class Ngrams:
 
 @dataclass(frozen=True)
 class Cosine:
-    """The TF-IDF cosine of a pair against a threshold, which is infinite where no pair has a token or the class.
+    """A threshold of the TF-IDF cosine of a pair's sides, from which on a pair is of the second class.
 
-    Without a token there is no ``vectorizer``.
+    The threshold is infinite where no labelled pair is of that class or no code has a token; ``vectorizer`` is None
+    in the latter case.
     """
 
     vectorizer: TfidfVectorizer | None
@@ -148,7 +166,12 @@ class Cosine:
 
     @classmethod
     def fit(cls, train: pl.DataFrame, labelled: pl.DataFrame) -> Self:
-        """Count tokens in ``train``, and choose the threshold with the best F1 on ``labelled``."""
+        """Count the tokens of ``train``, and choose the threshold with the highest F1 on ``labelled``.
+
+        Args:
+            train: pairs ``code_a`` and ``code_b``, whose labels are not read.
+            labelled: pairs with ``label``.
+        """
         vectorizer = TfidfVectorizer(analyzer=lru_cache(REMEMBERED)(code_tokens), sublinear_tf=True)
         labels = labelled["label"].to_numpy()
         if _counted(vectorizer.fit, train, ("code_a", "code_b")) is None:
@@ -161,17 +184,17 @@ class Cosine:
 
     @property
     def parameters(self) -> int:
-        """The weights in the document frequencies, and the threshold."""
+        """Number of document frequencies, and one for the threshold."""
         return 1 + (int(self.vectorizer.idf_.size) if self.vectorizer else 0)
 
     def margins(self, frame: pl.DataFrame) -> Margins:
-        """Half of what the cosine is above the threshold, for the second class, and below it, for the first."""
+        """Half of the cosine less the threshold for the second class, its negative for the first, ``(pairs, 2)``."""
         above = (_cosines(frame, self.vectorizer) - min(self.threshold, 2.0) + AT_THRESHOLD) / 2
         return np.stack([-above, above], axis=1)
 
 
 def _counted(count: Callable[[pl.Series], Any], frame: pl.DataFrame, columns: Sequence[str]) -> Any:
-    """What ``count`` gives of the texts of all columns, one after another; None where no token is in enough of them."""
+    """Result of ``count`` on the texts of all columns, one after another; None where no token is in enough texts."""
     try:
         return count(pl.concat([frame[name] for name in columns]))
     except ValueError:
@@ -179,7 +202,7 @@ def _counted(count: Callable[[pl.Series], Any], frame: pl.DataFrame, columns: Se
 
 
 def _products(rows: csr_matrix, sides: int) -> csr_matrix:
-    """``(examples, n-grams)``, of pairs the product of both sides, of the ``rows`` of the sides one after another."""
+    """Features ``(examples, n-grams)``; of pairs the product of both sides, which follow each other in ``rows``."""
     if sides == 1:
         return rows
     half = rows.shape[0] // sides
@@ -187,7 +210,7 @@ def _products(rows: csr_matrix, sides: int) -> csr_matrix:
 
 
 def _cosines(pairs: pl.DataFrame, vectorizer: TfidfVectorizer | None) -> NDArray[np.float64]:
-    """``(pairs,)``; functions are few where pairs are many, so that each is made a vector once."""
+    """Cosines of the sides of pairs, ``(pairs,)``; a function that many pairs share becomes a vector once."""
     if pairs.is_empty() or vectorizer is None:
         return np.zeros(len(pairs))
     sides = pairs["code_a"], pairs["code_b"]
@@ -201,12 +224,12 @@ def _cosines(pairs: pl.DataFrame, vectorizer: TfidfVectorizer | None) -> NDArray
 
 
 def ngrams(code: str, longest: int = 3) -> list[str]:
-    """All runs of one to ``longest`` tokens."""
+    """All n-grams of one to ``longest`` tokens of a piece of code."""
     return _runs(code_tokens(code), longest)
 
 
 def near_hole(code: str, longest: int = 3) -> list[str]:
-    """Runs of tokens on each side of the hole, marked by side."""
+    """N-grams of one to ``longest`` tokens before the hole, marked ``<``, and after it, marked ``>``."""
     before, _, after = code.partition(HOLE)
     return [f"< {run}" for run in _runs(code_tokens(before)[-BEFORE:], longest)] + [
         f"> {run}" for run in _runs(code_tokens(after)[:AFTER], longest)

@@ -1,8 +1,9 @@
-"""Metrics of a test split, and what they change when a unit of it, such as a package, is left out.
+"""Metrics of a test split, and their changes when one unit of it, such as a package, is left out.
 
-Every metric is a function of counts, so that what it is without a unit follows from that unit's own counts exactly.
+Every metric is a function of counts, so that its value without a unit follows exactly from that unit's own counts.
 
-Shapes: ``labels`` ``(examples,)``, ``predictions`` ``(runs, examples)``, scores ``(runs,)``, changes ``(runs, units)``.
+Shapes: ``labels`` ``(examples,)`` and ``predictions`` ``(runs, examples)`` are class numbers, scores are ``(runs,)``,
+and changes, the score without a unit minus the score, ``(runs, units)``. A metric returns scores and changes.
 """
 
 from collections.abc import Callable
@@ -21,20 +22,20 @@ Scored = tuple[Floats, Floats]
 
 @dataclass(frozen=True)
 class Partition:
-    """The unit, from 0 to ``count - 1``, that every example belongs to, ``(examples,)``."""
+    """Assignment of examples to units: ``members`` ``(examples,)`` holds unit numbers from 0 to ``count - 1``."""
 
     members: NDArray[np.int64]
     count: int
 
     def sums(self, values: NDArray[Any]) -> Floats:
-        """Of values ``(runs, examples)`` the sums over each unit, ``(runs, units)``."""
+        """Sums of ``values`` ``(runs, examples)`` over the examples of each unit, ``(runs, units)``."""
         if self.count == len(self.members) and np.array_equal(self.members, np.arange(self.count)):
             return values.astype(float)
         return np.stack([np.bincount(self.members, weights=row, minlength=self.count) for row in values])
 
 
 def accuracy(labels: Classes, predictions: Classes, units: Partition) -> Scored:
-    """Share of the examples that are right, and its changes."""
+    """Share of the examples that are classified rightly, and its changes."""
     right, size = units.sums(predictions == labels), units.sums(np.ones((1, len(labels))))
     score = right.sum(axis=1) / len(labels)
     return score, _ratio(score[:, None] * len(labels) - right, len(labels) - size) - score[:, None]
@@ -57,12 +58,12 @@ def macro_f1(labels: Classes, predictions: Classes, units: Partition) -> Scored:
 
 
 def f1_of_class(label: int, labels: Classes, predictions: Classes) -> Floats:
-    """F1 of one class, ``2 tp / (2 tp + fp + fn)``, ``(runs,)``; 0 where nothing is positive."""
+    """F1 of one class in every run, ``2 tp / (2 tp + fp + fn)``, ``(runs,)``; 0 where nothing is positive."""
     return _f1_of(label, labels, predictions, Partition(np.zeros(len(labels), dtype=np.int64), 1))[0]
 
 
 def _f1_of(label: int, labels: Classes, predictions: Classes, units: Partition) -> tuple[Floats, Floats, NDArray]:
-    """F1 of a class, that without each unit, and whether the class occurs there, ``(1, units)``."""
+    """F1 of a class, its F1 without each unit, and whether the class occurs without that unit, ``(1, units)``."""
     is_positive, is_predicted = (labels == label)[None, :], predictions == label
     hits, predicted = units.sums(is_positive & is_predicted), units.sums(is_predicted)
     positive = units.sums(is_positive)
@@ -73,7 +74,7 @@ def _f1_of(label: int, labels: Classes, predictions: Classes, units: Partition) 
 
 
 def _ratio(above: Floats, below: Floats) -> Floats:
-    """Zero where there is nothing below."""
+    """Quotients, 0 where the divisor is 0."""
     above, below = np.broadcast_arrays(above, below)
     return np.divide(above, below, out=np.zeros(above.shape), where=below > 0)
 
@@ -86,10 +87,10 @@ METRICS: dict[str, Callable[[Classes, Classes, Partition], Scored]] = {
 
 
 def metric_of(name: str) -> Callable[[Classes, Classes, Partition], Scored]:
-    """A metric by its name.
+    """The function that computes a metric, by the metric's name.
 
     Raises:
-        CodekdError: it has no formula here.
+        CodekdError: the metric is not in :data:`METRICS`.
     """
     if name not in METRICS:
         raise CodekdError(f"metric {name!r} has no intervals: known are {', '.join(sorted(METRICS))}")

@@ -8,8 +8,12 @@ from sklearn.metrics import accuracy_score, f1_score
 def scores(labels: ArrayLike, predictions: ArrayLike, classes: int) -> dict[str, float]:
     """Accuracy and macro-F1, and for a two-class task the F1 of class 1, each in [0, 1].
 
-    ``labels`` and ``predictions`` are class numbers of shape ``(examples,)``. Macro-F1 averages over the
-    classes that occur in ``labels``; an F1 without any true positive counts as 0.
+    Macro-F1 averages over the classes that occur in ``labels``; an F1 without any true positive counts as 0.
+
+    Args:
+        labels: class numbers, ``(examples,)``.
+        predictions: class numbers, ``(examples,)``.
+        classes: number of classes of the task.
     """
     labels, predictions = np.asarray(labels), np.asarray(predictions)
     result = {

@@ -1,10 +1,10 @@
-"""How numbers and metrics are written in tables, figures and sentences."""
+"""Formatting of numbers and names of metrics in tables, figures and sentences."""
 
 _METRICS = {"f1": "F1", "macro_f1": "macro-F1"}
 
 
 def metric_name(metric: str) -> str:
-    """A metric as people write it: ``macro-F1``."""
+    """Display name of a metric, such as ``macro-F1``."""
     return _METRICS.get(metric, metric)
 
 
@@ -19,12 +19,12 @@ def points(difference: float) -> str:
 
 
 def share(value: float | None) -> str:
-    """A percentage, or a dash where there is none."""
+    """A share in [0, 1] as a percentage, or a dash for None."""
     return "–" if value is None else percent(value)
 
 
 def p(value: float | None) -> str:
-    """A p-value to two digits: ``0.032``, ``< 0.001``."""
+    """A p-value to two digits, ``0.032`` or ``< 0.001``, or a dash for None."""
     return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.2g}"
 
 
@@ -35,12 +35,12 @@ def size(parameters: float) -> str:
 
 
 def ratio(value: float) -> str:
-    """A ratio: ``1.05×``, ``12×``."""
+    """A ratio to two decimals below 10 and none above: ``1.05×``, ``12×``."""
     return f"{value:.2f}×" if value < 10 else f"{value:.0f}×"
 
 
 def duration(seconds: float) -> str:
-    """``47 s``, ``12 min``, ``3.4 h``."""
+    """Seconds as a duration: ``47 s``, ``12 min``, ``3.4 h``."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,4 +1,7 @@
-"""The first screen of a report: a sentence a task that an engineer can act on, and findings in a few words each."""
+"""First screen of a report: for each task a sentence on the student to use, then caveats, and findings in few words.
+
+Frames among the arguments are the report's tables of the same names.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,13 +19,16 @@ from codekd.analysis.variance import FEWEST_GROUPS
 Row = dict[str, Any]
 
 LISTED = 16
-"""Students and methods that are named one by one, at most."""
+"""Largest number of pairs of student and method that are named one by one."""
 
 
 def verdicts(scores: pl.DataFrame, pareto: pl.DataFrame) -> list[Row]:
-    """Of every task the ``student`` and ``method`` that are best on the validation split and in ``text`` what they do.
+    """The best student and method of every task, with a sentence about its score, size, speed and margin over n-grams.
 
-    Chosen on the test split, its score there would flatter it.
+    It is chosen on the validation split, because the test score of a choice on test would be too high.
+
+    Returns:
+        One row a task: ``task``, ``student``, ``method``, and the sentence's predicate as ``text``.
     """
     served = pareto.select(*NAMES, "milliseconds", "speed_up", "megabytes", "busy")
     best = best_on_validation(scores, "task").join(served, NAMES, "left", maintain_order="left")
@@ -33,7 +39,12 @@ def verdicts(scores: pl.DataFrame, pareto: pl.DataFrame) -> list[Row]:
 def caveats(
     tests: pl.DataFrame, scores: pl.DataFrame, pareto: pl.DataFrame, mixed: list[str], mixed_times: list[str]
 ) -> list[str]:
-    """What bounds every number of the page, each in a sentence."""
+    """Sentences about limits of all numbers of a report: one seed, few groups, missing classes, busy or mixed machines.
+
+    Args:
+        mixed: sentences about machines that differ within a comparison of scores.
+        mixed_times: sentences about machines that differ within a comparison of serving times.
+    """
     sentences = []
     if scores["seeds"].min() == 1:
         sentences.append(
@@ -69,7 +80,7 @@ def caveats(
 
 
 def in_short(made: Mapping[str, pl.DataFrame]) -> dict[str, list[str]]:
-    """The findings by question, in as few words as carry them; the sections below have the evidence."""
+    """Short answers to the study's questions, as lines by question; ``made`` has the report's tables by name."""
     scores, steps = made["scores"], per_example(made["costs"])
     return {
         "Above n-grams?": _by_teacher(scores, _floors),
@@ -85,7 +96,7 @@ def in_short(made: Mapping[str, pl.DataFrame]) -> dict[str, list[str]]:
 
 
 def _by_teacher(table: pl.DataFrame, tell: Callable[[pl.DataFrame], str]) -> list[str]:
-    """What is to be told of every task, and teacher where there are several."""
+    """A line for every task, and teacher where there are several, that ``tell`` has text for."""
     several = table["teacher"].n_unique() > 1
     groups = table.group_by("task", "teacher", maintain_order=True)
     told = [(place(*key, several=several), tell(rows)) for key, rows in groups]
@@ -93,7 +104,7 @@ def _by_teacher(table: pl.DataFrame, tell: Callable[[pl.DataFrame], str]) -> lis
 
 
 def _floors(rows: pl.DataFrame) -> str:
-    """Which students are above n-grams and which are not; of one seed, which score more."""
+    """Students above, below and not distinguishable from n-grams; of one seed, by their scores alone."""
     known = rows.drop_nulls("above_floor")
     if known.is_empty():
         return ""
@@ -107,7 +118,7 @@ def _floors(rows: pl.DataFrame) -> str:
 
 
 def _names(part: pl.DataFrame, whole: pl.DataFrame) -> str:
-    """Students with their methods, or how many they are of all where that is long."""
+    """Students of ``part`` with their methods, or their number where it is all of ``whole`` or too long a list."""
     if (len(part) == len(whole) > 1) or len(whole) > LISTED:
         return f"all {len(whole)}" if len(part) == len(whole) else f"{len(part)} of {len(whole)}"
     methods = part.group_by("student", maintain_order=True).agg("method")
@@ -115,7 +126,7 @@ def _names(part: pl.DataFrame, whole: pl.DataFrame) -> str:
 
 
 def _plain(rows: pl.DataFrame) -> str:
-    """How many students are better and worse than plain fine-tuning, and the one that is best on validation."""
+    """Number of students better and worse than plain fine-tuning, and the one that is best on validation."""
     known = rows.drop_nulls("difference")
     if known.is_empty():
         return ""

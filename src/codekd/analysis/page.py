@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: what its tables show, and how they are written."""
+"""The report as one self-contained HTML page: columns and formats of its tables, and the rendering of its template."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +25,14 @@ NOTHING = "–"
 
 @dataclass(frozen=True)
 class Column:
-    """A column as the page has it; ``text`` is set left, and what is ``sure`` in bold."""
+    """A column of a table on the page.
+
+    Attributes:
+        title: heading of the column.
+        cell: the text of a row's cell.
+        text: whether cells are aligned left, as words are.
+        sure: whether a row's cell is bold, as significant differences are.
+    """
 
     title: str
     cell: Callable[[Row], str]
@@ -35,7 +42,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Part:
-    """One table of the page."""
+    """One table of the page, or one part of a table that is cut by task and teacher."""
 
     caption: str
     columns: Sequence[Column]
@@ -43,17 +50,24 @@ class Part:
 
 
 def name(title: str, key: str) -> Column:
-    """A column of names, with a dash where there is none."""
+    """A column of names, the texts in the rows' ``key``, with a dash for an empty one."""
     return Column(title, lambda row: str(row[key] or NOTHING), text=True)
 
 
 def number(title: str, key: str, write: Callable[[Any], str] = str) -> Column:
-    """A column of numbers, with a dash where there is none."""
+    """A column of the numbers in the rows' ``key``, formatted by ``write``, with a dash for null."""
     return Column(title, lambda row: NOTHING if row[key] is None else write(row[key]))
 
 
 def estimated(title: str, key: str, write: Callable[[float], str], corrected: str | None = None) -> Column:
-    """A column of numbers with intervals, bold where the p-value ``corrected`` says that it is more than luck."""
+    """A column of the numbers in the rows' ``key`` with their intervals, bold where they are significant.
+
+    Args:
+        title: heading of the column.
+        key: the rows' key of the number.
+        write: formatter of a number.
+        corrected: the rows' key of the corrected p-value; None for a column without bold cells.
+    """
 
     def sure(row: Row) -> bool:
         return corrected is not None and distinguishable(row, corrected)
@@ -62,17 +76,17 @@ def estimated(title: str, key: str, write: Callable[[float], str], corrected: st
 
 
 def served(row: Row) -> str:
-    """The name of a model whose answers were timed."""
+    """Display name of a model in the table of serving times."""
     return f"{row['name']}, with its teacher's head" if row["reused_head"] else str(row["name"])
 
 
 def milliseconds(row: Row) -> str:
-    """A median with its quartiles: ``2.3 [2.1, 2.9]``."""
+    """Median serving time with its quartiles, in milliseconds: ``2.3 [2.1, 2.9]``."""
     return "{milliseconds:.1f} [{milliseconds_low:.1f}, {milliseconds_high:.1f}]".format_map(row)
 
 
 def decimals(places: int, unit: float = 1) -> Callable[[float], str]:
-    """Write a number with so many, in some unit."""
+    """A formatter of numbers divided by ``unit``, with ``places`` decimals."""
     return lambda value: f"{value / unit:,.{places}f}"
 
 
@@ -82,7 +96,7 @@ P, CORRECTED = number("p", "p_value", p), number("corrected", "p_corrected", p)
 DIFFERENCE = estimated("Difference", "difference", points, "p_corrected")
 
 REFERENCE_NAMES = {"floor": "n-grams", TAUGHT: "n-grams, taught by {name}", "teacher": "teacher {name}"}
-"""How models that students are compared with are called, by kind."""
+"""Display names of the models that students are compared with, by kind."""
 
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "methods": (
@@ -171,7 +185,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
 }
 BY: dict[str, tuple[str, ...]] = dict.fromkeys(("costs", "behaviour", "scores", "inference"), ("task", "teacher"))
-"""What a table is cut by; each part has these in its caption."""
+"""Columns by which a table is cut into parts; the caption of each part names their values."""
 
 PIVOTED = {
     "classes": ("Class", lambda row: row["class"], "f1", "F1 of every class, %"),
@@ -183,19 +197,19 @@ PIVOTED = {
     ),
     "types": ("Type", lambda row: row["type"], "f1", "F1 of every type of pair, %"),
 }
-"""Tables with a column for every model: the title and the content of the first column, the number, and the caption."""
+"""Tables with a column a model: title and cell of the first column, the column of the numbers, and the caption."""
 
 
 def render(
     made: Mapping[str, pl.DataFrame], figures: Mapping[str, Markup], best: Mapping[str, str], **content: Any
 ) -> str:
-    """The page.
+    """The report's page as HTML.
 
     Args:
-        made: the study's tables.
-        figures: its figures as SVG.
-        best: of every task the student that tables of classes and lengths are shown for.
-        content: what else ``page.html.j2`` asks for.
+        made: the study's tables, by name.
+        figures: the study's figures as SVG, by name.
+        best: the student shown in the tables of classes, lengths and types, by task.
+        content: the other variables of ``page.html.j2``.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -220,7 +234,7 @@ def render(
 
 
 def _cells(table: pl.DataFrame) -> Part:
-    """Every training, for sorting and filtering; the rows have ``link`` and ``identity``."""
+    """The table of all training runs, for sorting and filtering; its rows have ``link`` and ``identity``, too."""
     names = [name(key.capitalize(), key) for key in ("task", "teacher", "student", "method")]
     chosen = [
         Column("Seed", lambda row: str(row["seed"]), text=True),
@@ -234,7 +248,12 @@ def _cells(table: pl.DataFrame) -> Part:
 
 
 def inline_svg(svg: str, name: str) -> Markup:
-    """A figure's SVG for inclusion in a page: the page's colours, and ids that no other figure has."""
+    """A figure's SVG for inclusion in a page, with the page's colours and with ids prefixed by ``name``.
+
+    Args:
+        svg: content of an SVG file.
+        name: the figure's name, unique on the page.
+    """
     body = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     body = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", body)
     for colour, variable in (
@@ -258,13 +277,13 @@ def _parts(table: str, frame: pl.DataFrame) -> Iterator[Part]:
 
 
 def _part(caption: str, columns: Sequence[Column], frame: pl.DataFrame) -> Part:
-    """Without the columns that have nothing."""
+    """A part without the columns that are empty in all rows."""
     rows = list(frame.iter_rows(named=True))
     return Part(caption, [one for one in columns if any(one.cell(row) != NOTHING for row in rows)], rows)
 
 
 def _pivoted(table: str, frame: pl.DataFrame, best: Mapping[str, str]) -> Iterator[Part]:
-    """Of one student of every task, and its teacher."""
+    """Parts of a table with a column a model, for the best student of every task and for its teachers."""
     title, first, value, caption = PIVOTED[table]
     for keys, rows in frame.group_by("task", "teacher", maintain_order=True):
         lines: dict[str, Row] = {}
@@ -284,8 +303,8 @@ def _caption(keys: Sequence[object]) -> str:
 
 
 def _library(suffix: str) -> Markup:
-    """DataTables, out of the bundle that itables carries."""
+    """Source of DataTables, from the bundle in the package itables."""
     text = (resources.files("itables") / "html" / f"dt_bundle.{suffix}").read_text(encoding="utf-8")
-    if "</s" in text.lower():  # would end the element that it is put into
+    if "</s" in text.lower():  # a closing tag would end the element around the source
         text = re.sub("</(?=s)", r"<\\/", text, flags=re.IGNORECASE)
-    return Markup(text)  # noqa: S704 - a library's own
+    return Markup(text)  # noqa: S704 - source of a library

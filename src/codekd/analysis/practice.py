@@ -1,4 +1,7 @@
-"""Sentences about what students cost, how fast they are and how they behave, as a report's tables have it."""
+"""Sentences of a report about training costs, serving times and fidelity of students.
+
+Frames among the arguments are the report's tables of the same names.
+"""
 
 from collections.abc import Collection
 
@@ -12,14 +15,18 @@ BUSY = "Measured on a busy machine: these are milliseconds of CPU time."
 
 
 def per_example(costs: pl.DataFrame) -> str:
-    """The methods by what an example costs against plain fine-tuning, the median of all: ``kd 0.97×, ckd 1.10×``."""
+    """Methods with their median training time per example relative to plain fine-tuning: ``kd 0.97×, ckd 1.10×``."""
     compared = costs.filter(pl.col("method") != REFERENCE).drop_nulls("per_example")
     each = compared.group_by("method", maintain_order=True).agg(pl.col("per_example").median())
     return ", ".join(f"{method} {ratio(times)}" for method, times in each.sort("per_example").iter_rows())
 
 
 def training(costs: pl.DataFrame) -> list[str]:
-    """What a method costs per example against plain fine-tuning, from the cache and with the teacher in every step."""
+    """Sentences about training costs: per example seen against plain fine-tuning, with the teacher online, in energy.
+
+    Returns:
+        Up to three sentences; none where no method is compared with plain fine-tuning.
+    """
     compared = costs.filter(pl.col("method") != REFERENCE).drop_nulls("per_example")
     if compared.is_empty():
         return []
@@ -47,9 +54,9 @@ def training(costs: pl.DataFrame) -> list[str]:
 
 
 def inference(pareto: pl.DataFrame, scores: pl.DataFrame) -> list[str]:
-    """Of every task and teacher how much faster the student is that is best on the validation split.
+    """Sentences about serving: time, speed-up and retention of the student that is best on the validation split.
 
-    What was measured on a busy machine is said to be.
+    There is one sentence a task and teacher, which says so where the machine was busy.
     """
     sentences = []
     best = best_on_validation(scores, "task", "teacher")
@@ -69,7 +76,7 @@ def inference(pareto: pl.DataFrame, scores: pl.DataFrame) -> list[str]:
 
 
 def without_onnx(served: pl.DataFrame) -> list[str]:
-    """Which models were measured in PyTorch alone, and why."""
+    """Sentences about models whose serving was measured in PyTorch alone, with the reason."""
     sentences = []
     for (reason,), rows in served.drop_nulls("without_onnx").group_by("without_onnx", maintain_order=True):
         names = (rows["task"] + "/" + rows["name"]).unique(maintain_order=True)
@@ -78,7 +85,15 @@ def without_onnx(served: pl.DataFrame) -> list[str]:
 
 
 def behaviour(table: pl.DataFrame, scores: pl.DataFrame, controls: Collection[str] = ()) -> list[str]:
-    """Of every task whether distilled students agree more with their teacher, and whether rightly."""
+    """Sentences about fidelity: agreement with the teacher of distilled and of fine-tuned students.
+
+    Each is about the student of a task that is best on the validation split, and gives the accuracies where the
+    teacher and the fine-tuned student disagree.
+
+    Args:
+        table: the ``behaviour`` table.
+        controls: methods that do not count as ways to distil.
+    """
     best = best_students(scores)
     sentences = []
     known = table.drop_nulls("agreement")

@@ -1,4 +1,7 @@
-"""What the runs of a study were made on, and which comparisons mix machines: other processors round otherwise."""
+"""Machines on which the runs of a study were made, and comparisons that mix them.
+
+Other processors, devices, precisions and versions of libraries round differently, and may move a score.
+"""
 
 import json
 from collections import Counter
@@ -10,7 +13,7 @@ from typing import Any
 from codekd.errors import CodekdError
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy")
-"""Whose versions may change a number of a trained model."""
+"""Libraries whose versions may change the numbers of a trained model."""
 
 PROPERTIES = {
     "processor": "processors",
@@ -19,12 +22,12 @@ PROPERTIES = {
     "libraries": "versions of libraries",
 }
 NAMED = 6
-"""Comparisons that a sentence names."""
+"""Largest number of comparisons that a sentence names."""
 
 
 @dataclass(frozen=True)
 class Made:
-    """What a run was made on; empty where its manifest does not say."""
+    """Processor, device, precision and library versions of a run; empty where its manifest does not say."""
 
     processor: str = ""
     device: str = ""
@@ -33,7 +36,7 @@ class Made:
 
     @property
     def clock(self) -> tuple[str, str]:
-        """What its seconds were counted on."""
+        """Device and processor on which the run's seconds were counted; those of other ones are not comparable."""
         return self.device, self.processor
 
     @property
@@ -43,10 +46,10 @@ class Made:
 
 
 def made_on(folder: Path) -> Made:
-    """What a node was made on, by its manifest.
+    """The machine on which a node was made, by the manifest in its folder.
 
     Raises:
-        CodekdError: there is no readable manifest.
+        CodekdError: the folder has no readable manifest.
     """
     try:
         manifest: Mapping[str, Any] = json.loads((folder / "manifest.json").read_text())
@@ -59,16 +62,19 @@ def made_on(folder: Path) -> Made:
 
 
 Runs = Mapping[Path, Made]
-"""What some runs were made on, by their folders."""
+"""Machines of some runs, by the runs' folders."""
 
 
 def mixed(comparisons: Mapping[str, Runs], machines: Mapping[str, Runs]) -> list[str]:
-    """Sentences that name what differs within comparisons, and within which; none where all is alike.
+    """Sentences about properties of machines that differ within comparisons, and the comparisons that mix them.
 
     Args:
-        comparisons: by name, the runs of one model, such as a student's on a task.
-        machines: by name, the runs of several models. Their devices and precisions may differ: on one machine a GRU
-            has another precision than a transformer.
+        comparisons: runs of one model, such as a student's on a task, by name; checked for devices and precisions.
+        machines: runs of several models, by name; checked for processors and libraries alone, because on one machine
+            a GRU has another precision than a transformer.
+
+    Returns:
+        One sentence a property that differs.
     """
     sentences = []
     for field, title in PROPERTIES.items():

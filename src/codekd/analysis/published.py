@@ -1,4 +1,4 @@
-"""The scores that arXiv 2508.15423 published, beside those of a study with its coordinates."""
+"""Scores published in arXiv 2508.15423, beside those of a study with the same tasks, students and methods."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from codekd.study.job import Job
 
 TEACHER_OF_PAPER = "unixcoder"
-"""With the other teacher, ModernBERT, single numbers were not published in a form that can be read."""
+"""The teacher whose scores are compared; with the other one, ModernBERT, no single numbers can be read in the paper."""
 
 PUBLISHED: Schema = {
     **NAMED,
@@ -22,9 +22,10 @@ PUBLISHED: Schema = {
 
 
 def published(scores: pl.DataFrame, references: pl.DataFrame, job: "Job") -> pl.DataFrame:
-    """Of every student and teacher that the paper has too, by its preset's name, both scores.
+    """Scores of the study beside the published ones, for every student and teacher that the paper has as well.
 
-    Published are single runs, read off a figure to within 0.0004. Empty for tasks on other data.
+    Models are matched by the names of their presets. Published scores are of single runs, read off a figure to within
+    0.0004. The table is empty for tasks on other data.
     """
     sources = {name: spec["kind"] for name, spec in job.spec["tasks"].items()}
     read = pl.read_csv(Path(__file__).with_suffix(".csv"), schema_overrides={"student": pl.String})

@@ -1,6 +1,6 @@
-"""The study's questions that compare methods with each other, teachers, architectures and costs, as tables.
+"""Tables that compare methods with each other, teachers, architectures and training costs.
 
-What methods are worth against plain fine-tuning is in ``tables``.
+Comparisons of methods with plain fine-tuning are in :mod:`codekd.analysis.tables`.
 """
 
 import json
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from codekd.study.job import Job
 
 ALL = "all"
-"""In the place of a method: the mean over all that distil; plain fine-tuning does not, nor do controls."""
+"""Name, in place of a method's, of the mean over all methods that distil: all but plain fine-tuning and controls."""
 
 SAME_SIZE = 1.25
-"""Up to this ratio of their parameters, students count as equally large."""
+"""Largest ratio of the parameters of two students that count as equally large."""
 
 PAIRS: Schema = {
     **dict.fromkeys(("task", "teacher", "method", "other"), pl.String),
@@ -60,9 +60,10 @@ ARCHITECTURES: Schema = {
 
 
 def pairs(tasks: Iterable[Estimates]) -> pl.DataFrame:
-    """One row per task, teacher and pair of methods beside plain fine-tuning: how much better the first one is.
+    """Differences between methods: one row per task, teacher and pair of methods other than plain fine-tuning.
 
-    It is the mean over the students that have both. P-values are corrected for their number within a task and teacher.
+    ``difference`` is the score of ``method`` minus that of ``other``, the mean over the students that have both.
+    P-values are corrected for their number within a task and teacher.
     """
     rows: list[Row] = []
     for task in tasks:
@@ -84,10 +85,15 @@ def pairs(tasks: Iterable[Estimates]) -> pl.DataFrame:
 
 
 def teachers(tasks: Iterable[Estimates], controls: Collection[str] = ()) -> pl.DataFrame:
-    """One row per task, method and pair of teachers: how much better the students of the first are, on average.
+    """Differences between teachers: one row per task, method and pair of teachers.
 
-    The method ``all`` is the mean over the methods. Every teacher was trained once, so that the differences are those
-    of these trained teachers and have no p-values.
+    ``difference`` is the score of students of ``teacher`` minus that of the same students of ``other``, on average. The
+    method :data:`ALL` is the mean over the methods that distil. Every teacher is trained once, so that differences are
+    those of these trained teachers and have no p-values.
+
+    Args:
+        tasks: the study's tasks.
+        controls: methods that do not count as ways to distil.
     """
     rows: list[Row] = []
     for task in tasks:
@@ -111,11 +117,16 @@ def teachers(tasks: Iterable[Estimates], controls: Collection[str] = ()) -> pl.D
 def architectures(
     tasks: Iterable[Estimates], recurrent: Mapping[str, bool | None], controls: Collection[str] = ()
 ) -> pl.DataFrame:
-    """One row per task, teacher, method and pair of equally large students, of which the first is a transformer.
+    """Differences between architectures: one row per task, teacher, method and pair of equally large students.
 
-    Teachers are transformers: the first is built like its teacher, and the other, a recurrent network, is not.
-    ``difference`` is how much better the first is, and ``gain`` how much more it gains from the method over plain
+    ``student`` is a transformer, like its teacher, and ``other`` a recurrent network. ``difference`` is the score of
+    the first minus that of the second, and ``gain`` the difference of what both gain from the method over plain
     fine-tuning. P-values are corrected for their number within a task and teacher.
+
+    Args:
+        tasks: the study's tasks.
+        recurrent: whether a student is recurrent, by its name; None for one that is neither kind.
+        controls: methods that do not count as ways to distil.
     """
     rows: list[Row] = []
     for task in tasks:
@@ -139,13 +150,18 @@ def architectures(
 
 
 def costs(scores: pl.DataFrame, tasks: Sequence[Estimates], job: "Job") -> pl.DataFrame:
-    """What it took to train every student, beside what it would take with the teacher in every step.
+    """Training costs of every student, beside an estimate of what they would be with the teacher in every step.
 
-    ``relative`` and ``per_example`` are multiples of plain fine-tuning's seconds, in total and per example seen;
-    ``online_seconds`` adds to the seconds of training those in which the capture's teacher reads as many examples, an
-    estimate. ``joules`` are all that the machine used meanwhile. The teacher's own training and capture are paid once;
-    those of an ensemble are its members'. ``start_seconds``, those of a student's start and of the capture for it, are
-    paid once too.
+    ``seconds`` are those of training; ``relative`` and ``per_example`` are multiples of plain fine-tuning's, in total
+    and per example seen. ``online_seconds`` adds to ``seconds`` those in which the teacher reads as many examples, as
+    estimated from its capture. ``joules`` is the energy that the whole machine used meanwhile. Paid once are
+    ``teacher_seconds`` and ``capture_seconds``, for an ensemble those of its members, and ``start_seconds``, those of a
+    student's start and of the capture for it.
+
+    Args:
+        scores: the report's table of the same name.
+        tasks: the study's tasks.
+        job: the report's job, whose parents are the folders of captures and starts.
     """
     paid, started = [], []
     for task in tasks:
@@ -189,7 +205,7 @@ def costs(scores: pl.DataFrame, tasks: Sequence[Estimates], job: "Job") -> pl.Da
 
 
 def _mean_difference(task: Estimates, pairs: Sequence[tuple[Group, Group]]) -> Estimate:
-    """How much better the first of the pairs are on average."""
+    """Mean difference of the scores of pairs of groups, the first minus the second."""
     return mean([task.students[first] - task.students[second] for first, second in pairs])
 
 
@@ -200,11 +216,11 @@ def _counts(method: str, asked: str, controls: Collection[str]) -> bool:
 def _equally_large(
     task: Estimates, groups: Sequence[Group], recurrent: Mapping[str, bool | None]
 ) -> dict[tuple[str, str], list[tuple[Group, Group]]]:
-    """Transformers beside recurrent networks of their size that were trained with the same methods."""
+    """Pairs of groups of the same method, by (transformer, recurrent student) of about the same size."""
     found: dict[tuple[str, str], list[tuple[Group, Group]]] = {}
     for first, second in product(groups, groups):
         sizes = _parameters(task, first), _parameters(task, second)
-        families = recurrent[first[1]], recurrent[second[1]]  # None is neither
+        families = recurrent[first[1]], recurrent[second[1]]  # None: neither a transformer nor recurrent
         if families != (False, True) or max(sizes) > SAME_SIZE * min(sizes):
             continue
         if first[2] == second[2]:
@@ -217,22 +233,22 @@ def _parameters(task: Estimates, group: Group) -> int:
 
 
 def _total(numbers: Iterable[float | None]) -> float | None:
-    """The sum of some numbers, if all are known."""
+    """Sum of some numbers; None if one of them is None."""
     known = list(numbers)
     return None if None in known else sum(one for one in known if one is not None)
 
 
 def _started(job: "Job", task: str, student: str, clocks: set[tuple[str, str]]) -> float | None:
-    """Seconds of what a student begins from and of what was captured for it; None where it begins at random."""
+    """Seconds of a student's start and of the capture for it; None where the student begins at random."""
     place = f"starts/{task}/{student}"
     folders = [folder for role, folder in job.parents.items() if role == place or role.startswith(f"{place}/")]
     return _total(_seconds(folder, clocks) for folder in folders) if folders else None
 
 
 def _seconds(folder: Path, clocks: set[tuple[str, str]]) -> float | None:
-    """Seconds of a node in which a model ran, of the CPU or of the clock on a GPU.
+    """Seconds that a node took: CPU time, or wall time on a GPU.
 
-    None where they were counted on something else than the students' own, ``clocks``.
+    None where they were counted on another device or processor than the students' own, which are in ``clocks``.
     """
     made = made_on(folder)
     if clocks != {made.clock}:
@@ -242,7 +258,7 @@ def _seconds(folder: Path, clocks: set[tuple[str, str]]) -> float | None:
 
 
 def _captured(folder: Path, clocks: set[tuple[str, str]]) -> tuple[float, float] | tuple[None, None]:
-    """Seconds of a capture in all and per example, where :func:`_seconds` knows them."""
+    """Seconds of a capture, in total and per example; None for both where :func:`_seconds` is None."""
     seconds = _seconds(folder, clocks)
     if seconds is None:
         return None, None

@@ -1,4 +1,4 @@
-"""The stage that makes a study's tables, figures and page from its trained nodes."""
+"""Stage ``report``: a study's tables, figures and HTML page, made from its trained nodes."""
 
 from __future__ import annotations
 
@@ -41,12 +41,17 @@ FIGURES: dict[str, Callable[[Mapping[str, pl.DataFrame], Layout], Figure]] = {
 
 
 def run(job: Job, folder: Path) -> dict[str, Any]:
-    """Write ``tables/``, ``figures/`` and ``index.html``.
+    """Write a study's report: ``tables/``, ``figures/`` and ``index.html``.
 
     The spec names the study, its tasks (kind, metric and classes), its students (whether they are recurrent), its
-    controls (methods that do not count as ways to distil), its teachers ``[task, teacher]`` and its cells
-    ``[task, teacher, student, method, seed]``. Raises ``CodekdError`` for results that are missing, unreadable or not
-    comparable.
+    controls (methods that do not count as ways to distil), the methods whose students reuse their teacher's head, its
+    teachers ``[task, teacher]`` and its cells ``[task, teacher, student, method, seed]``.
+
+    Returns:
+        The numbers of cells and tasks.
+
+    Raises:
+        CodekdError: the study has no cells, or results are missing, unreadable or not comparable.
     """
     if not job.spec["cells"]:
         raise CodekdError(f"{job.name}: the study has no cells; give its grid at least one student and method.")
@@ -133,7 +138,7 @@ def _page(
 
 
 def _mixed(tasks: Sequence[Task]) -> list[str]:
-    """What differs within the runs of a student on a task, and of its teachers there."""
+    """Sentences about machines that differ within the runs of a student and its teachers on a task."""
     students: dict[str, dict[Path, Made]] = {}
     beside: dict[str, dict[Path, Made]] = {}
     for task in tasks:
@@ -145,7 +150,7 @@ def _mixed(tasks: Sequence[Task]) -> list[str]:
 
 
 def _mixed_times(job: Job) -> list[str]:
-    """What differs within the measurements of serving of a task."""
+    """Sentences about machines that differ within a task's measurements of serving."""
     measured: dict[str, dict[Path, Made]] = {}
     for role, folder in job.parents.items():
         if role.startswith("inference/"):
@@ -167,20 +172,20 @@ def _write_figures(made: Mapping[str, pl.DataFrame], folder: Path) -> None:
 
 
 def _with_sizes(table: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
-    """A table of models with the parameters that students have, and what share of their teacher's that is."""
+    """A table of models with the students' parameters and their share of the teacher's parameters."""
     sizes = scores.select(*tables.NAMES, "parameters", "share_of_teacher")
     return table.join(sizes, on=tables.NAMES, how="left", maintain_order="left")
 
 
 def _with_links(cells: pl.DataFrame, places: Mapping[str, Row]) -> pl.DataFrame:
-    """The rows of trainings, with their identities and where their folders lie as seen from the report's."""
+    """The table of training runs with each one's identity and the relative link from the report to its folder."""
     columns = [cells[name].cast(pl.String) for name in ("task", "teacher", "student", "method", "seed")]
     own = [places["/".join(("students", *key))] for key in zip(*columns, strict=True)]
     return cells.with_columns(**{name: pl.Series([one[name] for one in own]) for name in ("identity", "link")})
 
 
 def _by_stage(places: Mapping[str, Row]) -> dict[str, list[Row]]:
-    """The folders read but for the students', by stage."""
+    """Places of all folders that were read except the students', by stage."""
     stages: dict[str, list[Row]] = {}
     for role, place in sorted(places.items()):
         if (stage := role.split("/")[0]) != "students":
@@ -189,9 +194,9 @@ def _by_stage(places: Mapping[str, Row]) -> dict[str, list[Row]]:
 
 
 def _places(job: Job) -> dict[str, Row]:
-    """Of every folder read its path, the way there, and its identity.
+    """Path within the results, relative link from the report, and identity of every folder that was read, by role.
 
-    The report's own folder is as deep in the results as it has coordinates.
+    The report's own folder is as deep in the results as it has coordinates, which gives the way up.
     """
     results = os.path.commonpath(job.parents.values())
     up = "/".join([".."] * (len(job.coordinates) + 1))

@@ -1,4 +1,7 @@
-"""What the trained nodes of a study left behind, read and checked for analysis."""
+"""Results of a study's trained nodes (scores, predictions, logits, examples), read and checked for analysis.
+
+Shapes: arrays are over the examples of a task's test split, ``(examples,)``, and its classes, ``(examples, classes)``.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +28,14 @@ NO_TEACHER = "none"
 
 @dataclass(frozen=True)
 class Run:
-    """One model on one task: a student's cell, a teacher, the floor or one that a teacher taught.
+    """Results of one model on one task: of a student's cell, a teacher, or a floor.
 
-    ``metrics`` is the content of its metrics.json, ``predictions`` ``(examples,)`` its class numbers on the test
-    split, None for a teacher that left none, and ``log_probabilities`` ``(examples, classes)`` those of every class in
-    nats, None where the run left no logits. ``made`` says on what it was made.
+    Attributes:
+        folder: the folder of the model's node.
+        metrics: content of ``metrics.json``.
+        made: the machine on which the model was made.
+        predictions: predicted class numbers, ``(examples,)``; None for a teacher that left none.
+        log_probabilities: log-probabilities of all classes in nats, ``(examples, classes)``; None without logits.
     """
 
     folder: Path
@@ -40,15 +46,15 @@ class Run:
 
     @property
     def cost(self) -> float | None:
-        """Seconds of training: of the CPU, which other load hardly changes, or of the clock on a GPU.
+        """Seconds of training: CPU time, which other load hardly changes, or wall time on a GPU.
 
-        None where nothing was trained. Compare those of runs with the same :attr:`clock` alone.
+        None where nothing was trained. Only costs of runs with the same :attr:`clock` are comparable.
         """
         return self.metrics.get("train_seconds" if self.made.on_gpu else "train_cpu_seconds")
 
     @property
     def clock(self) -> tuple[str, str]:
-        """What the seconds of :attr:`cost` were counted on."""
+        """Device and processor on which the seconds of :attr:`cost` were counted."""
         return self.made.clock
 
 
@@ -67,10 +73,20 @@ class Cell:
 class Task:
     """All runs of a task, on the same test examples in the same order.
 
-    ``labels`` is ``(examples,)``; ``groups`` ``(examples,)`` name what each example belongs to, such as its package,
-    and ``units`` what of that is sampled; ``types`` ``(examples,)`` names the kind of each example where the task
-    tells kinds apart (the clone types), and ``characters`` ``(examples,)`` counts those of its code. ``floor`` is
-    None where the study has none; ``taught`` are those that teachers taught, by teacher.
+    Attributes:
+        name: the task's name.
+        metric: name of the task's metric.
+        classes: names of the classes, by number.
+        ids: ids of the test examples.
+        labels: class numbers of the test examples, ``(examples,)``.
+        groups: the group, such as a package, of every example, ``(examples,)``.
+        units: the units that are sampled independently.
+        types: the type of every example, such as a clone type, ``(examples,)``; None where the task has no types.
+        characters: characters of every example's code, ``(examples,)``; None where the examples were not read.
+        cells: the trained students.
+        teachers: runs of the teachers, by name.
+        floor: run of the n-gram floor; None where the study has none.
+        taught: runs of floors that were fitted to a teacher's predictions, by teacher.
     """
 
     name: str
@@ -88,15 +104,16 @@ class Task:
     taught: Mapping[str, Run] = field(default_factory=dict)
 
     def score(self, run: Run, split: str = "test") -> float:
-        """A run's score by the task's metric."""
+        """Score of a run on a split by the task's metric, in [0, 1]."""
         return run.metrics["scores"][split][self.metric]
 
 
 def read_tasks(job: Job) -> list[Task]:
-    """The tasks of a report's job, in the order of its spec, that have cells.
+    """Read the results of all tasks of a report's job that have cells, in the order of its spec.
 
-    Raises ``CodekdError`` for a file that is missing or unreadable, and for predictions within a task that
-    are not about the same examples in the same order.
+    Raises:
+        CodekdError: a file is missing or unreadable, or the predictions within a task are not about the same examples
+            in the same order.
     """
     with_cells = {task for task, *_ in job.spec["cells"]}
     return [_read_task(job, name) for name in job.spec["tasks"] if name in with_cells]
@@ -157,7 +174,7 @@ def _log_probabilities(frame: pl.DataFrame) -> NDArray[np.float64] | None:
     if "logits" not in frame.columns:
         return None
     flat = frame["logits"].explode().to_numpy().astype(np.float64)
-    # A column per class in memory: reductions over a few classes are many times as fast as along rows.
+    # Column-major order: reductions over a few classes are many times as fast as along rows.
     return log_softmax(np.asfortranarray(flat.reshape(len(frame), -1)), axis=1)
 
 
@@ -170,9 +187,10 @@ def _read_metrics(folder: Path) -> dict[str, Any]:
 
 
 def _read_beside(folder: Path | None, examples: pl.DataFrame) -> pl.DataFrame:
-    """What the examples themselves say of those that were predicted, in their order.
+    """Properties of the predicted examples, in their order, from the table of the task's test examples.
 
-    ``type``, ``group``, ``characters``, and of pairs ``code_a`` and ``code_b`` as numbers that tell code apart.
+    Columns: ``type`` and ``group`` where the table has them, ``characters``, and for pairs the hashes of ``code_a`` and
+    ``code_b``.
     """
     if folder is None:
         return examples.select("id")

@@ -1,4 +1,4 @@
-"""What it takes to serve the models of a study, and which of them nothing beats in both score and time."""
+"""Serving costs of a study's models (time, memory, size), and the Pareto fronts of score against time and size."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -39,13 +39,16 @@ TIMES = ("runtime", "milliseconds", "int8_milliseconds", "megabytes", "speed_up"
 
 
 def inference(job: "Job") -> pl.DataFrame:
-    """One row for every task, teacher, model, runtime and size of a batch.
+    """Serving costs: one row per task, teacher, model, runtime and batch size.
 
     A model is a student, with its own head or its teacher's, or the teacher. Milliseconds are those of one example on
-    one thread, from its code to its logits: medians by the clock, with quartiles, and of the tokenizer and the model
-    alone. ``teacher_milliseconds`` are the teacher's in turns with the model, ``speed_up`` the median ratio, of CPU
-    time on a CPU; null without a teacher. A teacher, which is measured with every student, has the numbers of a time at
-    which the machine was not busy, where there is one.
+    one thread, from its code to its logits: medians of wall time, with quartiles, and of the tokenizer and the model
+    alone. ``teacher_milliseconds`` are the teacher's, measured in turns with the model, and ``speed_up`` is the median
+    ratio of both, of CPU time on a CPU; null without a teacher. A teacher is measured anew with every student; its row
+    is from a measurement during which the machine was not busy, where there is one.
+
+    Args:
+        job: the report's job, whose parents are the folders of ``inference`` nodes.
     """
     one = [*MODEL, "runtime", "precision", "device", "batch"]
     found = pl.DataFrame(list(_measured(job)), INFERENCE).with_row_index()
@@ -53,13 +56,20 @@ def inference(job: "Job") -> pl.DataFrame:
 
 
 def pareto(scores: pl.DataFrame, references: pl.DataFrame, served: pl.DataFrame, reuse: Sequence[str]) -> pl.DataFrame:
-    """Every student and method, and the teacher, with its score, size, and time for one example on one CPU thread.
+    """Score, size and serving time of every student and method and of the teacher, with Pareto fronts.
 
-    Time and size are those of what is deployed: ONNX in float32, tokenizer included; in PyTorch where one of a task and
-    teacher was not measured in ONNX. ``int8_milliseconds`` is the time in eight bits. Students of the methods that
-    ``reuse`` their teacher's head are measured with it. ``on_front`` says that nothing of the task and teacher is
-    better in score and as fast, or faster and as good, and ``on_front_of_size`` the same of size. Empty where no time
-    was measured. Of what was measured on a busy machine the time is that of the CPU: the clock's has waiting in it.
+    ``milliseconds`` and ``megabytes`` are those of the deployed form: one example on one CPU thread in ONNX and
+    float32, tokenizer included, or in PyTorch where a model of the task and teacher was not measured in ONNX.
+    ``int8_milliseconds`` is the time in eight bits. Times measured on a busy machine are CPU time, because wall time
+    contains waiting. ``on_front``: no model of the task and teacher has a better score and is as fast, or is faster
+    and has as good a score; ``on_front_of_size``: the same with size for time. The table is empty where no time was
+    measured.
+
+    Args:
+        scores: the report's table of the same name.
+        references: the report's table of the same name.
+        served: the table that :func:`inference` returns.
+        reuse: methods whose students are measured with their teacher's head.
     """
     fast = _deployed(served)
     sizes = "parameters", "share_of_teacher"
@@ -80,7 +90,7 @@ def pareto(scores: pl.DataFrame, references: pl.DataFrame, served: pl.DataFrame,
 
 
 def _deployed(served: pl.DataFrame) -> pl.DataFrame:
-    """Of every model the time and the size in what it is deployed in, the same for all of a task and teacher."""
+    """Time and size of every model in the runtime that it is deployed in, one runtime for a task and teacher."""
     of_cpu = pl.when("busy").then("cpu_milliseconds").otherwise("milliseconds")
     alone = served.filter(batch=1, device="cpu").with_columns(milliseconds=of_cpu)
     in_eight_bits = alone.filter(runtime="onnx", precision="int8")

@@ -1,4 +1,4 @@
-"""Corrections of p-values for how many there are, and average ranks."""
+"""Correction of p-values for multiple tests, and average ranks of methods with the Friedman and Nemenyi tests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +16,9 @@ FEWEST_METHODS, FEWEST_BLOCKS = 3, 2
 class Ranks:
     """Average ranks of methods over blocks, 1 the best, with the Friedman test of their being equal.
 
-    Two methods whose ranks differ by less than ``critical_difference`` are not distinguishable at the level of 5 %
-    (Nemenyi's test; Demsar, Statistical Comparisons of Classifiers over Multiple Data Sets, JMLR 2006).
+    ``p_value`` is that of the Friedman test. Two methods whose ranks differ by less than ``critical_difference`` are
+    not distinguishable at the level of 5 % (Nemenyi's test; Demsar, Statistical Comparisons of Classifiers over
+    Multiple Data Sets, JMLR 2006).
     """
 
     methods: tuple[str, ...]
@@ -28,12 +29,20 @@ class Ranks:
 
 
 def corrected(p_values: Sequence[float]) -> list[float]:
-    """P-values that count how many there are, by Holm's method (1979)."""
+    """P-values corrected for their number by Holm's method (1979), in the given order."""
     return multipletests(p_values, alpha=LEVEL, method="holm")[1].tolist() if p_values else []
 
 
 def average_ranks(methods: Sequence[str], scores: NDArray[np.float64]) -> Ranks | None:
-    """Ranks of methods by scores ``(blocks, methods)``, ties shared; None where there are too few of either."""
+    """Average ranks of methods, the best score of a block ranked 1 and ties sharing their mean rank.
+
+    Args:
+        methods: names of the methods.
+        scores: score of every method in every block, such as a task, ``(blocks, methods)``.
+
+    Returns:
+        The ranks; None with fewer than ``FEWEST_METHODS`` methods or ``FEWEST_BLOCKS`` blocks.
+    """
     blocks, count = scores.shape
     if count < FEWEST_METHODS or blocks < FEWEST_BLOCKS:
         return None

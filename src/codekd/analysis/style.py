@@ -1,8 +1,8 @@
-"""One look for all figures.
+"""Colours, markers, fonts and file formats of all figures.
 
 Colours are Tol's vibrant scheme (https://sronpersonalpages.nl/~pault/), which stays distinct for colour-blind
-readers and is readable on white and on dark paper; a marker says the same a second time. The same input gives
-the same bytes: no dates, and ids in SVG depend on the content alone.
+readers and is readable on white and on dark paper; every method has a marker as well. The same input gives the same
+bytes: files have no dates, and ids in SVG depend on the content alone.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-# Each is used for one purpose only, so that a page can exchange them for its own.
+# Each has one purpose alone, so that a page can replace these colours in an SVG by its own.
 INK, MUTED, GRID, BAND, PAPER = "#1f2328", "#646b73", "#d5d9de", "#f3f5f7", "#ffffff"
 _COLOURS = ("#0077bb", "#ee7733", "#009988", "#cc3311", "#33bbee", "#ee3377")
 _FURTHER = ("fitnets", "rkd", "sp", "pkt", "simkd", "mgskd", "ast", "dkd", "lskd", "crd")
@@ -61,9 +61,12 @@ SCALED = (
 
 @dataclass(frozen=True)
 class Layout:
-    """How large a figure is: its width in inches, how many panels stand side by side, and its letters in points.
+    """Size of a figure.
 
-    None: as wide as its panels need, all of them side by side.
+    Attributes:
+        width: width in inches; None for as much as the panels need.
+        across: panels side by side; None for all of them.
+        font: font size in points.
     """
 
     width: float | None = None
@@ -72,7 +75,7 @@ class Layout:
 
     @property
     def scale(self) -> float:
-        """Of lengths that go with the letters."""
+        """Factor of all lengths that are proportional to the font size."""
         return self.font / FONT
 
 
@@ -98,10 +101,10 @@ _KNOWN = {
 
 
 def look(method: str) -> Look:
-    """A method's look: the same in every figure, whatever other methods the study has.
+    """Colour and marker of a method, the same in every figure, whatever other methods the study has.
 
-    A method not known here gets one from a digest of its name, with a marker that no known method has; two
-    such methods may meet in one of the 36.
+    An unknown method gets one of 36 looks from a digest of its name, with a marker that no known method has; two
+    unknown methods may get the same one.
     """
     if method in _KNOWN:
         return _KNOWN[method]
@@ -110,20 +113,23 @@ def look(method: str) -> Look:
 
 
 def applied(layout: Layout = PAGE) -> AbstractContextManager[None]:
-    """The style, while figures are drawn and saved."""
-    settings: dict[Any, Any] = {**mpl.rcParamsDefault, **STYLE}  # a reader's own matplotlibrc changes nothing
+    """Context in which figures of a layout are drawn and saved, with the settings of matplotlib that they need."""
+    settings: dict[Any, Any] = {**mpl.rcParamsDefault, **STYLE}  # a user's matplotlibrc changes nothing
     return mpl.rc_context(settings | {name: layout.scale * settings[name] for name in SCALED})
 
 
 def save(draw: Callable[[Layout], Figure], stem: Path) -> None:
-    """Write ``stem.png`` and ``stem.svg`` for screens, ``stem.pdf`` as wide as two columns of a paper and
-    ``stem-column.pdf`` as wide as one; the same figure gives the same bytes.
+    """Write a figure as PNG and SVG for screens, and as PDF for papers; the same figure gives the same bytes.
+
+    Args:
+        draw: draws the figure in a layout.
+        stem: path without suffix of ``.png``, ``.svg``, ``.pdf`` (two columns wide) and ``-column.pdf`` (one).
     """
     for layout, names in ((PAGE, (".png", ".svg")), (TWO_COLUMNS, (".pdf",)), (ONE_COLUMN, ("-column.pdf",))):
         with applied(layout):
             figure = draw(layout)
             if engine := figure.get_layout_engine():
                 engine.execute(figure)
-            figure.set_layout_engine(None)  # it is laid out; every file would do it again
+            figure.set_layout_engine(None)  # the layout is final: saving would compute it again for every file
             for name in names:
                 figure.savefig(stem.with_name(stem.name + name), metadata=_UNDATED[name[-3:]])

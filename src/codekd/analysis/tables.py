@@ -1,7 +1,8 @@
-"""The tables of a report, as polars frames.
+"""Tables of a report, as polars frames: scores, methods, ranks, reference models and test splits.
 
-A method that needs no teacher is listed under every teacher of its task: there it is what the others are
-compared with, and its retention is relative to that teacher. All scores are shares in [0, 1].
+A method that needs no teacher is listed under every teacher of its task, to compare the others with it; its retention
+is relative to that teacher. All scores are shares in [0, 1]. Several functions return part of a row: a mapping of
+columns to values.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -18,10 +19,10 @@ from codekd.analysis.variance import Estimate, mean
 
 REFERENCE = "ft"
 TAUGHT = "taught"
-"""The kind of a reference: n-grams that a teacher taught."""
+"""Kind of a reference model: an n-gram floor that was fitted to a teacher's predictions."""
 
 TEACHER = "teacher"
-"""In the place of a method, where a row is about the teacher itself."""
+"""Name in place of a method's in rows about the teacher itself."""
 
 NAMES = ("task", "teacher", "student", "method")
 Row = dict[str, Any]
@@ -29,12 +30,12 @@ Schema = dict[str, type[pl.DataType]]
 
 
 def numbers(*names: str) -> Schema:
-    """Columns of floats."""
+    """Schema of columns of floats."""
     return dict.fromkeys(names, pl.Float64)
 
 
 def with_interval(name: str) -> Schema:
-    """Columns of an estimate and both ends of its interval."""
+    """Schema of an estimate and both ends of its interval: ``name``, ``name_low`` and ``name_high``."""
     return numbers(name, f"{name}_low", f"{name}_high")
 
 
@@ -87,7 +88,7 @@ TYPES: Schema = {**NAMED, "type": pl.String, "examples": pl.Int64, **numbers("re
 
 
 def cells(tasks: Iterable[Task]) -> pl.DataFrame:
-    """One row a trained student, with every score that it has on each split and what it is on test above the floor."""
+    """Training runs: one row a student and seed, with its scores on each split and its test margin over the floor."""
     rows = [
         dict(zip(NAMES, (task.name, cell.teacher, cell.student, cell.method), strict=True))
         | {"seed": cell.seed, "test_score": task.score(cell.run), "valid_score": task.score(cell.run, "valid")}
@@ -101,15 +102,15 @@ def cells(tasks: Iterable[Task]) -> pl.DataFrame:
 
 
 def scores(tasks: Iterable[Estimates]) -> pl.DataFrame:
-    """One row per task, teacher, student and method: means over seeds with 95 % intervals.
+    """Scores of students: one row per task, teacher, student and method, as means over seeds with 95 % intervals.
 
     ``difference`` is to plain fine-tuning of the same student, and ``above_floor`` to n-grams, with the p-values of
-    their being zero, as they are and corrected for the number of such differences of the task and teacher.
-    ``valid_retention`` is the share of the teacher's score on the validation split. ``seconds`` of training are those
-    of the CPU, or of the clock on a GPU, and ``relative_seconds`` their ratio to plain fine-tuning, in total and per
-    example seen. ``taught_floor`` is the score of n-grams that the teacher taught. Null: no teacher, no plain
-    fine-tuning, no floor, for ``std`` and p-values one seed, for ratios of
-    seconds other devices or processors.
+    their being zero, uncorrected and corrected for the number of such differences of the task and teacher.
+    ``retention`` and ``valid_retention`` are shares of the teacher's score on the test and validation splits.
+    ``seconds`` of training are CPU time, or wall time on a GPU; ``relative_seconds`` is their ratio to plain
+    fine-tuning's, in total and per example seen. ``taught_floor`` is the score of n-grams fitted to the teacher's
+    predictions. Columns are null where the teacher, plain fine-tuning or the floor is missing; ``std`` and p-values
+    also with one seed, and ratios of seconds where devices or processors differ.
     """
     rows: list[Row] = []
     for task in tasks:
@@ -120,11 +121,16 @@ def scores(tasks: Iterable[Estimates]) -> pl.DataFrame:
 
 
 def methods(tasks: Iterable[Estimates], scores: pl.DataFrame, controls: Collection[str] = ()) -> pl.DataFrame:
-    """One row per task, teacher and method: its mean difference to plain fine-tuning over :func:`comparable` students.
+    """Differences to plain fine-tuning: one row per task, teacher and method, the mean over students.
 
-    A method that these lack has that over the students that have it. ``above`` and ``below`` count the students whose
-    own difference in ``scores`` is distinguishable from zero, with its correction for their number; null where there is
-    one seed.
+    The students are the :func:`comparable` ones that have the method, or all that have it where none of these does.
+    ``above`` and ``below`` count the students whose own difference in ``scores`` is significant after its correction;
+    null with one seed.
+
+    Args:
+        tasks: the study's tasks.
+        scores: the table of :func:`scores`.
+        controls: methods that do not count as ways to distil.
     """
     rows: list[Row] = []
     compared = comparable(scores, controls)
@@ -146,9 +152,9 @@ def methods(tasks: Iterable[Estimates], scores: pl.DataFrame, controls: Collecti
 
 
 def comparable(scores: pl.DataFrame, controls: Collection[str] = ()) -> pl.DataFrame:
-    """The rows of students on which methods may be compared: of a task and teacher those with most methods.
+    """The rows of students on which methods can be compared: those with the most methods of a task and teacher.
 
-    ``controls`` do not count. Means over other students would compare these, and not the methods.
+    Means over different students would compare the students, and not the methods. ``controls`` are not counted.
     """
     counts = scores.group_by("task", "teacher", "student").agg(
         methods=pl.col("method").filter(~pl.col("method").is_in([*controls])).n_unique()
@@ -158,14 +164,14 @@ def comparable(scores: pl.DataFrame, controls: Collection[str] = ()) -> pl.DataF
 
 
 def ranks(scores: pl.DataFrame, controls: Collection[str] = ()) -> pl.DataFrame:
-    """Average ranks of the methods of a teacher over the tasks, the best first.
+    """Average ranks of the methods of every teacher over the tasks, the best first.
 
-    A task is one block: its students are trained on the same examples and tell no more than one of them whether a
-    method is better on other tasks. A method's score in a task is its mean over :func:`comparable` students, and a
-    method has a rank that all of these have.
-    With the p-value of the Friedman test of the ranks being equal, and the difference that two of them need to be
-    distinguishable at the level of 5 %; without both where there is one seed. A teacher with fewer than three methods
-    or two tasks has no ranks.
+    A task is one block: its students are trained on the same examples, and do not tell more than one of them whether a
+    method is better on other tasks. A method's score in a task is its mean over :func:`comparable` students; a method
+    that one of these lacks has no rank.
+    ``p_value`` is that of the Friedman test of the ranks' being equal, and ``critical_difference`` the difference at
+    which two ranks are distinguishable at the level of 5 %; both are null with one seed. A teacher with fewer than
+    three methods or two tasks has no rows.
     """
     rows: list[Row] = []
     for (teacher,), own in comparable(scores, controls).group_by("teacher", maintain_order=True):
@@ -182,22 +188,22 @@ def ranks(scores: pl.DataFrame, controls: Collection[str] = ()) -> pl.DataFrame:
 
 
 def best_on_validation(scores: pl.DataFrame, *by: str) -> pl.DataFrame:
-    """For every combination of ``by``, in the table's order, the row with the best score on the validation split."""
+    """The row with the best validation score for every combination of the columns ``by``, in the table's order."""
     ranked = scores.sort("valid_score", descending=True, maintain_order=True)
     best = ranked.unique(by, keep="first", maintain_order=True)
     return scores.select(by).unique(maintain_order=True).join(best, by, maintain_order="left")
 
 
 def best_students(scores: pl.DataFrame) -> dict[str, str]:
-    """Of every task the student with the best score on the validation split."""
+    """The student with the best score on the validation split, by task."""
     return dict(best_on_validation(scores, "task").select("task", "student").iter_rows())
 
 
 def references(tasks: Iterable[Estimates]) -> pl.DataFrame:
-    """One row per floor and teacher: its score and how far it is above the floor, with 95 % intervals.
+    """Scores of floors and teachers: one row a model, with its margin over the floor and 95 % intervals.
 
-    The kind ``taught`` are n-grams that learned from the teacher of the row's name, as its students do. The intervals
-    are those of the one model; a teacher that left no predictions has none.
+    The kind ``taught`` is n-grams fitted to the predictions of the teacher of the row's name, from which its students
+    learn as well. Intervals are those of this one model; a teacher that left no predictions has none.
     """
     rows = []
     for estimates in tasks:
@@ -217,9 +223,10 @@ def references(tasks: Iterable[Estimates]) -> pl.DataFrame:
 
 
 def tests(tasks: Iterable[Estimates]) -> pl.DataFrame:
-    """One row a task: how many examples and groups, such as packages, its test split has, and what is sampled of it.
+    """Test splits: one row a task, with the numbers of examples, of groups such as packages, and of sampled units.
 
-    Examples that each are a group of their own have none. ``lacking`` names the classes that no example has.
+    ``groups`` is null where every example is a group of its own. ``unit`` is the kind of unit that is sampled.
+    ``lacking`` names the classes that no example has.
     """
     rows = []
     for one in tasks:
@@ -236,16 +243,16 @@ def tests(tasks: Iterable[Estimates]) -> pl.DataFrame:
 
 
 def as_students(references: pl.DataFrame, *columns: str) -> pl.DataFrame:
-    """The teachers in the form of students' scores: without a student, :data:`TEACHER` in the place of a method."""
+    """The teachers' rows and ``columns`` in the form of the ``scores`` table: no student, method :data:`TEACHER`."""
     fixed = [pl.lit("").alias("student"), pl.lit(TEACHER).alias("method")]
     return references.filter(kind="teacher").select("task", *columns, pl.col("name").alias("teacher"), *fixed)
 
 
 def types(tasks: Iterable[Estimates]) -> pl.DataFrame:
-    """Recall and F1 per type of positive example, where a two-class task tells types apart; means over seeds.
+    """Recall and F1 by type of positive example, such as a clone type, of two-class tasks, as means over seeds.
 
-    The F1 of a type is that of its positives among all negatives. The floor's and the teachers' rows have no
-    student.
+    The F1 of a type is that of its positives among all negatives. Rows of the floor and of teachers have an empty
+    ``student``. Tasks without types have no rows.
     """
     rows = []
     for estimates in tasks:
@@ -265,12 +272,15 @@ def types(tasks: Iterable[Estimates]) -> pl.DataFrame:
 
 
 def plain(group: Group) -> Group:
-    """Plain fine-tuning of the same student."""
+    """The group of plain fine-tuning of the same student as ``group``."""
     return NO_TEACHER, group[1], REFERENCE
 
 
 def estimated(name: str, number: Estimate) -> Row:
-    """A number and its interval, if there is one; that of a score ends at 0 and 1."""
+    """An estimate's value and interval, if it has one, as a row's columns ``name``, ``name_low`` and ``name_high``.
+
+    The interval of a score is cut at 0 and 1.
+    """
     ends = number.interval()
     if ends is None:
         return {name: number.value}
@@ -281,12 +291,12 @@ def estimated(name: str, number: Estimate) -> Row:
 
 
 def compared(number: Estimate, name: str = "difference", p_name: str = "p_value") -> Row:
-    """A difference, its interval, and the p-value of its being zero; one of a single seed has none."""
+    """A difference, its interval and the p-value of its being zero, as columns; one seed has no p-value."""
     return estimated(name, number) | {p_name: number.p_value()}
 
 
 def with_corrected(rows: list[Row], p_name: str = "p_value", name: str = "p_corrected") -> list[Row]:
-    """Rows with their p-values corrected for how many they are."""
+    """Add to rows their p-values ``p_name`` corrected for their number, as ``name``, and return the same rows."""
     given = [row for row in rows if row.get(p_name) is not None]
     for row, value in zip(given, corrected([row[p_name] for row in given]), strict=True):
         row[name] = value
@@ -359,7 +369,7 @@ def _per_type(task: Task, runs: Sequence[Run]) -> Iterable[Row]:
 
 
 def _mean(group: Sequence[Cell], name: str) -> Any:
-    """Of a metric, None where not all have it."""
+    """Mean of a metric over cells; None where a cell lacks it."""
     values: list[Any] = [cell.run.metrics.get(name) for cell in group]
     return None if None in values else float(np.mean(values))
 

@@ -1,9 +1,9 @@
-"""Stage ``floors`` of a teacher: what counting tokens reaches on the teacher's word, a control for small students.
+"""Stage ``floors`` of a teacher: an n-gram baseline fitted to the teacher's predictions, a control for small students.
 
-Spec: as of the floor; parents: ``examples`` and the teacher's ``signals/logits``. The model is that of the floor, and
-what it learns from is what students of ``pseudo`` see: the whole transfer set with the teacher's predictions, also
-where an example has a label of its own. Of pairs the threshold is the one whose predictions agree best with the
-teacher's there, by F1; validation labels, on which the floor's own is chosen, are not read.
+Spec: as of the floor; parents: ``examples`` and the teacher's ``signals/logits``. The model is that of the floor. It is
+fitted to what students of ``pseudo`` see: the whole transfer set with the teacher's predictions, also where an example
+has a label. The threshold of pairs is the one whose predictions agree best with the teacher's on the transfer set, by
+F1; validation labels, on which the floor's own threshold is chosen, are not read.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def run(job: "Job", folder: Path) -> dict[str, Any]:
-    """Fit the floor on the teacher's predictions and write its scores and predictions."""
+    """Fit a floor to the teacher's predictions, and write the floor's scores and test predictions."""
     columns, classes = job.spec["columns"], job.spec["classes"]
     parts = [read_examples(job.parents["examples"], split, columns, classes) for split in TRANSFER]
     transfer = pl.concat([part.select("id", *columns) for part in parts])

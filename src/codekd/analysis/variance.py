@@ -1,17 +1,18 @@
-"""How uncertain a score, a difference or a ratio is: each source of variation counted once. See docs/statistics.md.
+"""Variance, confidence intervals and p-values of scores, differences and ratios. See docs/statistics.md.
 
-Two things vary: which packages the test examples come from, and the luck of training, which a seed stands for. With
-``G`` groups of examples and ``n`` seeds a number's variance is
+There are two sources of variation, and each is counted once: the packages that test examples come from, and the luck of
+training, for which a seed stands. With ``G`` groups of examples and ``n`` seeds a number's variance is
 
     V = V_groups + max(0, V_seeds - V_both),
 
-the variance over groups of the mean over seeds, that over seeds of the mean over groups, less the part that both of
-them hold: the interaction of seeds and groups. These are the components of the crossed design of several readers who
-read the same cases (Dorfman, Berbaum & Metz 1992). Over groups the variance is the jackknife that leaves out one at a
+the variance over groups of the mean over seeds, plus that over seeds of the mean over groups, less the part that both
+contain: the interaction of seeds and groups. These are the components of the crossed design of several readers who
+read the same cases (Dorfman, Berbaum & Metz 1992). The variance over groups is the jackknife that leaves out one at a
 time (CV3: MacKinnon, Nielsen & Webb 2023). Intervals and p-values are those of Student's t with Satterthwaite's degrees
 of freedom (1946).
 
-Shapes: R runs of a task, U units of its test split, n seeds.
+Shapes: ``runs`` are those of a task, ``examples`` those of its test split, ``units`` what of these is sampled, and
+``seeds`` those of one number. A score's change is the score without a unit minus the score.
 """
 
 from collections.abc import Sequence
@@ -27,26 +28,28 @@ from codekd.analysis.jackknife import Classes, Floats, Partition, metric_of
 from codekd.errors import CodekdError
 
 FEWEST_GROUPS, LARGEST_SHARE = 8, 1 / 3
-"""Groups from which on they are what is sampled, unless one has a larger share than this of the examples.
+"""Fewest groups that are sampled as units, and the largest share of the examples that one of them may have.
 
-Otherwise numbers are about these groups alone.
+Otherwise examples or functions are sampled, and numbers are about these groups alone.
 """
 
 ROUNDING = 1e-12
-"""Of a variance by that of the scores themselves: below it is no variance."""
+"""Share of the scores' own variances up to which a variance is rounding error, and counts as 0."""
 
 BLOCK = 2**24
-"""Numbers held at a time: 128 MiB."""
+"""Largest count of numbers in memory at a time: 128 MiB."""
 
 Unit = Literal["group", "example", "function"]
 
 
 @dataclass(frozen=True)
 class Units:
-    """What is sampled independently in a test split.
+    """Units of a test split that are sampled independently: groups such as packages, single examples, or functions.
 
-    ``members`` are the numbers of the units that an example belongs to, ``(examples,)`` each: one unit, or for pairs
-    of functions, two.
+    Attributes:
+        kind: kind of the units.
+        members: the number of every example's unit, ``(examples,)``; for functions two arrays, one a side of the pairs.
+        count: number of units.
     """
 
     kind: Unit
@@ -55,10 +58,13 @@ class Units:
 
     @classmethod
     def of(cls, groups: NDArray[Any], sides: NDArray[Any] | None = None) -> "Units":
-        """Groups where they are enough and none outweighs the others, or else the examples or, of pairs, the functions.
+        """The units: groups if they are enough and none outweighs the others, else examples, or for pairs functions.
 
-        ``groups`` ``(examples,)`` name that of every example, ``sides`` ``(examples, 2)`` the two functions of every
-        pair. Examples that each are a group of their own belong to none; pairs then share functions all the same.
+        Examples that each are a group of their own count as ungrouped; pairs may share functions all the same.
+
+        Args:
+            groups: the group of every example, ``(examples,)``.
+            sides: both functions of every pair, ``(examples, 2)``; None where examples are no pairs.
         """
         names, members, sizes = np.unique(groups, return_inverse=True, return_counts=True)
         grouped = FEWEST_GROUPS <= len(names) < len(members)
@@ -71,7 +77,7 @@ class Units:
 
     @property
     def partition(self) -> Partition:
-        """What is left out one at a time: the units, or of pairs that share functions, the pairs."""
+        """Partition of which a part is left out at a time: a unit, or where functions are the units, a single pair."""
         if self.kind == "function":
             count = len(self.members[0])
             return Partition(np.arange(count), count)
@@ -80,10 +86,12 @@ class Units:
 
 @dataclass(frozen=True)
 class Sample:
-    """The runs of a task on one test split.
+    """Scores of a task's runs on one test split, and how they vary together over other test splits.
 
-    ``scores`` are ``(runs,)``, ``covariance`` ``(runs, runs)`` is theirs over test splits of other units, with
-    ``freedom`` degrees of freedom.
+    Attributes:
+        scores: ``(runs,)``.
+        covariance: covariance of the scores over test splits of other units, ``(runs, runs)``.
+        freedom: degrees of freedom of the covariance.
     """
 
     scores: Floats
@@ -91,14 +99,20 @@ class Sample:
     freedom: int
 
     def estimate(self, runs: Sequence[int]) -> "Estimate":
-        """The score of some runs that differ in their seed alone."""
+        """Estimate of the score of some runs, given by number, that differ in their seed alone."""
         weights = np.zeros((len(runs), len(self.scores)))
         weights[np.arange(len(runs)), runs] = 1
         return Estimate(self, self.scores[list(runs)], weights)
 
 
 def sample(metric: str, labels: Classes, predictions: Classes, units: Units) -> Sample:
-    """Score runs, ``predictions`` ``(runs, examples)``, and find how their scores vary together over test splits.
+    """Score runs, and estimate the covariance of their scores over test splits.
+
+    Args:
+        metric: name of the metric.
+        labels: class numbers, ``(examples,)``.
+        predictions: class numbers, ``(runs, examples)``.
+        units: the units of the test split.
 
     Raises:
         CodekdError: the metric has no formula.
@@ -114,12 +128,12 @@ def sample(metric: str, labels: Classes, predictions: Classes, units: Units) -> 
 
 
 def _covariance(changes: NDArray[np.floating], units: Units) -> Floats:
-    """``(runs, runs)``, from what leaving out each unit changes."""
+    """Covariance of scores, ``(runs, runs)``, from their changes ``(runs, parts)`` without each part of a partition."""
     left = changes.shape[1]
     if units.kind != "function":
         return (left - 1) / left * _products(changes)
-    # Pairs vary together where they share a function (Aronow, Samii & Assenova 2015). Sums over functions count what
-    # shares both of them twice, which is subtracted.
+    # Pairs vary together where they share a function (Aronow, Samii & Assenova 2015). Sums over functions count pairs
+    # that share both of them twice, so that one count is subtracted.
     first, second = units.members
     two = np.flatnonzero(first != second)
     codes = np.minimum(first, second)[two] * units.count + np.maximum(first, second)[two]
@@ -141,17 +155,21 @@ def _products(values: NDArray[np.floating]) -> Floats:
 
 
 def _positive(matrix: Floats) -> Floats:
-    """The nearest matrix that can be a covariance."""
+    """Nearest positive semidefinite matrix."""
     values, vectors = np.linalg.eigh(matrix)
     return (vectors * np.maximum(values, 0)) @ vectors.T
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number that is known for every seed, and how it follows from the scores of runs.
+    """A number with a value for every seed, such as a score or a difference of scores, and its uncertainty.
 
-    ``values`` are ``(seeds,)``, and ``weights`` ``(seeds, runs)`` their derivatives by the runs' scores. A number with
-    one value holds for every seed, such as the score of the one teacher.
+    A number with a single value, such as the score of the one teacher, holds for every seed.
+
+    Attributes:
+        sample: the scores that the number follows from.
+        values: ``(seeds,)``.
+        weights: derivatives of the values by the runs' scores, ``(seeds, runs)``.
     """
 
     sample: Sample
@@ -173,16 +191,16 @@ class Estimate:
 
     @property
     def value(self) -> float:
-        """The mean over seeds."""
+        """Mean over seeds."""
         return float(self.values.mean())
 
     @property
     def seeds(self) -> int:
-        """How many values there are."""
+        """Number of seeds."""
         return len(self.values)
 
     def _over_groups(self, weights: Floats) -> float:
-        """The variance over groups of a sum of scores with some weights ``(runs,)``; none where that is rounding."""
+        """Variance over groups of a sum of scores with weights ``(runs,)``; 0 where it is rounding error."""
         variance = float(weights @ self.sample.covariance @ weights)
         return variance if variance > ROUNDING * float(weights**2 @ np.diag(self.sample.covariance)) else 0.0
 
@@ -200,12 +218,12 @@ class Estimate:
         total = groups + max(0.0, seeds - both)
         if total == 0:
             return 0.0, freedom
-        # What is subtracted does not make an estimated variance any surer.
+        # Degrees of freedom take V_seeds before V_both is subtracted: that makes the estimate no more certain.
         known = total**2 / (groups**2 / freedom + seeds**2 / (n - 1))
         return total**0.5, max(known, min(n - 1, freedom))
 
     def interval(self, level: float = 0.95) -> tuple[float, float] | None:
-        """Both ends of the confidence interval; of one seed, that of this model alone.
+        """Both ends of the confidence interval of ``level``; with one seed it is about this one model.
 
         None where nothing varies, as with a perfect score or with equal predictions: that is not certainty.
         """
@@ -216,7 +234,10 @@ class Estimate:
         return self.value - reach, self.value + reach
 
     def p_value(self) -> float | None:
-        """Two-sided, of the number being zero; 1 where nothing varies, None with one seed, whose luck is unknown."""
+        """Two-sided p-value of the number's being zero.
+
+        1 where nothing varies; None with one seed, whose luck is unknown.
+        """
         error, freedom = self._error
         if self.seeds == 1:
             return None
@@ -226,7 +247,11 @@ class Estimate:
 
 
 def mean(estimates: Sequence[Estimate]) -> Estimate:
-    """The mean of some numbers, seed by seed."""
+    """Mean of some estimates, seed by seed.
+
+    Raises:
+        CodekdError: the estimates have different numbers of seeds.
+    """
     first = estimates[0]
     for one in estimates:
         _check_seeds(first, one, alike=True)
@@ -235,6 +260,6 @@ def mean(estimates: Sequence[Estimate]) -> Estimate:
 
 
 def _check_seeds(first: Estimate, second: Estimate, alike: bool = False) -> None:
-    """That numbers can be taken seed by seed; one with a single value goes with any, unless all must be ``alike``."""
+    """Refuse estimates of different numbers of seeds; a single value fits any number, unless all must be ``alike``."""
     if first.seeds != second.seeds and (alike or 1 not in (first.seeds, second.seeds)):
         raise CodekdError(f"runs with {first.seeds} and {second.seeds} seeds cannot be compared seed by seed")

@@ -1,1 +1,1 @@
-"""From pinned wheels to labelled examples and encoded sequences."""
+"""Data stages: corpora of functions, labelled examples, tokenization, syntax, and the batches made of them."""

@@ -1,4 +1,4 @@
-"""A function as bare code: without docstrings, comments, decorators, annotations and its own name."""
+"""Bare code of a function: without docstrings, comments, decorators, annotations and its own name."""
 
 import ast
 from typing import TypeVar
@@ -11,7 +11,11 @@ Documented = TypeVar("Documented", bound=ast.FunctionDef | ast.AsyncFunctionDef 
 
 
 def bare(code: str) -> str:
-    """The function in the layout of ``ast.unparse``; its name is masked, also where it is called by it."""
+    """Bare code of a function in the layout of ``ast.unparse``; its name is masked, also in calls of itself.
+
+    Args:
+        code: source of one Python function.
+    """
     module = parse(code)
     (function,) = module.body
     assert isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
@@ -19,7 +23,7 @@ def bare(code: str) -> str:
 
 
 def undocumented(code: str) -> str:
-    """The function in the layout of ``ast.unparse``, without its docstring."""
+    """Source of a function without its docstring, in the layout of ``ast.unparse``."""
     module = parse(code)
     for node in module.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -28,7 +32,7 @@ def undocumented(code: str) -> str:
 
 
 def without_docstring(node: Documented) -> Documented:
-    """The same node, its docstring removed in place."""
+    """Remove the docstring of a node in place, and return the node."""
     if ast.get_docstring(node, clean=False) is not None:
         node.body = node.body[1:] or [ast.Pass()]
     return node

@@ -1,4 +1,9 @@
-"""Encoded examples and signals in memory, and the batches made of them."""
+"""Encoded examples and signals in memory, and the batches made of them.
+
+Shapes: ``examples`` of a set, or ``batch`` of them; ``length`` tokens of the longest in a batch; ``classes`` of a task.
+An example is one row of a batch, or two, one a side, for models that read the sides of a pair apart. Arguments ``rows``
+are indices of examples in a set, int64.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,20 +26,27 @@ from codekd.data.units import Tokens, UnitBatch, Units, lexeme_units, node_units
 from codekd.models.vocabulary import Vocabulary, read_vocabulary
 
 WINDOW = 50
+"""Number of batches whose examples :func:`training_batches` sorts by length together."""
 
 Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Right-padded sequences: ``input_ids``, ``attention_mask`` and ``token_type_ids`` are ``(batch, length)`` int64.
+    """Batch of examples as right-padded sequences, with the signals of the teacher.
 
-    Where sides are apart they are ``(2 batch, length)``: rows 2i and 2i + 1 are the two sides of example i.
-    ``rows`` ``(batch,)`` int64 are the examples' places in the set; ``labels`` ``(batch,)`` are -1 where there is
-    none; ``teacher`` maps a signal's kind to its rows of this batch; ``units`` are those of the student's sequences
-    that the teacher shows too, where a signal has rows by unit. ``shown`` is what the model reads,
-    ``input_ids`` with the words that were dropped masked. ``class_weights`` ``(classes,)`` are those of the hard loss,
-    all one if None. ``whole`` is the batch that this one is a part of, if it is a part.
+    Attributes:
+        rows: int64 ``(batch,)``, indices of the examples in their set.
+        input_ids: int64 ``(batch, length)``, or ``(2 batch, length)`` where sides are apart: rows 2i and 2i + 1 are
+            those of example i.
+        attention_mask: of the shape of ``input_ids``, as in :class:`~codekd.data.inputs.Inputs`.
+        token_type_ids: likewise.
+        labels: int64 ``(batch,)``, -1 for an unknown label.
+        teacher: rows of each captured signal, by its kind.
+        units: units of the student's sequences that the teacher shows too, where a signal has rows by unit.
+        shown: what the model reads: ``input_ids``, in which dropped words are masked.
+        class_weights: ``(classes,)``, weights in the hard loss; None for one each.
+        whole: the batch that this one is a part of, None if it is no part.
     """
 
     rows: Tensor
@@ -49,11 +61,13 @@ class Batch:
     whole: "Batch | None" = None
 
     def share(self, count: Callable[["Batch"], Tensor]) -> Tensor | float:
-        """Factor of a mean over what examples have different numbers of, such as labels or units.
+        """Factor of a mean over things of which examples have different numbers, such as labels or units.
 
-        ``count(batch)`` says how many a batch has, or what they weigh. The loss of a part is weighted by its share of
-        the examples; with this factor a mean is weighted by its share of what is counted, so that those of all parts
-        add up to the mean of the whole. One for a batch that is no part.
+        The loss of a part is weighted by its share of the examples; with this factor, a mean is weighted by its share
+        of the things, so that the means of all parts add up to that of the whole. It is 1 for a batch that is no part.
+
+        Args:
+            count: number of things in a batch, or the sum of their weights.
         """
         if self.whole is None:
             return 1.0
@@ -63,10 +77,18 @@ class Batch:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Resident examples: all sequences end to end in ``tokens``, that of row i at ``offsets[i]:offsets[i + 1]``.
+    """Set of encoded examples in memory.
 
-    ``signals`` maps a signal's kind to what was captured; ``units`` are needed where that is by unit.
-    ``class_weights`` ``(classes,)`` float32 are those of the hard loss, all one if None.
+    Attributes:
+        ids: ids of the examples.
+        labels: int64 ``(examples,)``, -1 for an unknown label.
+        tokens: int32, ids of all tokens end to end; example i has those at ``offsets[i]:offsets[i + 1]``.
+        offsets: int64 ``(examples + 1,)``.
+        second_start: int32 ``(examples,)``, position of the first token of the second side, the length without one.
+        vocabulary: of the tokens.
+        signals: captured signals by kind.
+        units: units of code, needed where a signal has rows by unit.
+        class_weights: float32 ``(classes,)``, weights in the hard loss; None for one each.
     """
 
     ids: list[str]
@@ -81,7 +103,7 @@ class Encoded:
 
     @classmethod
     def of_rows(cls, rows: Sequence[Mapping[str, Any]], vocabulary: Vocabulary) -> "Encoded":
-        """Examples without ids and labels, of rows that an encoding made."""
+        """Set of examples without ids and labels, from rows that :meth:`codekd.data.encoded.Encoding.row` made."""
         return cls(
             ids=[""] * len(rows),
             labels=np.full(len(rows), UNLABELLED, dtype=np.int64),
@@ -96,7 +118,7 @@ class Encoded:
         return len(self.ids)
 
     def take(self, rows: Rows) -> "Encoded":
-        """The examples at some rows, which may be named more than once; of a set without signals."""
+        """Set of the examples at ``rows``, each as often as it is named; this set must have no signals."""
         lengths = self.lengths[rows]
         return replace(
             self,
@@ -109,33 +131,33 @@ class Encoded:
 
     @property
     def apart(self) -> bool:
-        """Whether the two sides of a pair are sequences of their own."""
+        """Whether the model reads the two sides of a pair as sequences of their own."""
         return self.vocabulary.sides_apart
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Tokens per example."""
+        """Number of tokens of each example, ``(examples,)``."""
         return np.diff(self.offsets)
 
     @property
     def padded_lengths(self) -> NDArray[np.int64]:
-        """Tokens that each example takes in a batch of its own: twice those of the longer of sides that are apart."""
+        """Number of tokens of each example padded alone, ``(examples,)``: if sides are apart, twice the longer's."""
         if not self.apart:
             return self.lengths
         return 2 * np.maximum(self.second_start, self.lengths - self.second_start)
 
     def inputs(self, rows: Rows) -> Inputs:
-        """What a model reads of the examples at some rows, padded to the longest of them."""
+        """Input arrays of a model for the examples at ``rows``, padded to the longest of them."""
         lengths, second = self.lengths[rows], self.second_start[rows]
         if self.apart:
-            # Both sides follow each other in the tokens of an example as they do in the rows of a batch.
+            # The sides follow each other in an example's tokens as in a batch's rows, so the tokens stay in order.
             lengths = np.column_stack([second, lengths - second]).ravel()
             second = np.tile(np.array([np.iinfo(np.int32).max, 0], dtype=np.int32), len(rows))
         tokens = np.concatenate([self.tokens[self.offsets[row] : self.offsets[row + 1]] for row in rows])
         return padded(tokens, lengths, second, self.vocabulary.pad_id)
 
     def batch(self, rows: Rows, device: torch.device) -> Batch:
-        """The examples at some rows, padded to the longest of them."""
+        """Batch of the examples at ``rows``, padded to the longest of them, on a device."""
         inputs = self.inputs(rows)
         tokens, mask, segments = (torch.from_numpy(values).to(device) for values in inputs)
         weights = self.class_weights
@@ -152,14 +174,20 @@ class Encoded:
         )
 
     def part(self, whole: Batch, places: Rows) -> Batch:
-        """The examples at some places of a batch of these, as a part of it."""
+        """Part of a batch of this set: the examples at some ``places`` of it."""
         part = self.batch(whole.rows.cpu().numpy()[places], whole.rows.device)
         rows = (2 * places[:, None] + np.arange(2)).ravel() if self.apart else places
         return replace(part, shown=whole.shown[rows, : part.shown.shape[1]], whole=whole)
 
 
 def shards(encoded: Path, split: str, unlabeled: int | None = None) -> list[int]:
-    """How many examples each shard of a split has; of unlabelled ones the first ``unlabeled``, or all."""
+    """Number of examples in each shard of a split.
+
+    Args:
+        encoded: folder of an ``encoded`` node.
+        split: name of the split.
+        unlabeled: number of unlabelled examples that are used, the first ones; None for all.
+    """
     metadata = pq.read_metadata(encoded / f"{split}.parquet")
     sizes = np.array([metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)], dtype=np.int64)
     if split == UNLABELED and unlabeled is not None:
@@ -170,9 +198,13 @@ def shards(encoded: Path, split: str, unlabeled: int | None = None) -> list[int]
 def load_encoded(
     folder: Path, splits: Sequence[str], shard: int | None = None, unlabeled: int | None = None
 ) -> Encoded:
-    """Read splits of an ``encoded`` folder, or one shard of each, as one set without signals.
+    """Read splits of an ``encoded`` node, or one shard of each, as one set without signals.
 
-    Of unlabelled examples the first ``unlabeled``, or all.
+    Args:
+        folder: of the node.
+        splits: names of the splits.
+        shard: index of the shard to read of each split; None for all.
+        unlabeled: number of unlabelled examples to read, the first ones; None for all.
     """
     table = _read(folder, splits, shard, ["id", "label", "input_ids", "second_start"], unlabeled)
     sequences = table["input_ids"].combine_chunks()
@@ -197,7 +229,15 @@ def load_units(
     shard: int | None = None,
     unlabeled: int | None = None,
 ) -> Units:
-    """The units of what :func:`load_encoded` read, of a kind: ``token``, or by ``syntax`` ``lexeme`` or ``node``."""
+    """Units of the examples that :func:`load_encoded` read.
+
+    Args:
+        kind: ``token``, ``lexeme`` or ``node``.
+        data: the examples.
+        encoded: folder that they were read from.
+        syntax: folder of the task's ``syntax`` node, needed for ``lexeme`` and ``node``.
+        splits, shard, unlabeled: the arguments of that call.
+    """
     if kind == "token":
         return token_units(data.lengths, data.second_start.astype(np.int64), data.apart)
     assert syntax is not None
@@ -222,9 +262,13 @@ def _read(
 def training_batches(
     lengths: NDArray[np.int64], batch_size: int, batch_tokens: int, generator: np.random.Generator
 ) -> list[Rows]:
-    """Rows in random batches of similar length: shuffled, sorted within a window, cut under a budget, shuffled again.
+    """Random batches of examples of similar length, as indices: shuffled, sorted in windows, cut, shuffled again.
 
-    A batch holds at most ``batch_size`` examples and ``batch_tokens`` tokens, padding included.
+    Args:
+        lengths: tokens of each example, ``(examples,)``.
+        batch_size: largest number of examples in a batch.
+        batch_tokens: largest number of tokens in a batch, padding included; a longer example is a batch of its own.
+        generator: source of the order.
     """
     order = generator.permutation(len(lengths))
     size = batch_size * WINDOW
@@ -238,7 +282,10 @@ def training_batches(
 
 
 def sorted_batches(lengths: NDArray[np.int64], batch_size: int, batch_tokens: int) -> list[Rows]:
-    """All rows once, from the longest to the shortest, so that memory runs out at once or never."""
+    """Batches of all examples from the longest to the shortest, so that memory runs out at once or never.
+
+    The arguments are those of :func:`training_batches`.
+    """
     return list(_cut(np.argsort(-lengths, kind="stable"), lengths, batch_size, batch_tokens))
 
 

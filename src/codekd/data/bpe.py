@@ -1,4 +1,4 @@
-"""Stage ``tokenizers``: a byte-level BPE learnt from the train code of one or more tasks."""
+"""Stage ``tokenizers``: a byte-level BPE vocabulary learnt from the training code of one or more tasks."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ CLS, PAD, SEP, UNK, MASK = "<s>", "<pad>", "</s>", "<unk>", "<mask>"
 
 
 def run(job: "Job", folder: Path) -> dict[str, Any]:
-    """Learn a vocabulary of ``spec["size"]`` tokens from the labelled and unlabelled train code of all parents."""
+    """Learn a vocabulary of ``spec["size"]`` tokens from the labelled and unlabelled training code of all parents."""
 
     def texts() -> Iterator[str]:
         for task, columns in sorted(job.spec["columns"].items()):
@@ -41,7 +41,7 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
 
 
 def train(texts: Iterator[str], size: int) -> Tokenizer:
-    """A byte-level BPE of at most ``size`` tokens; whitespace is kept as it is and ``__HOLE__`` is one token."""
+    """Train a byte-level BPE of at most ``size`` tokens; whitespace is kept as it is and ``__HOLE__`` is one token."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

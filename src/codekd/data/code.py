@@ -1,4 +1,4 @@
-"""The functions of corpora, by what the split has their packages for."""
+"""Functions of corpora for training without labels, by the part of the split that their packages are in."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,13 +6,15 @@ from pathlib import Path
 import polars as pl
 
 READ = {"train": ("train", "transfer"), "valid": ("valid",)}
-"""Packages that training without labels reads, and those that it is judged on; those for tests are in neither."""
+"""Parts of the split whose packages training without labels reads, and is evaluated on; never test packages."""
 
 
 def functions_by_part(corpora: Sequence[Path], packages: Mapping[str, str]) -> dict[str, pl.DataFrame]:
-    """The different functions of the packages of each part: ``package`` and ``code``, of equals the first.
+    """Distinct functions for ``train`` and ``valid``: frames with ``package`` and ``code``, of equal ones the first.
 
-    ``corpora`` are folders of ``corpus`` nodes, ``packages`` says where the split puts a package.
+    Args:
+        corpora: folders of ``corpus`` nodes.
+        packages: part of the split of every package.
     """
     frames = [pl.read_parquet(folder / "functions.parquet", columns=["package", "code"]) for folder in corpora]
     functions = pl.concat(frames)

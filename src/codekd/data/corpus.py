@@ -34,13 +34,17 @@ UNREADABLE = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
     *(NotImplementedError, RuntimeError, ValueError, OSError, EOFError),
 )
-"""What ``zipfile`` and the libraries below it raise for a damaged file."""
+"""Errors that ``zipfile`` and the libraries below it raise for a damaged file."""
 
 UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
 def run(job: "Job", folder: Path) -> dict[str, Any]:
-    """Fetch the wheels and write one row for every function and method."""
+    """Fetch the wheels and write one row for every function and method.
+
+    Returns:
+        Number of wheels, functions and modules, and of members left out, by reason.
+    """
     pins = [Pin.model_validate(wheel) for wheel in job.spec["wheels"]]
     paths = fetch(pins, resources_folder(), job.name)
     counts: Counter[str] = Counter()
@@ -57,9 +61,12 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
 
 
 def wheel_functions(path: Path, pin: Pin, counts: Counter[str]) -> Iterator[tuple[str, Function]]:
-    """Module path and function for every function of a wheel, modules by name.
+    """Functions of a wheel, each with the path of its module; modules are in the order of their paths.
 
-    ``counts`` is told of each module read and of each left out, by reason.
+    Args:
+        path: of the wheel.
+        pin: of the wheel.
+        counts: is increased for each module read, and for each one left out, by reason.
 
     Raises:
         CodekdError: the wheel is not the pinned one, or is no readable zip file.
@@ -87,7 +94,7 @@ def wheel_functions(path: Path, pin: Pin, counts: Counter[str]) -> Iterator[tupl
 
 
 def _left_out(info: zipfile.ZipInfo) -> str | None:
-    """Why a member is not read, if so."""
+    """Reason why a member of a wheel is not read, None if it is."""
     path = PurePosixPath(info.filename)
     if path.is_absolute() or ".." in path.parts or "\\" in info.filename or stat.S_ISLNK(info.external_attr >> 16):
         return "unsafe members"

@@ -1,4 +1,4 @@
-"""Bytes as the text that their author sees: one reading for training and for prediction."""
+"""Decoding of source files from bytes to text, the same for training and for prediction."""
 
 import codecs
 import importlib.util
@@ -10,18 +10,22 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-"""Byte order marks, of which that of UTF-32 begins with one of UTF-16."""
+"""Byte order marks and their encodings; one of UTF-32 begins with one of UTF-16, and so stands before it."""
 
 
 def decode(raw: bytes, language: str) -> str:
-    """The text of a source file, its lines ended by ``\\n``, without a byte order mark.
+    """Text of a source file, without a byte order mark and with lines ended by ``\\n``.
 
-    Python says itself in which encoding it is (PEP 263). Any other text is in the one of its byte order mark, in UTF-8,
-    or else, as old sources often are, in Latin-1.
+    Python code declares its own encoding (PEP 263). Any other text is in that of its byte order mark, in UTF-8, or
+    else, as old sources often are, in Latin-1.
+
+    Args:
+        raw: content of the file.
+        language: ``python``, or the name of any other language.
 
     Raises:
-        SyntaxError, UnicodeError: it is not in the encoding that it says.
-        ValueError: it is no text.
+        SyntaxError, UnicodeError: the content is not in the encoding that it declares.
+        ValueError: it has null characters, and so is no text.
     """
     marked = encoding_of(raw)
     if language == "python" and (marked is None or marked == "utf-8-sig"):
@@ -39,10 +43,10 @@ def decode(raw: bytes, language: str) -> str:
 
 
 def encoding_of(head: bytes) -> str | None:
-    """The encoding that the first four bytes say by a byte order mark, if they do."""
+    """Encoding that a byte order mark in the first four bytes ``head`` declares, None without a mark."""
     return next((name for mark, name in MARKS if head.startswith(mark)), None)
 
 
 def with_plain_lines(text: str) -> str:
-    """A text without a byte order mark, whose lines end in ``\\n``, as Python's universal newlines make it."""
+    """Text without a byte order mark and with lines ended by ``\\n``, as by Python's universal newlines."""
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")

@@ -1,8 +1,8 @@
-"""Stage ``encoded``: a task's examples as the token sequences that models read, made once per tokenizer.
+"""Stage ``encoded`` for models with a tokenizer: a task's examples as token sequences, made once per tokenizer.
 
-A single piece of code becomes ``<cls> code <sep>``, a pair ``<cls> a <sep> b <sep>``; a teacher may want tokens of its
-own after the first, and a tokenizer may lack them. What exceeds ``max_length`` is cut: around the hole where there is
-one, otherwise at the end; of a pair, the longer side first.
+A single piece of code becomes ``<cls> code <sep>``, a pair ``<cls> a <sep> b <sep>``, without the special tokens that a
+tokenizer lacks; those of a teacher's ``prefix`` follow ``<cls>``. What exceeds ``max_length`` is cut: around the hole
+where there is one, otherwise at the end; of a pair, the longer side first.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,14 +27,17 @@ if TYPE_CHECKING:
     from codekd.study.job import Job
 
 TYPICAL = 4
-"""Characters of a token, with which the search for enough of them begins."""
+"""Characters per token that are assumed at first, when a part of the code with enough tokens is looked for."""
 
 
 def run(job: "Job", folder: Path) -> dict[str, Any]:
     """Write the sequences of all splits, and the tokenizer beside them.
 
+    Returns:
+        Size of the vocabulary, and number of examples and tokens of every split.
+
     Raises:
-        CodekdError: they may be longer than the model can read whose tokenizer it is.
+        CodekdError: ``max_length`` exceeds what the tokenizer's model can read.
     """
     teacher = job.coordinates[-1].rsplit("-", 1)[0]
     check_length(f"teachers.{teacher}.max_length", job.spec["max_length"], job.parents["tokenizer"] / "config.json")
@@ -44,9 +47,14 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
 
 
 class Encoding:
-    """How code becomes sequences: with a tokenizer, and as the spec of an ``encoded`` node says.
+    """Tokenization of code as the spec of an ``encoded`` node says.
 
-    Names of special tokens in code are code. The tokens of so many different pieces are ``remembered``.
+    Names of special tokens that code contains are read as code.
+
+    Args:
+        tokenizer: as transformers loads it; it is left unchanged.
+        spec: of the node: ``max_length``, ``has_hole`` and ``prefix``.
+        remembered: number of different pieces of code whose tokens are cached.
     """
 
     def __init__(
@@ -65,15 +73,15 @@ class Encoding:
         self._piece_of = lru_cache(remembered)(self._tokenized)
 
     def row(self, *code: str) -> dict[str, Any]:
-        """One row of the table, less its id and label, of one piece of code or the two of a pair."""
+        """Row of the table of sequences, without id and label, for one piece of code or the two of a pair."""
         pieces = [self._piece_of(one) for one in code]
         return sequence(pieces, windows_of(pieces, self._room(len(code))), self._before, self._after)
 
     def read(self, examples: Sequence[Sequence[str]]) -> Reading:
-        """What a model reads of examples.
+        """Input arrays of a model for examples of one or two pieces.
 
-        It is what rows of the table make, in less time: nobody asks where tokens lie, and code that is far from what is
-        shown is not tokenized.
+        They equal those made from rows of the table, in less time: positions of tokens are not computed, and code far
+        from the window is not tokenized.
         """
         shown = [self.shown(*example) for example in examples]
         lengths, seconds, cut = np.array([(len(ids), second, cut) for ids, second, cut in shown]).T
@@ -81,7 +89,7 @@ class Encoding:
         return Reading(padded(tokens, lengths, seconds, self._vocabulary.pad_id), cut.astype(bool))
 
     def shown(self, *code: str) -> tuple[list[int], int, bool]:
-        """The ids of a row, where those of the second side begin, and whether some of the code is not among them."""
+        """Token ids of one example, the position at which its second side begins, and whether code was cut off."""
         limit = self._room(len(code))
         if self._has_hole:
             near, cut = self._near_hole(code[0], limit)
@@ -94,7 +102,7 @@ class Encoding:
         return [*self._before, *first, *chain(*others)], len(self._before) + len(first), cut
 
     def _room(self, sides: int) -> int:
-        """How many tokens of code a row has; of a pair an even number, so that two long sides have a half each."""
+        """Largest number of tokens of code in a row; of a pair it is even, so that two long sides have a half each."""
         room = self._limit - len(self._before) - len(self._after) * sides
         return room - room % sides
 
@@ -103,13 +111,13 @@ class Encoding:
         return found
 
     def _firsts(self, code: Sequence[str], limit: int) -> list[list[int]]:
-        """The first tokens of every side: all of them, or more than it can be shown of ``limit``."""
+        """First tokens of every side: all of them, or more than the window of ``limit`` tokens has room for."""
         ids = [self._first_of(one, limit // len(code)) for one in code]
-        left = max(limit // len(code), limit - min(map(len, ids)))  # by a side that is shorter than its share
+        left = max(limit // len(code), limit - min(map(len, ids)))  # what a side shorter than its share leaves
         return [self._first_of(one, left) for one in code] if left > limit // len(code) else ids
 
     def _first(self, code: str, limit: int) -> list[int]:
-        """The first tokens, all of them or more than ``limit``."""
+        """First tokens of code: all of them, or more than ``limit``."""
         size = TYPICAL * limit
         while (end := self._end(code, size)) < len(code):
             cut = code[:end]
@@ -120,10 +128,7 @@ class Encoding:
         return self._ids(code)
 
     def _near_hole(self, code: str, limit: int) -> tuple[list[int], bool]:
-        """The window of ``limit`` tokens round the hole that :func:`~codekd.data.sequences.around` chooses.
-
-        And whether there is code outside of it.
-        """
+        """Window of ``limit`` tokens as :func:`~codekd.data.sequences.around` has it, and whether code is outside."""
         assert self._vocabulary.hole_id is not None, "a task with holes has tokenizers with one"
         before, _, after = code.partition(HOLE)
         wanted, size = int(limit * BEFORE_HOLE), TYPICAL
@@ -147,7 +152,7 @@ class Encoding:
             size *= 2
 
     def _end(self, code: str, size: int) -> int:
-        """Where a line ends after so many characters, or all does."""
+        """End of the line with character ``size``, or of the code, always so if tokens depend on other words."""
         end = code.find("\n", size) if self._local else -1
         return end if end >= 0 else len(code)
 
@@ -166,5 +171,5 @@ def _is_local(pre_tokenizer: object) -> bool:
 
 
 def _most_tokens(cut: str, stripped: str) -> int:
-    """Of the run of spaces at a cut: a token a byte at most, and as the cut made it shorter, they are other ones."""
+    """Bound on the tokens of the spaces at a cut, one a byte: a cut shortens their run, which may change its tokens."""
     return len(cut.encode()) - len(stripped.encode())

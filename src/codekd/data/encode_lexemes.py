@@ -1,7 +1,7 @@
-"""Stage ``encoded``, where a student reads lexemes: a task's examples by the lexer, without a tokenizer or its tokens.
+"""Stage ``encoded`` for students that read lexemes: a task's examples as the lexer's ids, without a tokenizer.
 
-Of every piece of code at most ``max_length`` lexemes are shown: around the hole where there is one, otherwise from the
-beginning. The two sides of a pair are cut each for itself, for each is encoded on its own.
+Of every piece of code at most ``max_length`` lexemes are kept: around the hole where there is one, otherwise from the
+beginning. The two sides of a pair are cut separately, since a model encodes each on its own.
 """
 
 import json
@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 
 def run(job: "Job", folder: Path) -> dict[str, Any]:
-    """Write the sequences of all splits, and ``lexer.json``: all that it takes to read code as they were made."""
+    """Write the sequences of all splits, and ``lexer.json`` with all that is needed to encode further code alike.
+
+    Returns:
+        Number of examples and tokens of every split.
+    """
     reads = {key: job.spec[key] for key in ("language", "max_length", "columns", "has_hole")}
     ids = {"size": LARGEST + 1, "padding": PADDING, "mask": MASK, "hole": HOLE_ID, "nothing": NOTHING}
     about = {"lexer": VERSION, **reads, "sides_apart": len(reads["columns"]) == 2, "ids": ids}
@@ -33,16 +37,18 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
 
 
 class LexicalEncoding:
-    """How code becomes sequences: as the ``lexer.json`` in a folder and the spec of an ``encoded`` node say.
-
-    The lexemes of so many different pieces are ``remembered``.
-    """
+    """Encoding of code as ids of lexemes, as ``lexer.json`` in a folder and the spec of an ``encoded`` node say."""
 
     def __init__(self, folder: Path, spec: Mapping[str, Any], remembered: int = REMEMBERED) -> None:
-        """Check that the lexer is the one that the folder asks for.
+        """Check that the lexer has the version that the folder asks for.
+
+        Args:
+            folder: with ``lexer.json``.
+            spec: of the ``encoded`` node: ``max_length``, ``has_hole`` and ``language``.
+            remembered: number of different pieces of code whose lexemes are cached.
 
         Raises:
-            CodekdError: it is another version.
+            CodekdError: the folder asks for another version.
         """
         version = json.loads((folder / LEXER_FILE).read_text())["lexer"]
         if version != VERSION:
@@ -54,14 +60,14 @@ class LexicalEncoding:
         self._piece_of = lru_cache(remembered)(self._lexed)
 
     def row(self, *code: str) -> dict[str, Any]:
-        """One row of the table, less its id and label, of one piece of code or the two of a pair."""
+        """Row of the table of sequences, without id and label, for one piece of code or the two of a pair."""
         pieces = [self._piece_of(one) for one in code]
         return sequence(pieces, [windows_of([piece], self._limit)[0] for piece in pieces])
 
     def read(self, examples: Sequence[Sequence[str]]) -> Reading:
-        """What a model reads of examples; a side of a pair is a row of its own.
+        """Input arrays of a model for examples of one or two pieces; each side of a pair is a row of its own.
 
-        It is what rows of the table make, in a third of the time: nobody asks where lexemes lie.
+        They equal those made from rows of the table, in a third of the time: positions of lexemes are not computed.
         """
         lexemes = [lexeme_ids(code, self._language) or [NOTHING] for example in examples for code in example]
         pieces = [self._window(ids) for ids in lexemes]
@@ -76,7 +82,7 @@ class LexicalEncoding:
         return Reading(Inputs(input_ids, attention_mask, token_type_ids), cut)
 
     def _window(self, ids: list[int]) -> list[int]:
-        """The lexemes that are shown."""
+        """Ids of the lexemes that are kept of a piece."""
         if not self._has_hole:
             return ids[: self._limit]
         hole = ids.index(HOLE_ID) if HOLE_ID in ids else 0

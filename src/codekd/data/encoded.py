@@ -1,4 +1,4 @@
-"""Stage ``encoded``: which of its two modules makes a node, and reads code as it was made."""
+"""Stage ``encoded``: encoding of a task's examples, and of other code alike, by a tokenizer or by the lexer."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 class Encoding(Protocol):
-    """How code becomes sequences."""
+    """Protocol of the encodings of code as sequences of ids."""
 
     def row(self, *code: str) -> dict[str, Any]:
-        """One row of the table of sequences, less its id and label, of a piece of code or the two of a pair."""
+        """Row of the table of sequences, without id and label, for one piece of code or the two of a pair."""
 
     def read(self, examples: Sequence[Sequence[str]]) -> Reading:
-        """What a model reads of examples, each of a piece of code or the two of a pair."""
+        """Input arrays of a model for examples, each of one piece of code or the two of a pair."""
 
 
 def run(job: Job, folder: Path) -> dict[str, Any]:
-    """Write the sequences of lexemes where the spec says in which language, otherwise those of a tokenizer."""
+    """Write the sequences of all splits: of lexemes where the spec has a ``language``, otherwise of a tokenizer."""
     if "language" in job.spec:
         from codekd.data.encode_lexemes import run as write
     else:
@@ -35,12 +35,15 @@ def run(job: Job, folder: Path) -> dict[str, Any]:
 
 
 def encoding_of(folder: Path, spec: Mapping[str, Any], remembered: int = REMEMBERED) -> Encoding:
-    """How the folder of a node, of a model or of an export reads code; ``spec`` is that of the ``encoded`` node.
+    """Encoding that the folder of a node, of a model or of an export asks for.
 
-    The tokens of so many different pieces are ``remembered``.
+    Args:
+        folder: with ``lexer.json`` or a tokenizer.
+        spec: of the ``encoded`` node.
+        remembered: number of different pieces of code whose tokens are cached.
 
     Raises:
-        CodekdError: it asks for another version of the lexer.
+        CodekdError: the folder asks for another version of the lexer.
     """
     if reads_lexemes(folder):
         from codekd.data.encode_lexemes import LexicalEncoding

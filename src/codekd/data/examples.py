@@ -1,9 +1,9 @@
 """Stage ``examples``: a task's labelled splits and its unlabelled transfer set.
 
 Spec: ``{"task": {the task's config}, "split": {package: "train" | "valid" | "test" | "transfer"}}``; parents:
-``corpus/NAME`` for every corpus that the kind reads, or ``file/ROLE/NUMBER`` for every file. Leaves ``train``,
-``valid``, ``test`` and ``unlabeled`` as Parquet with the columns ``id``, the input's, ``label``, ``group`` and the
-kind's own; ``unlabeled`` also has ``made`` where the task makes examples that nobody wrote.
+``corpus/NAME`` for every corpus that the task reads, or ``file/ROLE/NUMBER`` for every file. Leaves ``train``,
+``valid``, ``test`` and ``unlabeled`` as Parquet with the columns ``id``, those of the code, ``label``, ``group`` and
+the task's own; ``unlabeled`` also has the column ``made`` where the task makes synthetic examples.
 """
 
 import importlib
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 
 def run(job: "Job", folder: Path) -> dict[str, Any]:
-    """Build the examples, drop what is there twice, apply the limits, check, write, and say who gives the most."""
+    """Build the examples, drop duplicates, apply the limits, check and write the splits.
+
+    Returns:
+        Of every split the number of examples, groups and examples of each class, and the largest group with its share;
+        the number of rows left out of files, by reason; and the classes that a split lacks.
+    """
     spec, split = job.spec["task"], job.spec["split"]
     task = importlib.import_module(f"codekd.data.tasks.{spec['kind']}")
     config: TaskConfig = task.Config.model_validate(spec)
@@ -43,10 +48,14 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
 def finish(frames: dict[str, pl.DataFrame], config: TaskConfig) -> dict[str, pl.DataFrame]:
     """Add ids, keep the first of equal inputs (labelled before unlabelled), sort by id and cut to the limits.
 
-    The id is a hash of the input, so the order is random and the same everywhere, and the first n examples
-    are a fixed sample, those of a group as well. Examples with a ``key`` of their own are told apart by it as well.
-    Those of the frame ``made``, where a task has one, come after the other unlabelled ones, in the order in which they
-    were made; the column ``made`` tells them.
+    The id is a hash of the code, and of the column ``key`` where there is one. So the order is random and the same
+    everywhere, and the first n examples, of all or of a group, are a fixed random sample. Synthetic examples, in the
+    frame ``made`` of a task that has them, are put behind the other unlabelled ones, in the order in which they were
+    made, and are marked in the column ``made``.
+
+    Args:
+        frames: examples by split, and ``made``; with the columns of code, ``label``, ``group`` and others.
+        config: of the task.
     """
     finished: dict[str, pl.DataFrame] = {}
     seen = pl.Series("id", [], dtype=pl.String)
@@ -54,7 +63,7 @@ def finish(frames: dict[str, pl.DataFrame], config: TaskConfig) -> dict[str, pl.
         frame = _unseen(frames[part], config, seen).sort("id")
         seen = pl.concat([seen, frame["id"]])
         if part in EVALUATED and config.evaluated_per_group is not None:
-            # Chosen by another order than that of ids, or the groups that were cut would come first.
+            # Chosen in another order than that of ids: a group that is cut would keep its lowest ids and come first.
             rank = pl.col("id").str.reverse().rank("ordinal").over("group")
             frame = frame.filter(rank <= config.evaluated_per_group)
         limit: int | None = getattr(config.examples, part)
@@ -67,7 +76,7 @@ def finish(frames: dict[str, pl.DataFrame], config: TaskConfig) -> dict[str, pl.
 
 
 def _unseen(frame: pl.DataFrame, config: TaskConfig, seen: pl.Series) -> pl.DataFrame:
-    """Examples with ids, the first of those that are equal, without those whose ids were ``seen``."""
+    """Examples with ids, the first of equal ones, without those whose ids were ``seen`` in other splits."""
     ids = [digest(*row) for row in frame.select(cs.by_name("key", require_all=False), *config.columns).iter_rows()]
     frame = frame.select(
         pl.Series("id", ids, dtype=pl.String),
@@ -81,7 +90,12 @@ def _unseen(frame: pl.DataFrame, config: TaskConfig, seen: pl.Series) -> pl.Data
 
 
 def check(frames: dict[str, pl.DataFrame], config: TaskConfig) -> None:
-    """Raise a CodekdError unless splits are filled and disjoint in ids and groups, and labels are classes."""
+    """Check the splits of a task.
+
+    Raises:
+        CodekdError: a labelled split is empty, an example is in two splits, a label is no class, a group is in two
+            splits (which official splits may do), or unlabelled examples are of a group of valid or test.
+    """
     ids = pl.concat([frame["id"] for frame in frames.values()])
     if ids.n_unique() != len(ids):
         raise CodekdError(f"{config.kind}: {len(ids) - ids.n_unique()} examples are in more than one place")

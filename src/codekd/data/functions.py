@@ -1,4 +1,4 @@
-"""The functions of a Python source file, as text."""
+"""Functions of Python source files, cut out as text."""
 
 import ast
 import re
@@ -8,14 +8,17 @@ from dataclasses import dataclass
 
 FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 SCOPE = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-UP_TO_FORM_FEED = re.compile(r"^[ \t\f]*\f", re.MULTILINE)  # where Python begins to count an indentation anew
+UP_TO_FORM_FEED = re.compile(r"^[ \t\f]*\f", re.MULTILINE)  # Python counts an indentation anew after it
 
 
 @dataclass(frozen=True)
 class Function:
-    """A function or method: its qualified name as Python gives it, its source with decorators, and its first line.
+    """Function or method of a module.
 
-    The source is moved to the left margin, so that it parses on its own.
+    Attributes:
+        qualname: qualified name, as Python gives it.
+        code: source with decorators, moved to the left margin so that it parses on its own.
+        line: first line in the module, decorators included, counted from 1.
     """
 
     qualname: str
@@ -27,8 +30,8 @@ def functions_of(source: str) -> Iterator[Function]:
     """Every function, method and nested function of a module, outer ones before inner ones.
 
     Raises:
-        SyntaxError, ValueError, RecursionError, MemoryError: what ``ast.parse`` raises for text that this
-            Python cannot parse (Python 2, null bytes, absurd nesting).
+        SyntaxError, ValueError, RecursionError, MemoryError: ``ast.parse`` cannot parse the text with this
+            Python (Python 2, null bytes, absurd nesting).
     """
     source = UP_TO_FORM_FEED.sub("", source)
     lines = source.split("\n")
@@ -50,14 +53,14 @@ def functions_of(source: str) -> Iterator[Function]:
 
 
 def parse(source: str) -> ast.Module:
-    """``ast.parse`` without the warnings about other people's escapes and comparisons."""
+    """Syntax tree of a module by ``ast.parse``, without warnings about its escapes and comparisons."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return ast.parse(source)
 
 
 def statements(node: ast.AST) -> Iterator[ast.AST]:
-    """Statements, handlers and cases directly inside a node; cheaper than ``ast.iter_child_nodes``."""
+    """Statements, exception handlers and ``match`` cases directly inside a node; cheaper than ``iter_child_nodes``."""
     for field in ("body", "handlers", "orelse", "finalbody", "cases"):
         children = getattr(node, field, ())
         if isinstance(children, list):
@@ -65,7 +68,7 @@ def statements(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def own_statements(function: ast.AST) -> Iterator[ast.AST]:
-    """Statements and handlers of a function at any depth, in order, without inner functions and classes."""
+    """Statements and exception handlers of a function at any depth, in order, without inner functions and classes."""
     for child in statements(function):
         if not isinstance(child, SCOPE):
             yield child
@@ -73,15 +76,20 @@ def own_statements(function: ast.AST) -> Iterator[ast.AST]:
 
 
 def at_margin(lines: Sequence[str], indentation: str) -> str:
-    """Lines of a function at the left margin; those of strings and comments may begin there already."""
+    """Source of a function moved to the left margin.
+
+    Args:
+        lines: all lines of the function.
+        indentation: white space to remove from each line; lines of strings and comments may lack it.
+    """
     text = "\n".join(line.removeprefix(indentation) for line in lines)
-    return text.rstrip("\\ ")  # a continued last line is an error where nothing follows
+    return text.rstrip("\\ ")  # a backslash that continues the line is an error where no line follows
 
 
 def _first_line(function: FUNCTION, lines: Sequence[str]) -> int:
     first = min([function.lineno, *(decorator.lineno for decorator in function.decorator_list)])
     while function.decorator_list and not lines[first - 1].lstrip().startswith("@"):
-        first -= 1  # the expression begins on a later line than its decorator
+        first -= 1  # `lineno` is that of the expression, which may begin on a later line than the `@`
     return first
 
 

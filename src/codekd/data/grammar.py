@@ -1,4 +1,4 @@
-"""The functions of a source file by the grammar of its language, whatever errors there are around them."""
+"""Functions of a source file by the tree-sitter grammar of its language, whatever errors surround them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tree_sitter import Node
 
 UNNAMED = ("arrow_function", "function_expression", "generator_function")
-"""Functions of JavaScript that have the name of what they are given to."""
+"""Types of nodes that are JavaScript functions named by the variable, property or key that they are assigned to."""
 
 NAMES = (
     *("identifier", "field_identifier", "property_identifier", "private_property_identifier", "type_identifier"),
@@ -21,7 +21,14 @@ NAMES = (
 
 @dataclass(frozen=True)
 class Found:
-    """A function: its name, its first line, its source at the left margin, and whether the grammar reads all of it."""
+    """Function of a source file.
+
+    Attributes:
+        name: its own name, or that of what it is assigned to.
+        line: its first line in the file, counted from 1.
+        code: its source, moved to the left margin.
+        parsed: whether the grammar reads all of it without error.
+    """
 
     name: str
     line: int
@@ -30,7 +37,7 @@ class Found:
 
 
 def functions_of(source: str, language: str) -> Iterator[Found]:
-    """Every function and method that has a name, nested ones too, outer ones before inner ones."""
+    """Every function and method that has a name, nested ones included, outer ones before inner ones."""
     text = source.encode()
     for node in _nodes(text, language):
         if node.type not in GRAMMARS[language].functions or not (name := _name(node)):
@@ -45,12 +52,12 @@ def functions_of(source: str, language: str) -> Iterator[Found]:
 
 
 def errors(source: str, language: str) -> int:
-    """Places that the grammar of a language cannot read."""
+    """Number of places in a source file that the grammar of its language cannot read."""
     return sum(node.is_error or node.is_missing for node in _nodes(source.encode(), language))
 
 
 def _nodes(text: bytes, language: str) -> "Iterator[Node]":
-    """Every node in order, without recursion: code nests deeper than Python's stack."""
+    """Every node in preorder, without recursion: code nests deeper than Python's stack."""
     pending = [parser_of(language).parse(text).root_node]
     while pending:
         node = pending.pop()
@@ -63,7 +70,7 @@ def _line_start(text: bytes, node: "Node") -> int:
 
 
 def _statement(node: "Node") -> "Node":
-    """A function with its decorators or template parameters, or with the name that it is given to."""
+    """Node of a function together with its decorators, its template parameters, or the name that it is assigned to."""
     outer = node.parent
     assert outer is not None
     if outer.type == "variable_declarator":
@@ -74,7 +81,7 @@ def _statement(node: "Node") -> "Node":
 
 
 def _name(node: "Node") -> str:
-    """Of a function; in C it is deep inside the declarator. Empty where it has none."""
+    """Name of a function, empty if it has none; in C the name is deep inside the declarator."""
     found: Node | None = node
     if node.type in UNNAMED and node.child_by_field_name("name") is None:
         fields = (

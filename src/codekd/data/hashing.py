@@ -1,10 +1,10 @@
-"""Stable hashes of text: for ids and for every choice that must come out alike on every machine."""
+"""Stable hashes of text, for ids and for choices that must be the same on every machine."""
 
 from hashlib import blake2b
 
 
 def digest(*parts: str) -> str:
-    """32 hexadecimal digits that depend on the parts and on where one ends and the next begins."""
+    """Hash (BLAKE2b) of 32 hexadecimal digits that depends on the parts and on where one ends and the next begins."""
     hasher = blake2b(digest_size=16)
     for part in parts:
         data = part.encode("utf-8", "surrogatepass")
@@ -14,5 +14,5 @@ def digest(*parts: str) -> str:
 
 
 def number(*parts: str) -> int:
-    """The digest as an integer, to choose by remainder."""
+    """The :func:`digest` as an integer, to choose by remainder."""
     return int(digest(*parts), 16)

@@ -1,3 +1,3 @@
-"""The token that stands for the code a model has to guess."""
+"""Placeholder for the code that a model has to guess."""
 
 HOLE = "__HOLE__"

@@ -1,4 +1,4 @@
-"""The arrays that a model reads."""
+"""Input arrays of models, right-padded."""
 
 from typing import NamedTuple
 
@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 
 class Inputs(NamedTuple):
-    """What a model reads, right-padded, all int64 ``(rows, length)``; a row is an example, or one side of a pair.
+    """Input arrays of a model, right-padded, all int64 ``(rows, length)``; a row is an example, or one side of a pair.
 
-    ``attention_mask`` is 0 at padding, and ``token_type_ids`` are 1 on the second side of a pair.
+    ``attention_mask`` is 1 at tokens and 0 at padding; ``token_type_ids`` are 1 on the second side of a pair, else 0.
     """
 
     input_ids: NDArray[np.int64]
@@ -18,7 +18,7 @@ class Inputs(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What a model reads of examples, and of which of them it does not see all: ``cut`` ``(examples,)``."""
+    """Input arrays of examples, and ``cut``, bool ``(examples,)``: whether some of an example's code is not in them."""
 
     inputs: Inputs
     cut: NDArray[np.bool_]
@@ -27,9 +27,13 @@ class Reading(NamedTuple):
 def padded(
     tokens: NDArray[np.int32], lengths: NDArray[np.integer], seconds: NDArray[np.integer], padding: int
 ) -> Inputs:
-    """Rows of ``lengths`` ``(rows,)`` whose tokens follow each other, padded to the longest of them.
+    """Input arrays of token sequences, padded to the longest of them.
 
-    The second side of a row's pair begins at its place in ``seconds`` ``(rows,)``.
+    Args:
+        tokens: ids of all sequences, end to end.
+        lengths: tokens of each sequence, ``(rows,)``.
+        seconds: position in each sequence at which the second side of its pair begins, ``(rows,)``.
+        padding: id of the padding token.
     """
     positions = np.arange(lengths.max())
     mask = positions < lengths[:, None]

@@ -1,3 +1,3 @@
-"""What stands where a label is not known."""
+"""Value of an unknown label."""
 
 UNLABELLED = -1

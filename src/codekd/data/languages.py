@@ -1,4 +1,7 @@
-"""The programming languages whose grammars are known, and how their functions are told. Light: config models use it."""
+"""Programming languages with a tree-sitter grammar, and the types of the nodes that are functions in each.
+
+No heavy imports: models of the config use this module.
+"""
 
 import importlib
 from dataclasses import dataclass
@@ -12,14 +15,18 @@ if TYPE_CHECKING:
     import tree_sitter
 
 Language = Literal["python", "c", "cpp", "java", "javascript", "typescript", "go", "plain"]
-"""Languages of a task; ``plain`` is any other."""
+"""Language of a task's code; ``plain`` stands for any other."""
 
 
 @dataclass(frozen=True)
 class Grammar:
-    """A tree-sitter grammar: its package, the ends of files' names, and the types of the nodes that are functions.
+    """Tree-sitter grammar of a language.
 
-    ``entry`` is the package's function that gives it.
+    Attributes:
+        package: Python package of the grammar.
+        suffixes: suffixes of the language's files.
+        functions: types of the nodes that are functions.
+        entry: name of the package's function that returns the grammar.
     """
 
     package: str
@@ -49,21 +56,21 @@ GRAMMARS = {
     "tsx": Grammar("tree_sitter_typescript", (".tsx",), _SCRIPT, "language_tsx"),
     "go": Grammar("tree_sitter_go", (".go",), ("function_declaration", "method_declaration")),
 }
-"""Grammars by the names of their languages; ``tsx`` is TypeScript with tags."""
+"""Grammars by language; ``tsx`` is TypeScript with JSX tags."""
 
 
 def language_of(name: str) -> str | None:
-    """The language of a file by the end of its name."""
+    """Language of a file by its suffix, None if no grammar is known for it."""
     suffix = PurePath(name).suffix.lower()
     return next((language for language, grammar in GRAMMARS.items() if suffix in grammar.suffixes), None)
 
 
 @cache
 def parser_of(language: str) -> "tree_sitter.Parser":
-    """The tree-sitter parser of a language.
+    """Tree-sitter parser of a language, the same object at every call.
 
     Raises:
-        CodekdError: there is none here.
+        CodekdError: no grammar is known for the language.
     """
     import tree_sitter
 

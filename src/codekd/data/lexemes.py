@@ -1,4 +1,4 @@
-"""Stage ``syntax``: lexemes and the tree over them, units of code that are the same for every tokenizer."""
+"""Stage ``syntax``: lexemes and syntax trees over them, units of code that are the same for every tokenizer."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -19,13 +19,17 @@ if TYPE_CHECKING:
     from codekd.study.job import Job
 
 ATOMIC = frozenset({"string_content", "string_fragment"})
-"""Nodes that are one lexeme although the grammar gives them children (the escapes in a string)."""
+"""Types of nodes that are one lexeme although the grammar gives them children (the escapes in a string)."""
 
 Span = tuple[int, int]
 
 
 def run(job: "Job", folder: Path) -> dict[str, Any]:
-    """Write the syntax of every piece of code of a task."""
+    """Write the lexemes and syntax trees of all splits of a task.
+
+    Returns:
+        Number of examples, lexemes and nodes of every split.
+    """
     summary: dict[str, Any] = {}
     known = lru_cache(REMEMBERED)(partial(parse, language=job.spec["language"]))
     for split in SPLITS:
@@ -44,9 +48,10 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
 
 
 def parse(code: str, language: str) -> Syntax:
-    """The lexemes and the tree of a piece of code, which need not be free of errors.
+    """Lexemes and syntax tree of a piece of code, which need not be valid.
 
-    Leaves of the tree-sitter grammar are lexemes; what it skips, and any other language, is cut by a plain lexer.
+    Lexemes are the leaves of the tree-sitter grammar; text that it skips, and any other language, is read by a plain
+    lexer.
 
     Args:
         code: any text.
@@ -66,7 +71,7 @@ def parse(code: str, language: str) -> Syntax:
 
 
 def _walk(tree: tree_sitter.Tree, builder: "_Builder") -> None:
-    """Depth first without recursion: code nests deeper than Python's stack."""
+    """Walk a tree depth first, without recursion: code nests deeper than Python's stack."""
     cursor = tree.walk()
     depth = 0
     while True:
@@ -88,7 +93,7 @@ def _walk(tree: tree_sitter.Tree, builder: "_Builder") -> None:
 
 
 class _Builder:
-    """Collects leaves and nodes in the order in which a walk meets them; positions are bytes until the end."""
+    """Collector of leaves and nodes in the order in which a walk meets them; positions are bytes until the end."""
 
     def __init__(self, code: str) -> None:
         self.source = code.encode(errors="replace")
@@ -116,7 +121,7 @@ class _Builder:
             self._add(start, end)
 
     def fill(self, end: int) -> None:
-        """Cut what lies between the last leaf and ``end`` with the plain lexer."""
+        """Add what lies between the last leaf and ``end``, as the plain lexer reads it."""
         if self.source[self._position : end].strip():
             for start, stop in _plain(self.source, self._position, end):
                 self._add(start, stop)
@@ -137,7 +142,7 @@ class _Builder:
 
 
 def _plain(source: bytes, start: int, end: int) -> Iterator[Span]:
-    """Byte spans of a plain lexer's tokens in ``source[start:end]``."""
+    """Byte spans of the plain lexer's tokens in ``source[start:end]``."""
     text = source[start:end].decode(errors="replace")
     if len(text) == end - start:
         yield from ((start + match.start(), start + match.end()) for match in PLAIN.finditer(text))
@@ -148,13 +153,13 @@ def _plain(source: bytes, start: int, end: int) -> Iterator[Span]:
 
 
 def _characters(source: bytes) -> Ints:
-    """How many characters begin before each byte of UTF-8, and before the end."""
+    """Number of characters that begin before each byte of UTF-8, and before the end."""
     begins = (np.frombuffer(source, dtype=np.uint8) & 0xC0) != 0x80
     return np.concatenate([begins.cumsum() - begins, [begins.sum()]]).astype(np.int32)
 
 
 def _without_chains(first: list[int], last: list[int], parent: list[int]) -> tuple[Ints, Ints, Ints]:
-    """Leave out nodes without lexemes and nodes with the lexemes of their parent."""
+    """Arrays of a tree without the nodes that have no lexemes, or the same lexemes as their parent."""
     kept: list[int] = []
     became: list[int] = []
     ancestors: list[int] = []

@@ -1,6 +1,6 @@
-"""Lexemes of code as numbers, without a learned vocabulary; ``docs/lexer.md`` is the specification.
+"""Lexer: code as integer ids of lexemes, without a learned vocabulary; ``docs/lexer.md`` is the specification.
 
-Pieces of names, numbers, operators and single other characters are lexemes, also those inside of string literals; white
+Lexemes are pieces of names, numbers, operators and single other characters, also those inside of string literals; white
 space and comments are none. The id of a lexeme depends on its characters alone, so that nothing has to be learnt or
 shipped.
 """
@@ -17,23 +17,25 @@ from numpy.typing import NDArray
 from codekd.data.hole import HOLE
 
 VERSION = 3
-"""Of the specification: another lexer needs other models."""
+"""Version of the specification; a model reads only the ids of the version that it was trained with."""
 
 PADDING, MASK, HOLE_ID, NOTHING = range(4)
-"""Ids that no lexeme of code has: ``NOTHING`` stands for a piece of code without lexemes."""
+"""Ids of padding, of a masked lexeme, of the hole, and of a piece of code that has no lexemes."""
 
 RESERVED = 16
-"""Ids below it are no lexeme's."""
+"""Smallest id of a lexeme of code; those below it are reserved."""
 
 LARGEST = 2**31 - 1
+"""Largest id of a lexeme."""
+
 QUOTES = frozenset("\"'`")
-"""What string literals begin with: they are read as the lexemes that are in them."""
+"""Characters that open a string literal, which is read as the lexemes inside of it."""
 
 REMEMBERED = 2**17
-"""Lexemes whose ids are kept."""
+"""Number of lexemes whose ids are cached."""
 
 _NAME = r"[^\W\d]\w*"
-# HTTPError2_code: HTTP, Error2, _code. Names of other projects share more pieces than they share names.
+# HTTPError2_code is HTTP, Error2, _code: names of different projects have more pieces in common than whole names.
 _PIECE = r"_*(?:[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+)\d* | _+\d*"
 _NUMBER = r"\d(?:[\w.]|(?<=[eEpP])[+-])*"
 _OTHER = rf"""{_NUMBER}
@@ -44,9 +46,9 @@ _OTHER = rf"""{_NUMBER}
 _IN_STRING = re.compile(rf"{_PIECE} | {_NUMBER} | \\. | [^\w\s]", re.VERBOSE)
 
 PLAIN = re.compile(f"{_NAME} | {_OTHER}", re.VERBOSE)
-"""Whole names and all else of any language, where comments are not known and strings end on their line."""
+"""Pattern of a plain lexer for any language: whole names, numbers, operators, strings on one line; no comments."""
 
-# What is not closed goes on to the end of the text: no text takes time quadratic in the comments and strings it opens.
+# An unclosed comment or string goes on to the end of the text, so that many of them do not take quadratic time.
 _HASH = r"\#[^\n]*"
 _SLASHES = r"//[^\n]* | /\*[\s\S]*?(?:\*/|\Z)"
 _TRIPLE = r'"""(?:\\[\s\S]|[^\\])*?(?:"""|\\?\Z)'
@@ -64,7 +66,7 @@ Ints = NDArray[np.int32]
 
 
 class Lexemes(NamedTuple):
-    """The ``ids`` of lexemes in order, and the characters ``starts[i]:ends[i]`` of each, all int32 ``(lexemes,)``."""
+    """Lexemes of a text in order: their ``ids`` and characters ``starts[i]:ends[i]``, all int32 ``(lexemes,)``."""
 
     ids: Ints
     starts: Ints
@@ -72,17 +74,17 @@ class Lexemes(NamedTuple):
 
 
 def lex(code: str, language: str) -> Lexemes:
-    """The lexemes of a text, which need not be free of errors.
+    """Lexemes of a text, which need not be valid code.
 
     Args:
-        code: any text, also one that is no valid Unicode.
+        code: any text, also one with lone surrogates.
         language: one of :data:`codekd.data.languages.Language`; ``plain`` knows no comments.
     """
     found: list[int] = []
     add, lexemes, ids, start = found.extend, _lexemes(language).finditer, lexeme_id, 0
     while True:
         end = code.find(HOLE, start)
-        # Looked up in the whole text, an expression would see beyond the hole.
+        # A part is copied out: in the whole text, an expression would see beyond the hole.
         text = code[start:] if end < 0 else code[start:end]
         for match in lexemes(text):
             if lexeme := match[1]:
@@ -99,7 +101,7 @@ def lex(code: str, language: str) -> Lexemes:
 
 
 def lexeme_ids(code: str, language: str) -> list[int]:
-    """The ids of what :func:`lex` finds, in half the time: it does not say where they lie."""
+    """Ids of the lexemes that :func:`lex` finds, without their positions, in half the time."""
     lexemes = _lexemes(language).findall
     first, *others = (list(chain.from_iterable(map(_ids, lexemes(part)))) for part in code.split(HOLE))
     for part in others:
@@ -110,15 +112,15 @@ def lexeme_ids(code: str, language: str) -> list[int]:
 
 @lru_cache(REMEMBERED)
 def _ids(lexeme: str) -> list[int]:
-    """The id of a lexeme, those of what is in a string, or nothing of nothing."""
+    """Ids of a match: that of a lexeme, those of the lexemes in a string, or none of an empty match."""
     return [lexeme_id(one) for one in (_IN_STRING.findall(lexeme) if lexeme[:1] in QUOTES else [lexeme]) if one]
 
 
 @lru_cache(REMEMBERED)
 def lexeme_id(lexeme: str) -> int:
-    """The id of a lexeme of code, from ``RESERVED`` to ``LARGEST``.
+    """Id of a lexeme of code, from ``RESERVED`` to ``LARGEST``.
 
-    The CRC-32 of its UTF-8 without the highest bit; one below ``RESERVED`` is moved up by as many.
+    It is the CRC-32 of the lexeme's UTF-8 without the highest bit; ``RESERVED`` is added to one below ``RESERVED``.
     """
     number = crc32(lexeme.encode("utf-8", "surrogatepass")) & LARGEST
     return number + RESERVED if number < RESERVED else number
@@ -126,7 +128,7 @@ def lexeme_id(lexeme: str) -> int:
 
 @cache
 def _lexemes(language: str) -> re.Pattern[str]:
-    """White space, and a comment, which has no group, or a lexeme, which is the first."""
+    """Pattern of white space and then either a comment, which has no group, or a lexeme, which is group 1."""
     strings = f"{_LONG_STRINGS[language]} | " if language in _LONG_STRINGS else ""
-    # White space is taken at once, also at the end: all else would be tried at each of its characters.
+    # White space is taken at once, also at the end: otherwise all alternatives would be tried at each character of it.
     return re.compile(rf"\s*+(?:{_COMMENTS.get(language, _SLASHES)} | ({strings}{_PIECE} | {_OTHER}) | \Z)", re.VERBOSE)

@@ -15,7 +15,7 @@ LINE = re.compile(r"(?P<name>\S+?)==(?P<version>\S+)\s+--hash=sha256:(?P<sha256>
 
 
 class Pin(Model):
-    """One wheel, named so exactly that two downloads of it have the same bytes."""
+    """Pin of one wheel: name, version and SHA-256, so that two downloads of it have the same bytes."""
 
     name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="Normalised project name.")
     version: str = Field(pattern=r"^[0-9][A-Za-z0-9.!+]*$", description="Exact version.")
@@ -23,7 +23,7 @@ class Pin(Model):
 
     @property
     def filename(self) -> str:
-        """Name under which the wheel is kept, e.g. ``celery-5.7.0.whl``."""
+        """Name of the wheel's file in the folder of downloads, e.g. ``celery-5.7.0.whl``."""
         return f"{self.name}-{self.version}.whl"
 
     @property

@@ -1,4 +1,4 @@
-"""Read examples, checking what is relied upon."""
+"""Reading of a task's examples, with checks of all that later stages rely on."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,18 +11,22 @@ from codekd.errors import CodekdError
 from codekd.progress import track
 
 REMEMBERED = 2**14
-"""Pieces of code whose tokens or syntax are not made again: those of pairs come often."""
+"""Number of pieces of code whose tokens or syntax are cached: pairs have the same pieces many times."""
 
 
 def read_examples(
     folder: Path, split: str, columns: Sequence[str], classes: Sequence[str] | None = None
 ) -> pl.DataFrame:
-    """One split of a task: ``id``, ``label`` (int32, -1 in ``unlabeled``), ``group``, the named columns and others.
+    """Frame of one split of a task: ``id``, ``label`` (int32, -1 in ``unlabeled``), ``group``, code and other columns.
 
-    Without ``classes`` any label from 0 on is accepted.
+    Args:
+        folder: of an ``examples`` node.
+        split: ``train``, ``valid``, ``test`` or ``unlabeled``.
+        columns: names of the columns of code.
+        classes: names of the classes; without them any label from 0 on is accepted.
 
     Raises:
-        CodekdError: a column is missing, of another type or empty somewhere, an id stands twice, or a label is
+        CodekdError: a column is missing, of another type or null somewhere, an id is there twice, or a label is
             out of range; file and row (counted from 0) are named.
     """
     path = folder / f"{split}.parquet"
@@ -45,7 +49,7 @@ def read_examples(
 
 
 def in_shards(examples: pl.DataFrame, description: str) -> Iterator[pl.DataFrame]:
-    """Examples in order, as many at a time as a shard has, with progress."""
+    """Slices of examples, each as large as a shard, in order, with a progress bar that says ``description``."""
     return track(list(examples.iter_slices(SHARD_ROWS)), len(examples), description, "example", len)
 
 

@@ -1,4 +1,4 @@
-"""Files of rows in the formats that tables are kept in, whoever wrote them."""
+"""Readers of files of rows, JSON Lines, CSV and Parquet, as different programs write them."""
 
 import csv
 import io
@@ -21,18 +21,21 @@ from codekd.errors import CodekdError
 BATCH = 1024
 SEPARATORS = ",;\t|"
 DECLARES = "sep="
-"""What Excel writes before the header of a CSV file to say by what its fields are separated."""
+"""Beginning of the line by which Excel declares the separator, before the header of a CSV file."""
 
 Read = Callable[[Path, Collection[str]], Iterator[Row]]
 
 
 def rows_of(paths: Iterable[Path], columns: Collection[str] = (), read: Read | None = None) -> Iterator[Row]:
-    """The rows of files that ``read`` reads, or else in the format that their names say.
+    """Rows of files, in order.
 
-    Files of any other name are JSON Lines. ``columns`` are those that the rows must have.
+    Args:
+        paths: of the files.
+        columns: names that the columns of a CSV or Parquet file must include.
+        read: reader of all files; by default that of the format which each name says, or else of JSON Lines.
 
     Raises:
-        CodekdError: a file cannot be read as such, has no rows, or has not each of the columns once.
+        CodekdError: a file cannot be read, has no rows, or lacks one of the columns or has it twice.
     """
     for path in paths:
         found = False
@@ -47,7 +50,7 @@ def rows_of(paths: Iterable[Path], columns: Collection[str] = (), read: Read | N
 
 
 def _text(path: Path, newline: str) -> io.TextIOWrapper:
-    """The text of a file, compressed or not, in the encoding that its byte order mark says or in UTF-8.
+    """Text of a file, compressed or not, in the encoding of its byte order mark or in UTF-8.
 
     Bytes that are not UTF-8 are kept as lone surrogates.
     """
@@ -59,7 +62,7 @@ def _text(path: Path, newline: str) -> io.TextIOWrapper:
 
 
 def _json(path: Path, columns: Collection[str]) -> Iterator[Row]:
-    """A JSON object a line, or a list of them."""
+    """Rows of a JSON file, which has an object a line, or one list of objects."""
     with _text(path, "\n") as stream:
         for number, line in enumerate(stream, start=1):
             if number == 1 and line.lstrip().startswith("["):
@@ -100,7 +103,7 @@ def _object(value: Any) -> Mapping[str, Any] | BadRow:
 
 @dataclass(frozen=True)
 class _Dialect:
-    """How a CSV file is written: its line end, whether its first line declares the separator, that, and its escape."""
+    """Dialect of a CSV file: line end, whether the first line declares the separator, separator, escape character."""
 
     line_end: str
     declared: bool
@@ -108,7 +111,7 @@ class _Dialect:
     escape: str | None = None
 
     def records(self, path: Path) -> Iterator[tuple[int, list[str] | csv.Error]]:
-        """Of each record the line that it begins on, counted from 1, and its fields, or why it has none."""
+        """First line of each record, counted from 1, with the record's fields, or the error that it has instead."""
         read = 0
 
         def lines(stream: Iterable[str]) -> Iterator[str]:
@@ -136,10 +139,10 @@ class _Dialect:
 
 
 def _csv(path: Path, columns: Collection[str]) -> Iterator[Row]:
-    """Records under a header.
+    """Rows of a CSV file under its header.
 
-    Where the first of them has a field more than the header, all have: the names that R gives rows, which are numbers,
-    or nothing behind a last separator.
+    If the first row has one field more than the header, all rows are expected to: either the row names that R writes in
+    front, which are numbers, or an empty field behind a last separator.
     """
     csv.field_size_limit(sys.maxsize)
     dialect, names = _dialect(path, columns)
@@ -161,10 +164,10 @@ def _csv(path: Path, columns: Collection[str]) -> Iterator[Row]:
 
 
 def _why(place: str, error: csv.Error) -> BadRow:
-    """Why a record is none.
+    """Reason why a record cannot be used.
 
     Raises:
-        CodekdError: what follows cannot be told from it.
+        CodekdError: the records that follow cannot be told from it.
     """
     if "end of data" in str(error):
         raise CodekdError(
@@ -176,7 +179,7 @@ def _why(place: str, error: csv.Error) -> BadRow:
 
 
 def _besides(fields: Sequence[str], count: int) -> slice:
-    """Where the fields of the header's names are in a row."""
+    """Slice of a row's fields that belong to the ``count`` names of the header."""
     if len(fields) == count + 1 and not fields[-1]:
         return slice(count)
     return slice(1, None) if len(fields) == count + 1 and fields[0].isdecimal() else slice(None)
@@ -190,12 +193,13 @@ def _check_columns(path: Path, columns: Collection[str], names: Sequence[str], w
 
 
 def _dialect(path: Path, columns: Collection[str]) -> tuple[_Dialect, list[str]]:
-    """How a file is written, with the separator under which its header has each of ``columns`` once, and that header.
+    """Dialect of a CSV file, and its header.
 
-    A backslash is an escape where quotes are wrong without one and right with it.
+    The separator is the one that gives the header the most of ``columns``, or else the most fields. A backslash is an
+    escape character where quoting has errors without one and none with it.
 
     Raises:
-        CodekdError: there is no header, or it has not each of them.
+        CodekdError: the file is empty, or its header lacks one of the columns or has it twice.
     """
     with _text(path, "") as stream:
         first = stream.readline()
@@ -225,7 +229,7 @@ def _has_errors(path: Path, dialect: _Dialect) -> bool:
 
 
 def _parquet(path: Path, columns: Collection[str]) -> Iterator[Row]:
-    """Rows, whose classes are by name where the ``datasets`` library wrote them as numbers with names."""
+    """Rows of a Parquet file; classes that the ``datasets`` library stores as numbers are given by name."""
     file = pq.ParquetFile(path)
     _check_columns(path, columns, file.schema_arrow.names)
     classes = _class_names(file.schema_arrow)

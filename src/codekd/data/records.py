@@ -1,4 +1,4 @@
-"""Rows of files that others wrote: every one is a mapping or has a reason why it is none."""
+"""Rows of the user's files: typed access to their fields, class labels, and counts of the rows that are unusable."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -10,32 +10,37 @@ from codekd.data.decoding import with_plain_lines
 from codekd.errors import CodekdError
 
 NAMED = 3
-"""Rows that a message names of every reason."""
+"""Number of rows that an error message names for each reason."""
 
 TRUTHS = ("false", "true")
 
 
 class BadRow(Exception):
-    """A row that cannot be used; the message is the reason, alike for all such rows."""
+    """Error of an unusable row; its message is the reason, worded alike for all rows that have it."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a file: ``place`` is such as ``train.jsonl, line 12``, ``values`` may be a reason instead."""
+    """One row of a file.
+
+    Attributes:
+        place: where the row stands, such as ``train.jsonl, line 12``.
+        values: values by field, or the reason why the row cannot be parsed.
+    """
 
     place: str
     values: Mapping[str, Any] | BadRow
 
     @property
     def names(self) -> Collection[str]:
-        """The fields that there are."""
+        """Names of the row's fields; none if it cannot be parsed."""
         return () if isinstance(self.values, BadRow) else self.values.keys()
 
     def text(self, name: str) -> str:
-        """A field that is text of some length.
+        """Value of a field that must hold text.
 
         Raises:
-            BadRow: it is not.
+            BadRow: the field is missing, no text, blank or not UTF-8.
         """
         value = self.field(name)
         if not isinstance(value, str):
@@ -49,27 +54,27 @@ class Row:
         return value
 
     def code(self, name: str) -> str:
-        """A field that is code, its lines ended as those of files are.
+        """Value of a field that holds code, without a byte order mark and with lines ended by ``\\n``.
 
         Raises:
-            BadRow: it is no text, or there is none.
+            BadRow: as :meth:`text` does.
         """
         return with_plain_lines(self.text(name))
 
     def name(self, name: str) -> str:
-        """A field that is a number, a date or text, as text.
+        """Value, as text, of a field that holds text, a number, a date or a time.
 
         Raises:
-            BadRow: it is none of them.
+            BadRow: the field is missing, blank or of another type.
         """
         value = self.field(name)
         return str(value) if isinstance(value, int | float | date | time) else self.text(name)
 
     def field(self, name: str) -> Any:
-        """The value of a field; one that is no number, as tables write what is missing, is none.
+        """Value of a field of any type; NaN, which tables write for a missing value, counts as missing.
 
         Raises:
-            BadRow: the row is no row, or lacks the field.
+            BadRow: the row cannot be parsed, or the field is missing.
         """
         if isinstance(self.values, BadRow):
             raise self.values
@@ -79,10 +84,10 @@ class Row:
         return value
 
     def label(self, name: str, classes: "Classes") -> int:
-        """The number of the class that a field gives, as :class:`Classes` reads it.
+        """Index of the class that a field gives, as :class:`Classes` reads it.
 
         Raises:
-            BadRow: it gives none.
+            BadRow: the field is missing or gives none of the classes.
         """
         number = classes.number(self.field(name))
         if number is None:
@@ -91,11 +96,11 @@ class Row:
 
 
 class Classes:
-    """The classes of a task, and which of them a value means that some format has for one.
+    """Parser of class labels: the index of the class that a value of any file format means.
 
-    A value is compared as text: 1, 1.0, "1" and "1.0" are one value, and so are true, "True" and "TRUE". It is the name
-    of a class. Where no name is a number or a truth value it may also be the number of a class, counted from 0, and of
-    two classes false and true are the first and the second.
+    A value is compared as text: 1, 1.0, "1" and "1.0" are one value, and so are true, "True" and "TRUE". It may be the
+    name of a class. Unless some class is named by a number or a truth value, it may also be the index of a class,
+    counted from 0, and of two classes false and true are the first and the second.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -111,12 +116,12 @@ class Classes:
         return names if self._by_name_alone else f"0 to {len(self._names) - 1} or {names}"
 
     def number(self, value: Any) -> int | None:
-        """The number of the class that a value means, None if it means none."""
+        """Index of the class that a value means, None if it means none."""
         return self._numbers.get(plain(value))
 
 
 def plain(value: Any) -> str:
-    """A value as the text that all formats have for it."""
+    """Text of a value that is the same for all file formats: ``1`` for 1.0 and "1", ``true`` for True and "TRUE"."""
     text = str(value).strip()
     if text.lower() in TRUTHS:
         return text.lower()
@@ -137,24 +142,34 @@ def _is_number(text: str) -> bool:
 
 @dataclass
 class Rejected:
-    """Rows that cannot be used, by reason."""
+    """Counts of unusable rows.
+
+    Attributes:
+        read: number of rows that were read, usable or not.
+        count: number of unusable rows by reason.
+        places: where the first of them stand, by reason.
+    """
 
     read: int = 0
     count: dict[str, int] = field(default_factory=dict)
     places: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, place: str, reason: BadRow) -> None:
-        """Count a row and keep where the first ones are."""
+        """Count an unusable row, and keep its place if it is among the first of its reason."""
         name = str(reason)
         self.count[name] = self.count.get(name, 0) + 1
         if len(known := self.places.setdefault(name, [])) < NAMED:
             known.append(place)
 
     def settle(self, task: str, skip: bool) -> dict[str, int]:
-        """What was left out, by reason.
+        """Return the number of unusable rows by reason.
+
+        Args:
+            task: name of the task, for the message.
+            skip: whether unusable rows may be left out.
 
         Raises:
-            CodekdError: there is such a row, and rows are not to be skipped.
+            CodekdError: there are unusable rows, and ``skip`` is false.
         """
         if self.count and not skip:
             listed = "; ".join(

@@ -1,4 +1,7 @@
-"""What was captured of a teacher, resident in memory: one row an example, or one a unit of an example."""
+"""Captured signals of a teacher in memory: one row for each example, or one for each unit of an example.
+
+Shapes: ``examples`` of a set, or ``batch`` of them; ``pieces`` of code of each; ``units`` of code; ``...`` of one row.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +16,7 @@ from codekd.data.units import Ints, Units, ranges
 
 @dataclass(frozen=True)
 class Fixed:
-    """``values`` ``(examples, ...)``: the same shape for every example."""
+    """Signal with one row of the same shape for each example, in ``values`` ``(examples, ...)``."""
 
     values: NDArray[np.generic]
 
@@ -22,28 +25,31 @@ class Fixed:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one row."""
+        """Shape of one row."""
         return self.values.shape[1:]
 
     @property
     def owners(self) -> Ints:
-        """The example of each of the ``values``."""
+        """Index of the example of each row of ``values``."""
         return np.arange(len(self))
 
     def take(self, rows: Ints) -> "Fixed":
-        """The rows of some examples."""
+        """Signal of some examples, in the order of ``rows``."""
         return Fixed(self.values[rows])
 
     def batch(self, rows: Ints, units: Units | None, device: torch.device) -> Tensor:
-        """``(batch, ...)``."""
+        """Rows of some examples as a tensor ``(batch, ...)``; ``units`` has no effect."""
         return torch.from_numpy(self.values[rows]).to(device)
 
 
 @dataclass(frozen=True)
 class Ragged:
-    """``values`` ``(units, ...)``: a row for every unit that the teacher's window shows, all examples end to end.
+    """Signal with one row for each unit that the teacher's window shows.
 
-    ``first`` and ``count`` ``(examples, pieces)`` say which units of each piece they are.
+    Attributes:
+        values: ``(units, ...)``, those of all examples end to end.
+        first: index of the first unit of each piece that has a row, ``(examples, pieces)``.
+        count: number of units of each piece that have a row, ``(examples, pieces)``.
     """
 
     values: NDArray[np.generic]
@@ -55,27 +61,30 @@ class Ragged:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one row."""
+        """Shape of one row."""
         return self.values.shape[1:]
 
     @property
     def owners(self) -> Ints:
-        """The example of each of the ``values``."""
+        """Index of the example of each row of ``values``."""
         return np.repeat(np.arange(len(self)), self.count.sum(1))
 
     @cached_property
     def starts(self) -> Ints:
-        """Where the values of each piece begin, ``(examples * pieces,)``."""
+        """Index in ``values`` at which each piece begins, ``(examples * pieces,)``."""
         return np.cumsum(self.count.ravel()) - self.count.ravel()
 
     def take(self, rows: Ints) -> "Ragged":
-        """The rows of some examples."""
+        """Signal of some examples, in the order of ``rows``."""
         starts = self.starts.reshape(self.first.shape)[rows, 0]
         values = self.values[ranges(starts, self.count[rows].sum(1))]
         return Ragged(values, self.first[rows], self.count[rows])
 
     def batch(self, rows: Ints, units: Units | None, device: torch.device) -> Tensor:
-        """``(sequences, units, ...)`` for the units that ``units`` shows, which the teacher shows too; else 0."""
+        """Rows of the units of some examples as a tensor ``(batch * pieces, units, ...)``.
+
+        ``units`` must show only units that the teacher shows too. What is in the places of padding has no meaning.
+        """
         assert units is not None
         sequences = units.sequences(rows)
         first, count = units.first[sequences], units.count[sequences]

@@ -1,4 +1,7 @@
-"""Examples as the sequences that models read: windows of pieces of code, and the table that they are kept in."""
+"""Token sequences of examples: the windows of code that models read, and the table that sequences are kept in.
+
+A window is a part ``[start, end)`` of a piece's tokens.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +20,10 @@ if TYPE_CHECKING:
     from codekd.study.job import Job
 
 BEFORE_HOLE = 2 / 3
+"""Share of a window that lies before the hole."""
+
 NO_OFFSET = -1
+"""Offset of a token that stands for no characters."""
 
 Ints = NDArray[np.int32]
 
@@ -36,9 +42,9 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Piece:
-    """The tokens ``ids`` of a piece of code, int32, and the characters ``starts[i]:ends[i]`` of each.
+    """Tokens of a piece of code: their ``ids`` and characters ``starts[i]:ends[i]``, all int32 ``(tokens,)``.
 
-    ``hole`` is the first token of the ``__HOLE__`` that must be shown.
+    ``hole`` is the position of the first token of the ``__HOLE__`` that a window must show, None if there is none.
     """
 
     ids: Ints
@@ -48,12 +54,18 @@ class Piece:
 
 
 def write_sequences(job: "Job", folder: Path, row: Callable[..., dict[str, Any]]) -> dict[str, Any]:
-    """Write ``{split}.parquet``: token ids with their character offsets, as ``row`` makes them of an example's code.
+    """Write ``{split}.parquet`` with the token ids and character offsets of a task's examples.
 
     ``starts`` and ``ends`` count characters of the token's own piece of code, -1 for special tokens; ``second_start``
     is the position of the first token of ``code_b``, equal to ``length`` where there is only one piece of code.
 
-    Returns the examples and tokens of every split.
+    Args:
+        job: of an ``encoded`` node.
+        folder: of the node.
+        row: columns of an example but for ``id`` and ``label``, from its one or two pieces of code.
+
+    Returns:
+        Number of examples and tokens of every split.
     """
     columns, summary = job.spec["columns"], {}
     for split in SPLITS:
@@ -76,7 +88,14 @@ def sequence(
     before: Sequence[int] = (),
     after: Sequence[int] = (),
 ) -> dict[str, Any]:
-    """One row of the table: the tokens ``before``, and the chosen window of every piece with those ``after`` it."""
+    """Row of the table of sequences, without id and label: special tokens and the windows of one or two pieces.
+
+    Args:
+        pieces: of the example.
+        windows: of each piece.
+        before: ids of the special tokens at the beginning.
+        after: ids of the special tokens behind each piece.
+    """
     parts, ends = [special(*before)], [len(before)]
     for piece, (start, end) in zip(pieces, windows, strict=True):
         shown = slice(start, end)
@@ -90,13 +109,13 @@ def sequence(
 
 
 def special(*tokens: int) -> tuple[Ints, Ints, Ints]:
-    """Ids, starts and ends of tokens that stand for no characters."""
+    """Ids, starts and ends, int32 ``(tokens,)``, of special tokens, which stand for no characters."""
     none = np.full(len(tokens), NO_OFFSET, dtype=np.int32)
     return np.array(tokens, dtype=np.int32), none, none
 
 
 def windows_of(pieces: Sequence[Piece], limit: int) -> list[tuple[int, int]]:
-    """The part ``[start, end)`` of each piece, of at most ``limit`` tokens together; a hole is inside."""
+    """Window of each piece, of at most ``limit`` tokens together and with the hole inside, if there is one."""
     lengths = [len(piece.ids) for piece in pieces]
     if pieces[0].hole is None:
         return [(0, kept) for kept in shares(lengths, limit)]
@@ -104,15 +123,25 @@ def windows_of(pieces: Sequence[Piece], limit: int) -> list[tuple[int, int]]:
 
 
 def around(position: int, length: int, limit: int) -> tuple[int, int]:
-    """The window ``[start, end)`` of at most ``limit`` tokens that shows a position with two thirds before it."""
+    """Window of at most ``limit`` tokens that shows a position, with two thirds of the window before it.
+
+    Args:
+        position: of a token, from 0.
+        length: tokens of the piece.
+        limit: largest number of tokens of the window.
+    """
     start = max(0, min(position - int(limit * BEFORE_HOLE), length - limit))
     return start, min(length, start + limit)
 
 
 def shares(lengths: list[int], limit: int) -> list[int]:
-    """How many tokens of one or two pieces fit into ``limit`` together; of two, the longer is cut first.
+    """Number of tokens to keep of each of one or two pieces, ``limit`` together; of two, the longer is cut first.
 
-    With an even limit it is what ``longest_first`` of the tokenizers library does.
+    With an even limit, this is truncation ``longest_first`` of the tokenizers library.
+
+    Args:
+        lengths: tokens of each piece.
+        limit: largest number of tokens of all pieces.
     """
     if len(lengths) == 1:
         return [min(lengths[0], limit)]

@@ -1,4 +1,7 @@
-"""Where the files of a public dataset or of a pretrained encoder come from. Light: config models use it."""
+"""Sources of public datasets and pretrained encoders: local folders and repositories of the hub.
+
+No heavy imports: models of the config use this module.
+"""
 
 import glob
 import re
@@ -14,14 +17,14 @@ FORMATS = {
     **{".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"},
     **{".csv": "csv", ".tsv": "csv", ".parquet": "parquet"},
 }
-"""Formats of rows by the ends of files' names; what is called JSON may be a list of objects, or one a line."""
+"""Formats of rows by file suffix; a ``.json`` file may hold a list of objects, or one object a line."""
 
 COMPRESSED = (".gz", ".bz2", ".zst")
-"""Ends of the names of compressed files that are read as they are."""
+"""Suffixes of compressed files that are read without unpacking them first."""
 
 
 def format_of(name: str) -> str | None:
-    """The format of a file of rows by its name, None if that is none; Parquet compresses itself."""
+    """Format of a file of rows by its name, None for other files and for Parquet compressed once more."""
     path = Path(name.lower())
     compressed = path.suffix in COMPRESSED
     found = FORMATS.get(path.with_suffix("").suffix if compressed else path.suffix)
@@ -29,9 +32,11 @@ def format_of(name: str) -> str | None:
 
 
 def files_at(base: Path, pattern: str) -> list[Path]:
-    """The files that a path or a pattern with ``*``, ``?``, ``**`` or ``[...]`` names, sorted, ``~`` being one's home.
+    """Files that a path or a pattern names, sorted; a path is returned whether there is such a file or not.
 
-    A path names its file whether there is one or not.
+    Args:
+        base: folder that relative paths start from.
+        pattern: path, or pattern with ``*``, ``?``, ``**`` or ``[...]``; ``~`` is the user's home.
     """
     path = base / Path(pattern).expanduser()
     if path.exists() or not glob.has_magic(pattern):
@@ -41,7 +46,7 @@ def files_at(base: Path, pattern: str) -> list[Path]:
 
 
 class Source(Model):
-    """A folder of this machine, known by what its files contain, or a repository of the hub, known by a commit."""
+    """Source of files: a local folder, identified by what its files contain, or a hub's repository, by a commit."""
 
     folder: str | None = Field(
         None, description="Folder with the files, relative to the config file; takes the place of the hub's."
@@ -64,18 +69,18 @@ class Source(Model):
 
     @property
     def unpinned(self) -> bool:
-        """Whether the files may become others under the same name."""
+        """Whether the files may change under the same name: those of a branch or tag of the hub."""
         return self.folder is None and not COMMIT.fullmatch(self.revision)
 
     def at(self, commit: str) -> Self:
-        """The same repository at a commit."""
+        """Copy of the source with a commit as its revision."""
         return self.model_copy(update={"revision": commit})
 
     def identity(self) -> dict[str, Any]:
-        """What determines the files, as a source: nothing of a folder, whose files speak for themselves."""
+        """Values that determine the files; of a folder there are none, since its files are hashed themselves."""
         return {"folder": "."} if self.folder else self.model_dump(include={"hub", "subset", "revision"})
 
     def path(self, base: Path) -> Path:
-        """The folder, from the folder of the config file."""
+        """Path of the local folder; a relative one starts from ``base``, the folder of the config file."""
         assert self.folder is not None
         return base / Path(self.folder).expanduser()

@@ -1,4 +1,4 @@
-"""The files that a task's examples, and all that is made of them one by one, are kept in."""
+"""Splits of a task: the names of the files with its examples, and with all that is made of each example."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,22 +10,22 @@ SPLITS = ("train", "valid", "test", "unlabeled")
 LABELLED = ("train", "valid", "test")
 
 EVALUATED = ("valid", "test")
-"""What models are chosen by and compared on."""
+"""Splits that models are chosen by and compared on."""
 
 UNLABELED = "unlabeled"
 
 TRANSFER = ("train", UNLABELED)
-"""What students learn from."""
+"""Splits that students learn from."""
 
 SHARD_ROWS = 512
-"""Examples in a row group of what is read piece by piece, and in a shard of what is captured."""
+"""Number of examples in a row group of a Parquet file, and in a shard of a captured signal."""
 
 
 def places(folder: Path, found: Sequence[str], ids: Sequence[str]) -> list[int]:
-    """Where each of ``ids`` is among the ids ``found`` in a folder.
+    """Index of each of ``ids`` among the ids ``found`` in a folder.
 
     Raises:
-        CodekdError: the folder lacks some.
+        CodekdError: some ids are not found.
     """
     position = {name: index for index, name in enumerate(found)}
     missing = [name for name in ids if name not in position]

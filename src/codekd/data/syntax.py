@@ -1,4 +1,4 @@
-"""Lexemes and trees on disk, and in memory."""
+"""Lexemes and syntax trees of code, in memory and as Parquet."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,10 +18,11 @@ Ints = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Syntax:
-    """The lexemes of a piece of code in order, and a tree over them in preorder.
+    """Lexemes of a piece of code in order, and the syntax tree over them in preorder.
 
-    Lexeme i has the characters ``starts[i]:ends[i]``. Node n has the lexemes ``first[n]:last[n]`` and the parent
-    ``parent[n]``, -1 for the root; leaves are nodes of one lexeme. No node spans the same lexemes as its parent.
+    Lexeme i has the characters ``starts[i]:ends[i]``, both int32 ``(lexemes,)``. Node n has the lexemes
+    ``first[n]:last[n]`` and the parent ``parent[n]``, -1 for the root, all int32 ``(nodes,)``; leaves are nodes of one
+    lexeme. No node spans the same lexemes as its parent.
     """
 
     starts: Ints
@@ -34,7 +35,14 @@ class Syntax:
 def write_syntax(
     path: Path, shards: Iterable[pl.DataFrame], columns: Sequence[str], parse: Callable[[str], Syntax]
 ) -> None:
-    """Write the syntax of every column of code of examples: the five arrays of a :class:`Syntax` as lists."""
+    """Write the syntax of examples as Parquet: for every column of code the five arrays of a :class:`Syntax` as lists.
+
+    Args:
+        path: of the file.
+        shards: frames of examples with ``id`` and the columns of code, one after another.
+        columns: names of the columns of code.
+        parse: syntax of a piece of code.
+    """
     lists = [(f"{column}_{field}", pa.list_(pa.int32())) for column in columns for field in FIELDS]
     with pq.ParquetWriter(path, pa.schema([("id", pa.string()), *lists]), compression="zstd") as writer:
         for shard in shards:
@@ -47,9 +55,12 @@ def write_syntax(
 
 
 def syntax_of(table: pa.Table, ids: Sequence[str], path: Path) -> list[list[Syntax]]:
-    """The syntax of every piece of every example, in the order of ``ids``: ``[example][piece]``.
+    """Syntax of every piece of every example, as ``[example][piece]``.
 
-    ``table`` was read from ``path``.
+    Args:
+        table: what :func:`write_syntax` wrote.
+        ids: ids of the examples, in the order of the result.
+        path: where the table was read from, for messages.
 
     Raises:
         CodekdError: an example is missing.

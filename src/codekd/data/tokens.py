@@ -1,4 +1,4 @@
-"""Lexical tokens of Python by one regular expression: faster than ``tokenize``, and good for fragments."""
+"""Lexical tokens of Python code by one regular expression: faster than ``tokenize``, and usable on fragments."""
 
 import re
 

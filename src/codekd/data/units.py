@@ -3,6 +3,11 @@
 A unit is a span of characters; its state is the mean of the states of a model's tokens, weighted by the characters in
 common, so it is the same unit for every tokenizer. A unit sequence is one piece of code of one example: a pair has two,
 and nothing relates one side to the other.
+
+Shapes: ``examples`` of a set, or ``batch`` of them; ``pieces`` of code of each, so ``sequences = examples * pieces``;
+``units`` of the longest sequence of a batch; ``length`` tokens of a padded row of the model's input; ``width`` of a
+state; ``parts``, one for every pair of a unit and a token with characters in common. ``(all units,)`` and
+``(all tokens,)`` are those of all examples, end to end.
 """
 
 from collections.abc import Sequence
@@ -20,17 +25,20 @@ from codekd.data.syntax import Syntax
 Ints = NDArray[np.int64]
 Short = NDArray[np.int32]
 NONE = -1
+"""Index of a parent or sibling that a node does not have, and offset of tokens without characters."""
 
 
 @dataclass(frozen=True)
 class UnitBatch:
-    """The units of a batch, one row a sequence, padded on the right.
+    """Units of a batch, one row a sequence, padded on the right.
 
-    ``mask`` ``(sequences, units)`` says which units there are. All their parts, unit by unit, are in ``tokens``
-    ``(parts,)``, places of tokens in the batch laid flat, with ``shares`` ``(parts,)`` that average their states;
-    ``begins`` ``(sequences * units,)`` is where a unit's parts begin. For nodes ``parent`` and ``sibling``
-    ``(sequences, units)`` are where a node's parent and the next child of that parent stand among the units, -1 for
-    none.
+    Attributes:
+        mask: bool ``(sequences, units)``, whether there is a unit.
+        tokens: int64 ``(parts,)``, unit by unit the places of their tokens in the model's rows laid flat.
+        shares: float32 ``(parts,)``, the weights of these tokens' states in the mean of their unit.
+        begins: int64 ``(sequences * units,)``, where the parts of each unit begin.
+        parent: int64 ``(sequences, units)``, of nodes the place of the parent in the row, -1 for none.
+        sibling: int64 ``(sequences, units)``, of nodes the place of the parent's next child, -1 for none.
     """
 
     mask: Tensor
@@ -41,16 +49,20 @@ class UnitBatch:
     sibling: Tensor | None = None
 
     def states(self, hidden: Tensor) -> Tensor:
-        """States ``(sequences, units, width)``, at least float32, of token states ``(batch, length, width)``."""
+        """Mean states of units ``(sequences, units, width)``, at least float32.
+
+        Args:
+            hidden: token states ``(rows, length, width)``; a row is an example, or a piece that the model reads apart.
+        """
         hidden = hidden.to(torch.promote_types(hidden.dtype, self.shares.dtype)).flatten(0, 1)
         shares = self.shares.to(hidden.dtype)
         states = embedding_bag(self.tokens, hidden, self.begins, mode="sum", per_sample_weights=shares)
         return states.unflatten(0, self.mask.shape)
 
     def content(self) -> Tensor:
-        """``(sequences, units)`` int64: the same for units of the same tokens in the same shares.
+        """Keys of units, int64 ``(sequences, units)``: equal for units of the same tokens in the same shares.
 
-        They have the same state in every model.
+        Such units have the same state in every model.
         """
         count = self.begins.diff(append=self.begins.new_tensor([len(self.tokens)]))
         first, last = (place.clamp(0, max(0, len(self.tokens) - 1)) for place in (self.begins, self.begins + count - 1))
@@ -62,10 +74,14 @@ class UnitBatch:
 
 @dataclass(frozen=True)
 class Tokens:
-    """The characters ``starts[t]:ends[t]`` of every token, all examples end to end; special tokens have none (-1).
+    """Tokens of a set of examples, end to end, with their characters.
 
-    Example i has the tokens ``offsets[i]:offsets[i + 1]``; those from ``second_start[i]`` on, counted in the example,
-    belong to its second piece of code. Where pieces are ``apart`` the model has a row for each of them.
+    Attributes:
+        starts: int32 ``(all tokens,)``; token t has the characters ``starts[t]:ends[t]`` of its piece.
+        ends: int32 ``(all tokens,)``; both are -1 of special tokens.
+        offsets: ``(examples + 1,)``; example i has the tokens ``offsets[i]:offsets[i + 1]``.
+        second_start: ``(examples,)``, the first token of each example's second piece, counted in the example.
+        apart: whether the model has a row for each piece.
     """
 
     starts: Short
@@ -77,11 +93,18 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Units:
-    """Units and the tokens they are made of; sequence ``i`` is piece ``i % pieces`` of example ``i // pieces``.
+    """Units of a set of examples; sequence ``i`` is piece ``i % pieces`` of example ``i // pieces``.
 
-    Unit u of sequence i has the characters ``low[j]:high[j]`` with ``j = cuts[i] + u``, in the tokens of its example
-    from ``begin[j]`` up to ``begin[j] + size[j]``; no token where the window does not show all of it. Nodes have the
-    links ``parent[j]`` and ``sibling[j]``. The window shows no others than ``first[i]`` up to ``first[i] + count[i]``.
+    Attributes:
+        pieces: pieces of code of each example.
+        tokens: the tokens that units are made of.
+        cuts: ``(sequences,)``; unit u of sequence i stands at ``j = cuts[i] + u`` among all units.
+        low, high: ``(all units,)``; unit j has the characters ``low[j]:high[j]`` of its piece.
+        begin: ``(all units,)``, the first token of each unit, counted in its example.
+        size: ``(all units,)``, the number of its tokens; 0 where the window does not show all of the unit.
+        first, count: ``(sequences,)``; the window shows no units but ``first[i]`` up to ``first[i] + count[i]``.
+        parent: ``(all units,)``, of nodes the index of the parent in the sequence, -1 for none.
+        sibling: ``(all units,)``, of nodes the index of the parent's next child, -1 for none.
     """
 
     pieces: int
@@ -97,17 +120,28 @@ class Units:
     sibling: Short | None = None
 
     def sequences(self, rows: Ints) -> Ints:
-        """The sequences of some examples."""
+        """Indices of the sequences ``(batch * pieces,)`` of the examples with the indices ``rows`` ``(batch,)``."""
         return (rows[:, None] * self.pieces + np.arange(self.pieces)).ravel()
 
     def within(self, first: Ints, count: Ints) -> "Units":
-        """Only the units that another model's windows ``(sequences,)`` show as well."""
+        """Units that another model's windows show as well.
+
+        Args:
+            first: index of the first unit in each of those windows, ``(sequences,)``.
+            count: number of units in each, ``(sequences,)``.
+        """
         start = np.maximum(self.first, first)
         end = np.minimum(self.first + self.count, first + count)
         return replace(self, first=start, count=np.maximum(end - start, 0))
 
     def batch(self, rows: Ints, length: int, device: torch.device) -> UnitBatch:
-        """The units of some examples, whose tokens are padded to ``length``."""
+        """Units of some examples as tensors.
+
+        Args:
+            rows: indices of the examples, ``(batch,)``.
+            length: tokens of a row of the model's input, padding included.
+            device: where the tensors are put.
+        """
         sequences = self.sequences(rows)
         first, count = self.first[sequences, None], self.count[sequences, None]
         index = np.arange(max(1, count.max(initial=0)))
@@ -152,13 +186,19 @@ class Units:
 
 
 def ranges(starts: Ints, counts: Ints) -> Ints:
-    """``starts[i], ..., starts[i] + counts[i] - 1`` for every i, end to end."""
+    """Ranges of integers, end to end: ``starts[i], ..., starts[i] + counts[i] - 1`` for every i."""
     ends = np.cumsum(counts)
     return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - counts), counts)
 
 
 def token_units(lengths: Ints, second_start: Ints | None = None, apart: bool = False) -> Units:
-    """Tokens as units, special tokens included: one sequence an example, whatever its pieces."""
+    """Tokens as units, special tokens included: one sequence an example, whatever its pieces.
+
+    Args:
+        lengths: tokens of each example, ``(examples,)``.
+        second_start: the first token of each example's second piece, ``(examples,)``; by default there is none.
+        apart: whether the model has a row for each piece.
+    """
     position = ranges(np.zeros_like(lengths), lengths).astype(np.int32)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     tokens = Tokens(position, position + 1, offsets, lengths if second_start is None else second_start, apart)
@@ -167,12 +207,12 @@ def token_units(lengths: Ints, second_start: Ints | None = None, apart: bool = F
 
 
 def lexeme_units(syntax: Sequence[Sequence[Syntax]], tokens: Tokens) -> Units:
-    """Lexemes as units; ``syntax`` is ``[example][piece]``. One that the window cuts is not shown."""
+    """Lexemes as units, without those that the window of ``tokens`` cuts; ``syntax`` is ``[example][piece]``."""
     return _shown([[(piece.starts, piece.ends) for piece in example] for example in syntax], tokens)
 
 
 def node_units(syntax: Sequence[Sequence[Syntax]], tokens: Tokens) -> Units:
-    """Nodes of the syntax tree as units; ``syntax`` is ``[example][piece]``. One that the window cuts is not shown."""
+    """Nodes of syntax trees as units, without those that the window cuts; ``syntax`` is ``[example][piece]``."""
     spans = [[(one.starts[one.first], one.ends[one.last - 1]) for one in example] for example in syntax]
     parents = [one.parent for example in syntax for one in example]
     siblings = [next_siblings(parent) for parent in parents]
@@ -180,7 +220,11 @@ def node_units(syntax: Sequence[Sequence[Syntax]], tokens: Tokens) -> Units:
 
 
 def next_siblings(parent: Short) -> Short:
-    """For every node the next child of its parent, -1 for the last; nodes are numbered in preorder."""
+    """Next child of the same parent for every node, int32 ``(nodes,)``, -1 for the last child.
+
+    Args:
+        parent: the parent of every node, ``(nodes,)``; nodes are numbered in preorder.
+    """
     order = np.lexsort((np.arange(len(parent)), parent))
     same = parent[order[1:]] == parent[order[:-1]]
     sibling = np.full(len(parent), NONE, dtype=np.int32)
@@ -189,7 +233,7 @@ def next_siblings(parent: Short) -> Short:
 
 
 def _shown(spans: Sequence[Sequence[tuple[Short, Short]]], tokens: Tokens) -> Units:
-    """Units with given spans ``[example][piece]``, without tokens where the window does not show them whole."""
+    """Units with the spans ``[example][piece]``; one that the window does not show whole has no tokens."""
     pieces = len(spans[0]) if spans else 1
     first, count = np.zeros((2, len(spans) * pieces), dtype=np.int64)
     lows, highs, begins, sizes = [], [], [], []
@@ -198,7 +242,7 @@ def _shown(spans: Sequence[Sequence[tuple[Short, Short]]], tokens: Tokens) -> Un
         cut = begin + tokens.second_start[row]
         for piece, (part, (low, high)) in enumerate(zip(((begin, cut), (cut, end)), example, strict=False)):
             real = tokens.starts[slice(*part)] >= 0
-            # Special tokens stand around the others, never between them.
+            # Special tokens stand around the others, never between them, so that these are one slice.
             start = part[0] + real.argmax()
             inside = slice(start, start + real.sum())
             starts, ends = tokens.starts[inside], tokens.ends[inside]

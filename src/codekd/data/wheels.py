@@ -1,4 +1,4 @@
-"""Pinned wheels on disk: downloaded by pip, verified, kept in a folder that several checkouts may share."""
+"""Download of pinned wheels by pip into a folder that several checkouts may share, and their verification."""
 
 import io
 import os
@@ -32,15 +32,20 @@ TEMPORARY = ".download-"
 
 
 def resources_folder() -> Path:
-    """Where downloads are kept: ``$CODEKD_RESOURCES``, or ``resources`` in the working folder."""
+    """Folder of downloads: ``$CODEKD_RESOURCES``, or ``resources`` in the working folder."""
     return Path(os.environ.get("CODEKD_RESOURCES") or "resources")
 
 
 def fetch(pins: Sequence[Pin], folder: Path, description: str) -> list[Path]:
-    """Paths of the pinned wheels in ``folder/wheels``, in the order of the pins; missing ones are downloaded.
+    """Download the pinned wheels that are missing, and return the paths of all, in the order of the pins.
 
-    Every file is verified, and a corrupt one replaced. Chunks arrive whole: an interruption loses those on
-    their way, at most.
+    Every file is verified, and a corrupt one replaced. Wheels are downloaded in chunks, and are moved into place when
+    their chunk is complete: an interruption loses the unfinished chunks at most.
+
+    Args:
+        pins: of the wheels.
+        folder: folder of downloads; wheels are in ``wheels`` below it.
+        description: what the progress bar is about.
 
     Raises:
         CodekdError: a wheel could not be downloaded, is not the pinned one, or does not fit on the disk.
@@ -61,11 +66,11 @@ def fetch(pins: Sequence[Pin], folder: Path, description: str) -> list[Path]:
 
 
 def open_wheel(path: Path, pin: Pin) -> zipfile.ZipFile:
-    """The wheel as a zip file in memory, after its hash is found to be the pinned one.
+    """Read a wheel into memory as a zip file, after its SHA-256 is compared with the pinned one.
 
     Raises:
-        CodekdError: the content is not what was pinned.
-        zipfile.BadZipFile: it is, and is no zip file.
+        CodekdError: the content is not the pinned one.
+        zipfile.BadZipFile: the content is the pinned one, and is no zip file.
     """
     content = path.read_bytes()
     found = sha256(content).hexdigest()
@@ -100,7 +105,7 @@ def _download_all(pins: Sequence[Pin], wheels: Path, description: str) -> None:
 
 
 def _chunks(pins: Sequence[Pin]) -> Iterator[list[Pin]]:
-    """Groups for one call of pip each, which refuses two versions of one project."""
+    """Groups of pins for one call of pip each; no group has two versions of a project, which pip refuses."""
     rest = list(pins)
     while rest:
         chunk = list({pin.name: pin for pin in reversed(rest)}.values())[::-1][:CHUNK]
@@ -131,7 +136,7 @@ def _download(pins: Sequence[Pin], wheels: Path) -> None:
 
 
 def _failure(stderr: str, pins: Sequence[Pin], wheels: Path) -> CodekdError:
-    """What pip's words mean for the user."""
+    """Error that says what pip's output means for the user."""
     if "No space left on device" in stderr:
         return CodekdError(f"no space left on the disk of {wheels.resolve()}: the wheels need about 0.3 GB")
     if mismatch := MISMATCH.search(stderr):

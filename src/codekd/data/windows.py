@@ -1,8 +1,8 @@
-"""Stage ``windows``: pieces of the functions of a corpus, which starts of students are trained on.
+"""Stage ``windows``: unlabelled windows of a corpus's functions, which starts of students are pretrained on.
 
-Text is cut into whole lines before any tokenizer sees it, so that a window is the same characters for a teacher and for
-a student. The files are those of a task's examples, and so are read by whatever reads examples: windows to learn from
-are ``unlabeled``, those that a start is judged on are ``valid``, and ``train`` and ``test`` are empty.
+Text is cut at line ends before any tokenizer sees it, so that a window is the same characters for a teacher and for a
+student. Files and columns are those of the stage ``examples``, so that the same code reads both: windows to learn from
+are ``unlabeled``, windows that a start is evaluated on are ``valid``, and ``train`` and ``test`` are empty.
 """
 
 from collections.abc import Iterator
@@ -20,22 +20,26 @@ if TYPE_CHECKING:
 
 COLUMN = "code"
 HELD_OUT = 1000
-"""Windows that a start is judged on, at most."""
+"""Largest number of windows that a start is evaluated on."""
 
 LABEL = 0
-"""Of held-out windows: splits that are judged on have labels."""
+"""Placeholder label of the windows in ``valid``, a split that must have labels."""
 
 SCHEMA = {"id": pl.String(), COLUMN: pl.String(), "label": pl.Int32(), "group": pl.String()}
 
 
 def run(job: "Job", folder: Path) -> dict[str, Any]:
-    """Write the windows of train and transfer packages and those of valid packages; none of packages for tests.
+    """Write the windows of train and transfer packages as ``unlabeled``, and those of valid packages as ``valid``.
 
-    Windows are sorted by their ids, hashes of the text, and as many as the spec says come first: another number of them
-    takes more of the same. No held-out window is one to learn from, whether taken or not.
+    Test packages give none. Windows are sorted by id, a hash of their text, and the first ``spec["windows"]`` are
+    taken, so that a larger number adds to those of a smaller one. A window that train or transfer packages have is
+    never held out, whether it is taken or not.
+
+    Returns:
+        Number of windows in every file.
 
     Raises:
-        CodekdError: there is no code to learn from, or none to be judged on.
+        CodekdError: there is no code to learn from, or none to evaluate on.
     """
     corpora = [path for role, path in job.parents.items() if role.startswith("corpus/")]
     functions = functions_by_part(corpora, job.spec["packages"])
@@ -58,9 +62,9 @@ def _windows(functions: pl.DataFrame, characters: int) -> pl.DataFrame:
 
 
 def cut(code: str, characters: int) -> Iterator[str]:
-    """Code as windows of as many whole lines as fit into some characters; only a longer line is cut within.
+    """Cut code into windows of as many whole lines as fit into ``characters``; only a longer line is cut within.
 
-    Put together, with the line breaks between them, they are the code; those without any text are left out.
+    Together with the line breaks between them, windows make up the code; blank ones are left out.
     """
     lines: list[str] = []
     length = 0

@@ -1,1 +1,1 @@
-"""From a trained cell to something that is used: export, prediction, choice."""
+"""Use of trained models: ONNX export, prediction, serving times, and the choice of a student."""

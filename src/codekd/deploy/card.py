@@ -1,4 +1,4 @@
-"""What a trained model's folder has for those who use it elsewhere: names for its classes, and a model card."""
+"""Model cards of trained models, and class names in their configs, for use outside of a study."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 Run = Callable[["Job", Path], dict[str, Any]]
 TEMPLATE = Path(__file__).with_suffix(".md.j2")
 SETTINGS = ("method", "architecture", "training")
-"""What a card has all values of."""
+"""Parts of a model's spec whose values a card lists in full, defaults included."""
 
 
 def with_card(run: Run) -> Run:
-    """A stage that trains a model, and then describes it.
+    """Wrap a stage that trains a model, so that it writes the model's card as well.
 
-    No part of a model's identity: a better description makes it no other model.
+    The card is no part of a model's identity: a better description makes no other model.
     """
 
     @wraps(run)
@@ -37,7 +37,13 @@ def with_card(run: Run) -> Run:
 
 
 def describe(job: "Job", folder: Path, summary: dict[str, Any]) -> None:
-    """Put the names of the classes into ``config.json``, and write ``README.md`` with the metadata of model hubs."""
+    """Put class names into a model's ``config.json``, and write its card: ``README.md``, with metadata for model hubs.
+
+    Args:
+        job: the job that trained the model.
+        folder: the model's folder.
+        summary: the training stage's summary, with ``scores`` by split and metric.
+    """
     reads = read_manifest(job.parents["encoded"])["spec"]
     classes = reads["classes"]
     config = AutoConfig.from_pretrained(folder, local_files_only=True)

@@ -1,4 +1,4 @@
-"""A trained model as ONNX, with all that is needed to use it, held to PyTorch on real examples."""
+"""Export of a trained model to ONNX, with tokenizer or lexer and settings, checked against PyTorch on real examples."""
 
 import json
 import tempfile
@@ -39,22 +39,30 @@ from codekd.study.manifest import check_files, read_manifest
 SETTINGS = "codekd.json"
 TEMPLATE = Path(__file__).with_suffix(".md.j2")
 EXAMPLES, IN_A_ROW, ASKED, BATCH = 64, 8, 256, 16
-"""Examples whose logits and times are compared, how many of them before it is another runtime's turn, those whose
-predictions are compared, and how many are predicted together.
+"""Numbers of examples: compared by logits and times, of these in a row before another runtime's turn, compared by
+predictions, and in a batch.
 """
 
 TOLERANCE = 1e-3
-"""Largest difference of a logit, for logits of ordinary size."""
+"""Largest allowed difference of a logit to PyTorch's, relative to the largest logit where that is above 1."""
 
 FASTER, AGREEMENT = 0.95, 0.99
-"""What eight bits must do to be kept: take this share of float32's time at most, and predict the same on this share of
-validation examples at least.
+"""Conditions for keeping eight bits: the largest share of float32's time, and the smallest share of validation examples
+with equal predictions.
 """
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A trained teacher or student with what it reads, how that was made (its ``spec``), and the kind of its task."""
+    """A trained teacher or student, with its inputs.
+
+    Attributes:
+        folder: the model's folder.
+        manifest: content of the model's ``manifest.json``.
+        encoded: folder of the ``encoded`` node that the model was trained on.
+        spec: spec of that node, which says how code becomes token sequences.
+        kind: kind of the model's task.
+    """
 
     folder: Path
     manifest: Mapping[str, Any]
@@ -64,10 +72,11 @@ class Cell:
 
     @classmethod
     def load(cls, folder: Path) -> "Cell":
-        """Find what a cell was trained on in the results that it lies in.
+        """Load a cell from its folder, and find its inputs among the results around it.
 
         Raises:
-            CodekdError: the folder is no trained model, or something is not what was written.
+            CodekdError: the folder is no trained model, or its files or those of its inputs are not as they were
+                written.
         """
         manifest = read_manifest(folder)
         if manifest["stage"] not in ("students", "teachers") or "training" not in manifest["spec"]:
@@ -85,25 +94,31 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Its coordinates, e.g. ``exception/minilm/bigru-1.5m/ckd/seed1``."""
+        """Coordinates of the cell, such as ``exception/minilm/bigru-1.5m/ckd/seed1``."""
         return "/".join(self.manifest["coordinates"])
 
     def model(self) -> PreTrainedModel:
-        """The model, ready to predict."""
+        """Load the model, in evaluation mode."""
         disable_progress_bar()
         return AutoModelForSequenceClassification.from_pretrained(self.folder, local_files_only=True).eval()
 
 
 def export(cell: Cell, out: Path) -> dict[str, Any]:
-    """Write ``model.onnx``, its tokenizer or lexer, its settings, and ``model.int8.onnx`` where that is worth it here.
+    """Write ``model.onnx``, its tokenizer or lexer, its settings, and ``model.int8.onnx`` where that is faster here.
 
-    Of a model that encodes the sides of a pair apart there is ``compare.onnx`` as well, for a search over many.
+    Of a model that encodes the sides of a pair apart, the half that compares them is written too, as
+    ``compare.onnx``, for searches over many pairs.
 
-    Eight bits are kept where they take 0.95 of float32's time at most and predict what float32 does on 99 % of up to
-    256 validation examples at least.
+    The model in eight bits is kept where it takes at most 0.95 of float32's time and predicts the same class on at
+    least 99 % of up to 256 validation examples.
 
-    Returns what was measured on real examples: the largest difference of a logit to PyTorch's, milliseconds an example,
-    one at a time on one thread and from its tokens on, and whether the machine was busy meanwhile.
+    Args:
+        cell: the model.
+        out: folder to write into; files of an earlier export are replaced.
+
+    Returns:
+        Measurements on validation examples: the largest difference of a logit to PyTorch's, milliseconds an example,
+        one at a time on one thread and without tokenization, whether the machine was busy, and sizes of the files.
 
     Raises:
         CodekdError: ONNX is not installed, or gives other logits than PyTorch.
@@ -131,7 +146,7 @@ def export(cell: Cell, out: Path) -> dict[str, Any]:
 
 
 def _readme(cell: Cell, folder: Path, measured: Mapping[str, Any]) -> str:
-    """How to use what was written, also without this package."""
+    """README of an export: how to use the files with this package and without it."""
     template = Environment(trim_blocks=True, autoescape=False).from_string(TEMPLATE.read_text())  # noqa: S701 (Markdown)
     return template.render(
         name=cell.name,
@@ -146,9 +161,18 @@ def _readme(cell: Cell, folder: Path, measured: Mapping[str, Any]) -> str:
 
 
 def convert(model: PreTrainedModel, data: Encoded, out: Path) -> dict[str, Any]:
-    """Write a model into a folder as ``model.onnx``, and as ``model.int8.onnx`` where that is worth it here.
+    """Write a model's ONNX files and check their logits: the part of :func:`export` that needs no cell.
 
-    Returns and raises what :func:`export` does.
+    Args:
+        model: the model, in evaluation mode.
+        data: encoded examples on which ONNX is compared with PyTorch.
+        out: folder to write into.
+
+    Returns:
+        The measurements of :func:`export`.
+
+    Raises:
+        CodekdError: as in :func:`export`.
     """
     if not onnx_is_installed():
         raise CodekdError(f"export needs onnx, onnxscript and onnxruntime: {INSTALL}")

@@ -1,4 +1,4 @@
-"""Labels for the functions of source files, from a trained cell or from what was exported of it."""
+"""Prediction of labels for functions of source files and rows of tables, by a trained cell or an export of it."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -39,15 +39,15 @@ Item = TypeVar("Item")
 
 BATCH = 32
 MOST_PAIRS = 100_000
-"""Answers about pairs that are printed without a word on which are wanted: those of 447 functions."""
+"""Largest number of pairs that are answered without a filter: those of 447 functions."""
 
 BLOCK = 512
-"""Functions that another one is compared with at a time: their vectors stay in the cache of a core."""
+"""Number of functions that one function is compared with at a time: their vectors fit into the cache of a core."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a model is asked about: code as its task shows it, and where that is from."""
+    """A piece of code to label, in the form of the task's examples, and its place in a file or table."""
 
     place: Mapping[str, Any]
     code: str
@@ -55,27 +55,34 @@ class Asked:
 
 Example = tuple[Asked, ...]
 Answers = tuple[Callable[[int], Example], NDArray[np.float32], NDArray[np.bool_]]
-"""The example at each place of a batch, the logits ``(batch, classes)``, and of which the model did not see all."""
+"""A batch of answers: a function from a row to its example, logits ``(batch, classes)``, and whether the model's input
+was cut ``(batch,)``.
+"""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which answers are given: those with a ``label``, and at least so probable."""
+    """Filter of answers: by predicted ``label`` (None for all), and by its probability in [0, 1]."""
 
     label: str | None = None
     min_probability: float = 0.0
 
     @property
     def all(self) -> bool:
-        """Whether every answer is."""
+        """Whether the filter lets every answer through."""
         return self.label is None and not self.min_probability
 
 
 @dataclass(frozen=True)
 class Labeller:
-    """A model with what it reads: ``spec`` is that of its ``encoded`` node, ``kind`` that of its task.
+    """A trained model that labels code.
 
-    ``comparison`` has both halves of a model that encodes the sides of a pair apart.
+    Attributes:
+        run: computes logits.
+        folder: folder with the tokenizer or the lexer's settings.
+        spec: spec of the model's ``encoded`` node, or its part in an export's settings.
+        kind: kind of the model's task.
+        comparison: both halves of a model that encodes the sides of a pair apart; None for other models.
     """
 
     run: Run
@@ -86,10 +93,10 @@ class Labeller:
 
     @classmethod
     def load(cls, folder: Path) -> "Labeller":
-        """From a folder that ``codekd export`` wrote, or from a cell.
+        """Load a model from a folder that ``codekd export`` wrote, or from the folder of a cell.
 
         Raises:
-            CodekdError: it is neither.
+            CodekdError: the folder is neither.
         """
         settings = folder / SETTINGS
         if settings.exists():
@@ -102,13 +109,19 @@ class Labeller:
         return cls(torch_run(model), cell.encoded, cell.spec, cell.kind, torch_comparison(model))
 
     def label(self, read: Iterable[Function | Problem], wanted: Wanted | None = None) -> Iterator[dict[str, Any]]:
-        """One record for everything that the task asks about and that is ``wanted``, in the order of the functions.
+        """Label functions, or all pairs of functions where the task is about pairs.
 
-        What cannot be shown to the model, such as Python that does not parse, comes first, with an ``error`` instead of
-        a label.
+        Args:
+            read: functions, and problems with files.
+            wanted: filter of the answers; None for all.
+
+        Yields:
+            Records for JSON: first those with an ``error`` or ``warning`` in place of a label, for files and functions
+            that the model cannot read, such as Python that does not parse; then one for every example with its place,
+            ``label``, ``probability``, and ``cut`` where the model's input was cut, in the order of the functions.
 
         Raises:
-            CodekdError: no class has the label that is wanted, or every pair of many functions is.
+            CodekdError: no class has the wanted label, or more than :data:`MOST_PAIRS` pairs have no filter.
         """
         wanted = wanted or Wanted()
         self._check(wanted)
@@ -139,13 +152,19 @@ class Labeller:
     def label_rows(
         self, rows: Iterable[Row], columns: Sequence[str] = (), wanted: Wanted | None = None
     ) -> Iterator[dict[str, Any]]:
-        """One record for every row of a table that is ``wanted``, whose ``columns`` are shown as they are.
+        """Label the rows of a table, whose code is already in the form of the task's examples.
 
-        They are by default those of the task's examples, ``code``, or ``code_a`` and ``code_b``. A row that cannot be
-        used comes first of its batch, with an ``error``.
+        Args:
+            rows: the rows.
+            columns: columns of the code, by default those of the task's examples: ``code``, or ``code_a`` and
+                ``code_b``.
+            wanted: filter of the answers; None for all.
+
+        Yields:
+            Records as of :meth:`label`. A row that cannot be used comes first in its batch, with an ``error``.
 
         Raises:
-            CodekdError: no class has the label that is wanted, or the task has another number of columns.
+            CodekdError: no class has the wanted label, or the task has another number of columns.
         """
         wanted, columns = wanted or Wanted(), columns or self.spec["columns"]
         self._check(wanted)
@@ -164,7 +183,7 @@ class Labeller:
             yield from self._records(self._answered(examples, len(examples)), wanted)
 
     def classify(self, examples: Sequence[str | tuple[str, str]]) -> list[tuple[str, float]]:
-        """Label and probability of pieces of code, or of pairs of them, shown as they are."""
+        """Labels and probabilities of pieces of code, or of pairs of them, in the form of the task's examples."""
         sides = [(one,) if isinstance(one, str) else one for one in examples]
         logits = [self.run(self._encoding.read(chosen).inputs) for chosen in _batches(sides, BATCH)]
         probabilities = softmax(np.concatenate(logits), axis=1)
@@ -175,13 +194,13 @@ class Labeller:
         return encoding_of(self.folder, self.spec)
 
     def _check(self, wanted: Wanted) -> None:
-        """That what is wanted can be had, before many files are read."""
+        """Refuse a filter that the model cannot satisfy, and load the tokenizer, before many files are read."""
         classes, _ = self.spec["classes"], self._encoding
         if wanted.label is not None and wanted.label not in classes:
             raise CodekdError(f"no class is called {wanted.label!r}: choose one of {', '.join(classes)}")
 
     def _shown(self, function: Function) -> list[Shown]:
-        """What the task shows of a function."""
+        """A function in the form of the task's examples: as one or several pieces of code, or none."""
         shown: Callable[[str, int], list[Shown]] = getattr(components.load("tasks", self.kind), "shown", as_it_is)
         try:
             return shown(function.code, function.line)
@@ -205,13 +224,13 @@ class Labeller:
                 yield _record(examples(int(place))) | answer | ({"cut": True} if cut[place] else {})
 
     def _answered(self, examples: Iterable[Example], count: int) -> Iterator[Answers]:
-        """Every example as it was in training."""
+        """Answers about ``count`` examples, each encoded in one piece as in training."""
         for chosen in track(_batches(examples, BATCH), -(-count // BATCH), description="predict", unit="batch"):
             inputs, cut = self._encoding.read([[one.code for one in example] for example in chosen])
             yield chosen.__getitem__, self.run(inputs), cut
 
     def _compared(self, asked: Sequence[Asked]) -> Iterator[Answers]:
-        """Every pair of functions, each of which is encoded once."""
+        """Answers about every pair of functions, where each function is encoded once."""
         assert self.comparison is not None
         vectors, cut = self._vectors(asked)
         for first in track(range(len(asked) - 1), description="compare", unit="function"):
@@ -224,13 +243,13 @@ class Labeller:
                 yield pair, self.comparison.compare(vectors[[first]], vectors[block]), cut[first] | cut[block]
 
     def _vectors(self, asked: Sequence[Asked]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """What is compared, ``(functions, width)``, and which functions the model did not see all of."""
+        """Vectors of functions, ``(functions, width)``, and whether the model's input was cut, ``(functions,)``."""
         assert self.comparison is not None
         found = np.empty((len(asked), 0), dtype=np.float32)
         cut = np.zeros(len(asked), dtype=bool)
         by_length = sorted(range(len(asked)), key=lambda place: len(asked[place].code))
         for chosen in track(list(_batches(by_length, BATCH)), description="encode", unit="batch"):
-            # A model answers about pairs: of an odd number the last one stands there twice.
+            # A model of pairs takes an even number of rows: the last one of an odd number is repeated.
             even = [*chosen, *chosen[-1:]] if len(chosen) % 2 else chosen
             inputs, cut[even] = self._encoding.read([[asked[place].code] for place in even])
             vectors = self.comparison.vectors(inputs)
@@ -241,14 +260,14 @@ class Labeller:
 
 
 def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """So many at a time."""
+    """Lists of ``size`` items, the last one shorter."""
     rest = iter(items)
     while chosen := list(islice(rest, size)):
         yield chosen
 
 
 def _place(function: Function) -> dict[str, Any]:
-    """Where a function is: keys that say nothing are left out."""
+    """Place of a function as keys of a record, without those that are empty."""
     place: dict[str, Any] = {"file": function.file}
     if function.cell is not None:
         place["cell"] = function.cell
@@ -258,7 +277,7 @@ def _place(function: Function) -> dict[str, Any]:
 
 
 def _record(example: Example) -> dict[str, Any]:
-    """Where an example is from; of two functions every key twice."""
+    """Place of an example as keys of a record; for two functions every key twice, with ``_a`` and ``_b``."""
     first, *others = example
     if not others or others[0].place is first.place:
         return dict(first.place)

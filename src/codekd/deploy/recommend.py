@@ -1,4 +1,4 @@
-"""The student to deploy: the best one within limits of time, size and loss, and why."""
+"""Recommendation of a student to deploy: the best one within limits of time, size and retention, with reasons."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +20,7 @@ SERVED = ("runtime", "milliseconds", "int8_milliseconds", "megabytes", "busy")
 
 @dataclass(frozen=True)
 class Broken:
-    """A limit that a student breaks, in words, and by what share of the limit."""
+    """A limit that a student breaks: a description, and the excess as a share of the limit."""
 
     words: str
     excess: float
@@ -28,9 +28,13 @@ class Broken:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a student may take from code to answer on one CPU thread and in its file, and must keep of the teacher.
+    """Limits that a student must meet; None for no limit.
 
-    What is kept of the score is judged on the validation split: chosen on the test split, the score there flatters.
+    Attributes:
+        milliseconds: longest time for one example on one CPU thread, from code to answer.
+        megabytes: largest size of the model's file.
+        retention: smallest share of the teacher's score on the validation split, in [0, 1]; not on the test split,
+            because the test score of a choice on test would be too high.
     """
 
     milliseconds: float | None = None
@@ -38,7 +42,7 @@ class Limits:
     retention: float | None = None
 
     def broken(self, row: Row) -> list[Broken]:
-        """What a student breaks."""
+        """Limits that a student breaks; ``row`` has the columns of the ``scores`` and ``pareto`` tables."""
         found = []
         for limit, value, unit in (
             (self.milliseconds, row["milliseconds"], "ms"),
@@ -57,23 +61,27 @@ class Limits:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """A student for a task, the folder of its best seed, and why; None where no student meets the limits."""
+    """A student for a task: the folder of its best seed, None where no student meets the limits, and the reason."""
 
     task: str
     cell: Path | None
     why: str
 
     def record(self) -> dict[str, Any]:
-        """For programs."""
+        """The recommendation as a dictionary for JSON."""
         return {**asdict(self), "cell": str(self.cell) if self.cell else None}
 
 
 def recommend(report: Path, limits: Limits) -> Iterator[Recommendation]:
-    """One recommendation a task, from a report's tables.
+    """Recommend one student a task from a report's tables: the best within the limits, the fastest of equals.
 
-    The best student on the validation split within the limits, the fastest of equals; nothing is better on that split
-    and as fast. Time and size are those of ``model.onnx``, which ``codekd export`` always writes, tokenizer included,
-    or of PyTorch where ONNX was not measured.
+    Scores are those on the validation split: no student within the limits is better there and as fast. Time and size
+    are those of ``model.onnx``, which ``codekd export`` always writes, tokenizer included, or of PyTorch where ONNX was
+    not measured.
+
+    Args:
+        report: folder of the report.
+        limits: limits that the student must meet.
 
     Raises:
         CodekdError: the folder is no report, or the study has not measured inference.
@@ -139,7 +147,7 @@ def _served(row: Row) -> str:
 
 
 def _nobody(rows: Sequence[Row], limits: Limits) -> str:
-    """The nearest is the one whose worst excess over a limit is the smallest share of that limit."""
+    """Reason why no student is chosen, and the nearest one: the smallest in its largest excess over a limit."""
 
     def distance(row: Row) -> tuple[float, float, float]:
         excesses = [one.excess for one in limits.broken(row)]
@@ -154,7 +162,7 @@ def _nobody(rows: Sequence[Row], limits: Limits) -> str:
 
 
 def _reserves(rows: Sequence[Row]) -> Iterator[str]:
-    """What the choice may owe to chance, or to the machine."""
+    """Sentences about what makes a choice uncertain: a busy machine, missing ONNX times, a single seed."""
     if busy := sum(bool(row["busy"]) for row in rows):
         yield (
             f"The machine was busy when {busy} of the {len(rows)} were measured: their milliseconds are CPU time, and "

@@ -1,4 +1,8 @@
-"""What a trained model runs in: PyTorch, or ONNX in float32 and in eight bits."""
+"""Runtimes of a trained model: PyTorch, and ONNX in float32 and in eight bits.
+
+A ``Run`` is a function from a model's inputs ``(rows, length)`` to an output in float32, mostly logits ``(examples,
+classes)``.
+"""
 
 import logging
 import warnings
@@ -29,10 +33,12 @@ Run = Callable[[Inputs], Floats]
 
 @dataclass(frozen=True)
 class Comparison:
-    """A model of pairs whose sides are encoded apart, in its two halves.
+    """The two halves of a model of pairs that encodes the sides of a pair apart.
 
-    ``vectors`` gives ``(rows, width)`` of an even number of rows, ``compare`` logits ``(pairs, classes)``
-    of the vectors ``(1, width)`` of one first side and ``(pairs, width)`` of several second ones.
+    Attributes:
+        vectors: maps the inputs of an even number of sides to their vectors, ``(rows, width)``.
+        compare: maps the vectors of one first side, ``(1, width)``, and of several second ones, ``(pairs, width)``, to
+            logits, ``(pairs, classes)``.
     """
 
     vectors: Run
@@ -46,7 +52,7 @@ def onnx_is_installed() -> bool:
 
 @contextmanager
 def threads_of_torch(count: int) -> Iterator[None]:
-    """So many threads on the CPU, as long as this lasts."""
+    """Context in which PyTorch uses ``count`` CPU threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -56,12 +62,12 @@ def threads_of_torch(count: int) -> Iterator[None]:
 
 
 def tensors(inputs: Inputs) -> tuple[Tensor, ...]:
-    """What a model reads, on the CPU."""
+    """A model's inputs as tensors on the CPU, in the order of :class:`Inputs`."""
     return tuple(map(torch.from_numpy, inputs))
 
 
 def torch_run(model: PreTrainedModel, device: Device = CPU) -> Run:
-    """A function from what a model on a device reads to its logits on the CPU."""
+    """A function from inputs to the logits of a model in PyTorch; ``device`` is the one that the model is on."""
 
     @torch.inference_mode()
     def run(inputs: Inputs) -> NDArray[np.float32]:
@@ -73,7 +79,7 @@ def torch_run(model: PreTrainedModel, device: Device = CPU) -> Run:
 
 
 def torch_comparison(model: PreTrainedModel) -> Comparison | None:
-    """Both halves of a model on the CPU; None where it does not encode the sides of a pair apart."""
+    """Both halves of a model in PyTorch on the CPU; None where it does not encode the sides of a pair apart."""
     if not sides_apart(model):
         return None
 
@@ -85,7 +91,7 @@ def torch_comparison(model: PreTrainedModel) -> Comparison | None:
 
 
 def _compare(model: PreTrainedModel) -> Callable[[Floats, Floats], Floats]:
-    """What :class:`_Comparison` computes, in NumPy: its products of vectors are part of a product of matrices."""
+    """:class:`_Comparison` in NumPy, with the products of vectors folded into a product of matrices."""
     head, projector = model.head, model.projector
     weight, bias = head.dense.weight.detach(), head.dense.bias.detach()
     if isinstance(projector, nn.Linear):
@@ -103,7 +109,7 @@ def _compare(model: PreTrainedModel) -> Callable[[Floats, Floats], Floats]:
 
 
 def session(path: Path, output: str = "logits") -> Run:
-    """A function from what a model reads to what an ONNX file gives, by default logits, on one thread."""
+    """A function from inputs to an ``output`` of the model in an ONNX file, on one CPU thread."""
     runtime = _runtime(path)
     wanted = {one.name for one in runtime.get_inputs()}
 
@@ -115,7 +121,12 @@ def session(path: Path, output: str = "logits") -> Run:
 
 
 def onnx_comparison(model: Path, compare: Path) -> Comparison:
-    """Both halves of a model that :func:`write_onnx` and :func:`write_comparison` wrote."""
+    """Both halves of a model in ONNX, on one CPU thread.
+
+    Args:
+        model: file of :func:`write_onnx`.
+        compare: file of :func:`write_comparison`.
+    """
     runtime = _runtime(compare)
     return Comparison(
         session(model, "vectors"),
@@ -132,12 +143,12 @@ def _runtime(path: Path) -> Any:
 
 
 def sides_apart(model: PreTrainedModel) -> bool:
-    """Whether a model encodes the two sides of a pair apart."""
+    """Whether a model encodes the two sides of a pair apart, each to a vector."""
     return bool(getattr(model.config, "sides_apart", False))
 
 
 class _Logits(nn.Module):
-    """Logits, and of sides that are apart the vectors that are compared."""
+    """A model with logits as output, and the sides' vectors as well where it encodes them apart."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
@@ -160,9 +171,16 @@ class _Comparison(nn.Module):
 
 
 def write_onnx(model: PreTrainedModel, inputs: Inputs, path: Path) -> None:
-    """For sequences of any length; torch.export would unroll a GRU to one, the tracing exporter does not.
+    """Write a model as ONNX for batches and sequences of any size.
 
-    Where sides are apart the model has an even number of rows, and gives ``vectors`` ``(rows, width)`` beside logits.
+    A model that encodes the sides of a pair apart takes an even number of rows and has the output ``vectors``,
+    ``(rows, width)``, beside ``logits``. Models with layers of this package use the tracing exporter, because
+    torch.export would unroll a GRU to the length of the example.
+
+    Args:
+        model: the model.
+        inputs: an example of its inputs, which the exporter runs.
+        path: file to write.
     """
     apart = sides_apart(model)
     outputs = ["logits", "vectors"] if apart else ["logits"]
@@ -179,9 +197,10 @@ def write_onnx(model: PreTrainedModel, inputs: Inputs, path: Path) -> None:
 
 
 def write_comparison(model: PreTrainedModel, path: Path) -> None:
-    """The half of a model that compares the vectors of two sides: ``first`` and ``second`` ``(pairs, width)``.
+    """Write as ONNX the half of a model that compares the vectors of two sides.
 
-    There may be one ``first`` for all ``second``.
+    Its inputs ``first`` and ``second`` are ``(pairs, width)``, where one ``first`` may serve for all ``second``; its
+    output ``logits`` is ``(pairs, classes)``.
     """
     width = model.projector.in_features if isinstance(model.projector, nn.Linear) else model.head.dense.in_features
     values = torch.ones(1, width // 2), torch.ones(3, width // 2)
@@ -194,21 +213,26 @@ def _write(model: nn.Module, values: tuple[Tensor, ...], path: Path, settings: d
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        # What is exported is put back into the mode of the outermost module, which is new: it would train.
+        # The exporter restores the mode of the outermost module: that of a new wrapper would be training.
         torch.onnx.export(model.eval(), values, str(path), **settings)
 
 
 def quantize(source: Path, target: Path) -> None:
-    """Weights of matrix products in eight bits, of which seven are used, activations as they come.
+    """Write an ONNX model with the weights of matrix products in eight bits, and activations quantized at run time.
 
-    Processors without VNNI add up products of eight bits in sixteen, where those of eight and seven bits fit: with the
-    eighth one a file that agreed where it was made would answer otherwise there.
+    Only seven of the bits are used. Processors without VNNI add up products of activations and weights in sixteen bits,
+    where those of eight and seven bits fit: with the eighth bit a file would answer otherwise there than where it was
+    checked.
+
+    Args:
+        source: file of the model in float32.
+        target: file to write.
     """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     model = onnx.load(source)
-    # The shapes that torch wrote down keep the quantizer from inferring those of what it makes.
+    # Shapes recorded by torch keep the quantizer from inferring those of the tensors that it adds.
     del model.graph.value_info[:]
     root = logging.getLogger()
     level = root.level

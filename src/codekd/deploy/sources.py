@@ -1,4 +1,4 @@
-"""What is to be labelled: the functions of source files in any language that has a grammar, or whole files."""
+"""Functions of source files and notebooks to label, in any language that has a grammar, or files as a whole."""
 
 import json
 import os
@@ -15,15 +15,20 @@ from codekd.errors import CodekdError
 
 NOTEBOOK = ".ipynb"
 NOT_OWN = {"node_modules", "site-packages", "__pycache__"}
-"""Folders among sources that hold what others wrote or what programs made; hidden ones are such, too."""
+"""Folders of third-party and generated code, which are skipped, as are hidden ones."""
 
 
 @dataclass(frozen=True)
 class Function:
-    """A function in a file: its name, the line that it begins on, and its source at the left margin.
+    """A function of a source file, or a file as a whole.
 
-    A whole file has no name. ``cell`` is the number of a notebook's cell, in which lines are counted. ``parsed`` is
-    whether all of it could be read as its language.
+    Attributes:
+        file: name of the file.
+        name: name of the function; empty for a whole file.
+        line: line that the function begins on, from 1; in a notebook that of its cell.
+        code: source of the function, moved to the left margin.
+        parsed: whether all of the source is valid in its language.
+        cell: number of the notebook's cell, from 1; None in other files.
     """
 
     file: str
@@ -36,7 +41,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Problem:
-    """Why nothing in a file gets a label; a ``warning`` is what is to be known of what does."""
+    """Reason why a file gets no label; a ``warning`` is a remark on a file that gets labels all the same."""
 
     file: str
     message: str
@@ -47,7 +52,7 @@ Read = Iterator[Function | Problem]
 
 
 def sources_in(paths: Sequence[Path]) -> Iterator[Path]:
-    """Files as they are, and of folders all files in known languages, by name."""
+    """Paths of source files: given files as they are, and in folders all files in known languages, sorted by name."""
     for path in paths:
         if not path.is_dir():
             yield path
@@ -60,12 +65,17 @@ def sources_in(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def read_source(raw: bytes, file: str, said: str | None = None, whole: bool = False) -> Read:
-    """The functions of a file, or the ``whole`` of it as one, and what went wrong on the way.
+    """The functions of a file, and problems with reading it.
 
-    Its language is the one that the user ``said``, or the one of its name; a header is C++ where that reads it better.
+    Args:
+        raw: content of the file.
+        file: name of the file, for its language and for messages.
+        said: language that the user gave; None takes that of the file's name, where a header is C++ if it has fewer
+            syntax errors as such.
+        whole: return the file as a whole in place of its functions.
 
     Raises:
-        CodekdError: its language is not known.
+        CodekdError: the language is not known.
     """
     if said is None and file.lower().endswith(NOTEBOOK):
         yield from _or_none(_of_notebook(raw, file, whole), file)
@@ -88,9 +98,9 @@ def read_source(raw: bytes, file: str, said: str | None = None, whole: bool = Fa
 
 
 def functions_in(source: str, language: str, file: str) -> Read:
-    """Every function and method, nested ones too, outer ones before inner ones.
+    """Every function and method of a source text, nested ones too, outer ones before inner ones.
 
-    Python is read by Python, as the corpora are; what that cannot parse, and any other language, by its grammar.
+    Python is parsed by Python, as the corpora are; Python that does not parse, and other languages, by a grammar.
     """
     if language == "python":
         try:
@@ -106,7 +116,7 @@ def functions_in(source: str, language: str, file: str) -> Read:
 
 
 def reason(error: Exception) -> str:
-    """Why text could not be parsed."""
+    """Message of a parser's error, without its position."""
     return getattr(error, "msg", None) or str(error) or type(error).__name__
 
 
@@ -118,7 +128,7 @@ def _whole(text: str, language: str, file: str) -> Read:
 
 
 def _or_none(read: Iterable[Function | Problem], file: str) -> Read:
-    """The same, and that there is no function, where it is so."""
+    """The same items, and a problem at the end if there is neither a function nor an error among them."""
     count = 0
     for one in read:
         count += isinstance(one, Function) or not one.warning
@@ -138,7 +148,7 @@ def _parses(text: str, language: str) -> bool:
 
 
 def _of_notebook(raw: bytes, file: str, whole: bool) -> Read:
-    """What is in the cells with code; lines that are for IPython are left empty. Cells are counted from 1."""
+    """Functions in a notebook's code cells, or these cells as a whole; lines for IPython are left empty."""
     try:
         notebook = json.loads(raw)
         spoken = notebook.get("metadata", {}).get("kernelspec", {}).get("language", "python")
@@ -163,7 +173,7 @@ def _of_notebook(raw: bytes, file: str, whole: bool) -> Read:
 
 
 def _python_of(source: str | list[str]) -> str:
-    """A cell without what IPython does; a cell that begins with ``%%`` is none of Python."""
+    """Python source of a cell without IPython's commands; empty for a cell that begins with ``%%``."""
     text = source if isinstance(source, str) else "".join(source)
     lines = text.split("\n")
     if text.startswith("%%"):

@@ -1,11 +1,12 @@
-"""Stage ``inference``: what it takes to serve a student, in turns with its teacher, from examples' code to logits.
+"""Stage ``inference``: time, memory and size of serving a student, measured in turns with its teacher.
 
-Parents: ``examples``; ``encoded``, which says how the student reads; and ``teacher`` with ``teacher_encoded``, where
-the teacher is a model of ours. The spec has the student's ``architecture``, ``classes`` and ``pooling``, and whether it
-``reuses_head`` of its teacher: its weights do not matter. Leaves ``inference.json``: of both models the parameters, the
-floating-point operations and tokens of an example, and the peak of memory in bytes; and for every runtime, alone and in
-batches, the milliseconds of an example on one thread and how many times as long the teacher takes. The machine is in
-the manifest, and in no identity; that it had something else to do is recorded with each number.
+Parents: ``examples``; ``encoded``, which says how the student reads code; and ``teacher`` with ``teacher_encoded``,
+where the teacher is a model of the study. The spec has the student's ``architecture``, ``classes`` and ``pooling``, and
+whether it ``reuses_head`` of its teacher; its weights do not matter. Writes ``inference.json``: of both models the
+parameters, the floating-point operations and tokens of an example, and the peak of memory in bytes; and for every
+runtime, alone and in batches, the milliseconds of an example on one thread, from code to logits, and how many times as
+long the teacher takes. The machine is in the manifest and in no identity; whether it was busy is recorded with each
+number.
 """
 
 import copy
@@ -55,24 +56,24 @@ if TYPE_CHECKING:
     from codekd.study.job import Job
 
 Code = tuple[str, ...]
-"""What an example is made from: a piece of code, or the two of a pair."""
+"""Code of an example: one piece, or the two sides of a pair."""
 
 Turns = Mapping[int, Sequence[Sequence[Code]]]
-"""By the size of a batch, the examples that are answered together, turn by turn."""
+"""Examples by batch size: a sequence of turns, each with the examples that are answered together."""
 
 ALONE, IN_A_ROW, TOGETHER, BATCH, COUNTED = 48, 8, 96, 32, 12
-"""Examples that are answered one at a time, how many of them before it is the other model's turn, those in batches, how
-many a batch has, and those whose operations and tokens are counted.
+"""Numbers of examples: answered one at a time, of these in a row before the other model's turn, answered in batches,
+in a batch, and those whose operations and tokens are counted.
 """
 
 LONGEST, FEWEST = 5.0, 8
-"""Seconds after which no new turn begins, and how many examples are answered at least."""
+"""Seconds after which no new turn begins, and the smallest number of examples that are answered all the same."""
 
 log = logging.getLogger("codekd")
 
 
 class Runtime(NamedTuple):
-    """What a model is run in."""
+    """Runtime of a model: ``pytorch`` or ``onnx``, its precision, and the device."""
 
     runtime: str
     precision: str
@@ -83,8 +84,12 @@ class Runtime(NamedTuple):
 class Served:
     """A model that is ready to answer.
 
-    ``facts`` is what is known of it, and ``bytes`` its size in every runtime; ``read`` turns code into what
-    the model reads, and ``batches`` has that of the examples that are asked.
+    Attributes:
+        facts: parameters, operations and tokens of an example, peak memory, and why there is no ONNX, if so.
+        bytes: size of the model in every runtime.
+        read: maps the code of examples to the model's inputs.
+        batches: inputs of the examples of every turn, by batch size.
+        runs: maps inputs to logits, in every runtime.
     """
 
     facts: Mapping[str, Any]
@@ -94,13 +99,16 @@ class Served:
     runs: Mapping[Runtime, Run]
 
     def works(self, runtime: Runtime, size: int, turns: Sequence[Sequence[Code]]) -> list[Callable[[int], object]]:
-        """The two steps of an answer: to read the code, and to answer what was read."""
+        """The two steps of an answer, as functions of a turn's number: encoding of the code, and the model itself."""
         run, batches = self.runs[runtime], self.batches[size]
         return [lambda turn: self.read(turns[turn]), lambda turn: run(batches[turn])]
 
 
 def run(jobs: "Sequence[Job]", folders: Sequence[Path]) -> list[dict[str, Any]]:
-    """Measure students one after another; those of one teacher are best given together."""
+    """Measure students one after another, write each one's ``inference.json``, and return what these files hold.
+
+    Students of one teacher are best given together, because the teacher is then prepared once.
+    """
     teacher_of = lru_cache(1)(_teacher)  # written as ONNX once for all its students, and one at a time in memory
     found = []
     with threads_of_torch(1):
@@ -136,7 +144,12 @@ def _student(job: "Job") -> Served:
 
 
 def turns_of(examples: Path, encoded: Path) -> Turns:
-    """Test examples of all lengths, one at a time and in batches; the same for all that is made from them."""
+    """Test examples of all lengths, one at a time and in batches, the same ones for all models of a task.
+
+    Args:
+        examples: folder of the task's examples.
+        encoded: folder of an ``encoded`` node, whose spec names the columns of code.
+    """
     return _turns(examples, tuple(read_manifest(encoded)["spec"]["columns"]))
 
 
@@ -162,7 +175,7 @@ def _served(load: Callable[[], PreTrainedModel], encoded: Path, turns: Turns, na
     reason = None
     try:
         in_onnx, sizes_in_onnx = _in_onnx(model, batches[BATCH][0])
-    except Exception as error:  # of exporters that know not all encoders: what is measured does without
+    except Exception as error:  # exporters do not support all encoders: PyTorch is measured all the same
         reason = str(error)
         if not isinstance(error, CodekdError):
             reason = f"It cannot be written as ONNX: {type(error).__name__}: {reason.partition(chr(10))[0]}"
@@ -184,7 +197,7 @@ def _served(load: Callable[[], PreTrainedModel], encoded: Path, turns: Turns, na
 
 
 def _in_onnx(model: PreTrainedModel, inputs: Inputs) -> tuple[dict[Runtime, Run], dict[Runtime, int]]:
-    """A model in ONNX, in float32 and in eight bits, and the sizes of the files."""
+    """A model in ONNX in float32 and in eight bits, and the sizes of the files, both by runtime."""
     if not onnx_is_installed():
         raise CodekdError(f"onnx, onnxscript and onnxruntime are not installed ({INSTALL})")
     with tempfile.TemporaryDirectory() as folder:
@@ -222,15 +235,16 @@ def _answered(
 
 
 def numbers(times: Times, counts: NDArray[np.integer], on_cpu: bool) -> list[dict[str, Any]]:
-    """Milliseconds of an example and ratios to the first model, one record a model.
+    """Milliseconds an example, and speed-ups over the first model, one record a model.
 
-    Milliseconds are medians over turns by the clock, with quartiles, of tokenizer or lexer and model together and of
-    each; ratios are those of CPU time where models run on the CPU, which is none while a thread waits for a core.
+    Milliseconds are medians over turns of wall time, with quartiles, of tokenizer or lexer and model together and of
+    each alone. Speed-ups are ratios of CPU time where models run on the CPU, because that does not count waiting for a
+    core.
 
     Args:
-        times: of the models, each in two steps, its tokenizer or lexer and the model itself.
-        counts: examples of every turn, ``(turns,)``.
-        on_cpu: whether the models ran there.
+        times: times of the models, each in two steps: its tokenizer or lexer, and the model itself.
+        counts: number of examples of every turn, ``(turns,)``.
+        on_cpu: whether the models ran on the CPU.
     """
     wall, cpu = (1000 * each / counts[:, None, None] for each in (times.wall, times.cpu))
     whole = (cpu if on_cpu else wall).sum(2)
@@ -255,7 +269,7 @@ def _quartiles(values: NDArray[np.float64]) -> list[float]:
 
 @torch.inference_mode()
 def _flops(model: PreTrainedModel, batches: Sequence[Inputs]) -> float:
-    """Mean over batches; of matrix products, which is nearly all."""
+    """Mean floating-point operations of a batch; only those of matrix products, which are nearly all."""
     counter = FlopCounterMode(display=False)
     with counter:
         for batch in batches:

@@ -1,4 +1,7 @@
-"""The time that pieces of work take, measured in turns, so that what else the machine does falls on all alike."""
+"""Timing of several pieces of work in turns, so that other load of the machine falls on all of them alike.
+
+Shapes: ``rounds`` are repetitions, ``works`` the pieces of work that are compared, ``steps`` the parts of one.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -10,11 +13,16 @@ from numpy.typing import NDArray
 Seconds = NDArray[np.float64]
 
 BUSY = 1.1
-"""Wall time by CPU time from which a machine was busy: a thread that computes waits for nothing but a core."""
+"""Ratio of wall time to CPU time above which a machine was busy: a computing thread waits for nothing but a core."""
 
 
 def spread(lengths: NDArray[np.integer], count: int) -> NDArray[np.int64]:
-    """The rows of so many examples of all ``lengths``, in an order without meaning."""
+    """Rows of ``count`` examples, evenly spread over the sorted ``lengths``, in a fixed random order.
+
+    Args:
+        lengths: length of every example, ``(examples,)``.
+        count: number of rows; all examples where there are fewer.
+    """
     places = np.linspace(0, len(lengths) - 1, min(count, len(lengths))).astype(int)
     rows = np.argsort(lengths, kind="stable")[places]
     return np.random.default_rng(0).permutation(rows)
@@ -22,7 +30,7 @@ def spread(lengths: NDArray[np.integer], count: int) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds ``(rounds, works, steps)`` by the clock, ``wall``, and those that this thread had a core, ``cpu``."""
+    """Wall time and CPU time of the measuring thread, in seconds, ``(rounds, works, steps)`` each."""
 
     wall: Seconds
     cpu: Seconds
@@ -41,16 +49,16 @@ def take_turns(
     longest: float = float("inf"),
     fewest: int = 1,
 ) -> Times:
-    """Do every work with some rounds, then every work with the next ones, and so on, each on one thread.
+    """Measure pieces of work in turns: some rounds of every work, then the next rounds of every work, and so on.
 
     Args:
-        works: what is measured, the steps of each; a step is given the number of the round.
-        rounds: how often each is done at most.
-        in_a_row: so many rounds of a work follow each other before it is another one's turn: a model that is asked
-            again and again has its weights in the caches, and one that follows a larger model has not.
-        warm: so many rounds of each are done beforehand and not counted.
-        longest: seconds after which no new turn begins,
-        fewest: unless there were not so many rounds yet.
+        works: the steps of every work; a step is called with the number of the round.
+        rounds: largest number of rounds.
+        in_a_row: rounds of one work in a row before the next work's turn: a model that is asked again and again has
+            its weights in the caches, and one that follows a larger model has not.
+        warm: rounds of every work that are done beforehand and not counted.
+        longest: seconds after which no new turn begins, once there were ``fewest`` rounds.
+        fewest: smallest number of rounds, unless ``rounds`` is smaller.
     """
     for work in works:
         for number in range(min(warm, rounds)):
@@ -74,9 +82,13 @@ def _timed(step: Callable[[int], object], number: int) -> tuple[float, float]:
 
 
 def ratio(first: Seconds, second: Seconds) -> float:
-    """How many times as long the first work takes as the second, both ``(rounds,)`` of one measurement in turns.
+    """Median over rounds of the ratio of the first work's time to the second's, measured in turns.
 
-    The median of the ratios of single rounds: both works of a round met the same example and, a few rounds apart, the
-    same load and clock rate, and a round in which one of them was disturbed is no more than one of many.
+    Both works of a round had the same example and, a few rounds apart, the same load and clock rate, and a round in
+    which one of them was disturbed is only one of many.
+
+    Args:
+        first: seconds of the first work, ``(rounds,)``.
+        second: seconds of the second work, ``(rounds,)``.
     """
     return float(np.median(first / second))

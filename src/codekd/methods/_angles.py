@@ -1,4 +1,10 @@
-"""Angles between the examples of a batch, compared without keeping them."""
+"""Angles between the examples of a batch, compared without storing them.
+
+Shapes:
+    heads: parts of a state that are compared on their own; 1 where states are whole.
+    batch: examples of the batch.
+    width: that of a head's states; those of student and teacher may differ.
+"""
 
 from typing import Any
 
@@ -6,17 +12,20 @@ import torch
 from torch import Tensor
 
 ALIKE = 1e-6
-"""Share of the mean squared distance below which two states count as the same: there is no angle between them."""
+"""Squared distance, as a share of the mean one, below which two states count as the same and form no angle."""
 
 BLOCK = 2**15
-"""Angles that are in the processor's cache at a time."""
+"""Number of angles computed at a time, so that they stay in the processor's cache."""
 
 
 def angle_difference(student: Tensor, teacher: Tensor) -> Tensor:
-    """Smooth L1 between the cosines of all angles, summed: at i between j and k, all different.
+    """Sum of the smooth L1 differences of all angles' cosines: angles at i between j and k, all different examples.
 
-    Both are states ``(heads, batch, width)``, of any two widths; the gradient flows into the student's. The cosine is 0
-    where j or k is in the same place as i.
+    The cosine is 0 where j or k has the same state as i.
+
+    Args:
+        student: states ``(heads, batch, width)``; the gradient flows here.
+        teacher: states ``(heads, batch, width)`` of any width.
     """
     return _AngleDifference.apply(student, teacher)
 
@@ -28,7 +37,7 @@ class _AngleDifference(torch.autograd.Function):
         heads = max(1, BLOCK // student.shape[1] ** 3)
         for ours, theirs, out in zip(*(one.split(heads) for one in (student, teacher, gradient)), strict=True):
             (first, inverse), (second, _) = _directions(ours), _directions(theirs)
-            # The cosines at i are the products of the directions from i.
+            # Products of the directions from i are the cosines of the angles at i.
             error = torch.baddbmm(second @ second.mT, first, first.mT, beta=-1)
             error.diagonal(dim1=-2, dim2=-1).zero_()
             slope = error.clamp(-1, 1)
@@ -47,9 +56,9 @@ class _AngleDifference(torch.autograd.Function):
 
 
 def _directions(states: Tensor) -> tuple[Tensor, Tensor]:
-    """Of length 1 from i to j, ``(heads * batch, batch, width)``, and one over the distances, the same with width 1.
+    """Unit vectors from i to j, ``(heads * batch, batch, width)``, and inverse distances, the same with width 1.
 
-    Both are 0 from an example to itself and to those in the same place.
+    Both are 0 from an example to itself and to those of the same state.
     """
     differences = states.unsqueeze(1) - states.unsqueeze(2)
     squares = differences.square().sum(-1, keepdim=True)

@@ -1,4 +1,11 @@
-"""Both sides' embeddings and the memory of them that contrastive distillation draws its negatives from."""
+"""Embeddings of student and teacher, and the memory of them that contrastive distillation draws its negatives from.
+
+Shapes:
+    batch: examples of a batch.
+    examples: those of the transfer set.
+    dimension: width of the embeddings, which have length 1.
+    2: the two sides, student first.
+"""
 
 import math
 
@@ -8,11 +15,12 @@ from torch.nn.functional import normalize
 
 
 class Contrast(nn.Module):
-    """A student's and a teacher's states in one space, beside what every example looked like there when last seen.
+    """Maps of student and teacher states to a common space, and each example's embeddings there when last seen.
 
-    ``banks`` ``(2, examples, dimension)`` hold embeddings of length 1 of the student and of the teacher, random at
-    first; ``constants`` ``(2,)`` the logarithms of the mean of ``exp(cos / temperature)`` over the first batch, for the
-    student's anchors and the teacher's; not a number until then.
+    Attributes:
+        banks: ``(2, examples, dimension)``, embeddings of student and teacher; random at first.
+        constants: ``(2,)``, logarithms of the mean of ``exp(cos / temperature)`` over the first batch, for the
+            student's anchors and the teacher's; not a number until then.
     """
 
     banks: Tensor
@@ -37,9 +45,14 @@ class Contrast(nn.Module):
     def forward(self, student: Tensor, teacher: Tensor, rows: Tensor) -> Tensor:
         """Log odds ``(2, batch, 1 + negatives)`` that an anchor and an entry of the bank are of one example.
 
-        The anchors are the embeddings of ``student`` and ``teacher`` ``(batch, width)``, each held against the bank of
-        the other side: first the example's own entry, at ``rows`` ``(batch,)``, then the negatives'; where it was drawn
-        as a negative of itself the odds are nil. :meth:`remember` puts the anchors into the banks.
+        Anchors are the embeddings of this batch; each is held against the bank of the other side. The first entry is
+        the example's own, the others are negatives; where the example itself was drawn as one, the odds are 0.
+        :meth:`remember` puts the anchors into the banks.
+
+        Args:
+            student: states ``(batch, width)``.
+            teacher: states ``(batch, width)`` of another width.
+            rows: places of the examples in the transfer set, ``(batch,)``.
         """
         anchors = torch.stack(
             [normalize(to(states), dim=-1) for to, states in zip(self.maps, (student, teacher), strict=True)]
@@ -57,12 +70,12 @@ class Contrast(nn.Module):
         return exponents - (constants + math.log(self._negatives))[:, None, None]
 
     def remember(self) -> None:
-        """Put what was seen since the last time into the banks; of what was seen twice the last counts."""
+        """Put the anchors since the last call into the banks; of an example that was seen twice the last counts."""
         for rows, moved, constants in self._seen:
             self.banks[:, rows] = moved
             self.constants.copy_(constants)
         self._seen.clear()
 
     def draw(self, device: torch.device) -> Tensor:
-        """The negatives of a batch ``(negatives,)``, uniform over the examples with replacement."""
+        """Draw the negatives of a batch, ``(negatives,)``, uniformly over the examples with replacement."""
         return torch.randint(self.banks.shape[1], (self._negatives,), device=device)

@@ -1,4 +1,4 @@
-"""Distillation of the structure of code: relations between the nodes of its syntax tree (ours)."""
+"""Distillation of the structure of code: relations between the nodes of its syntax tree (a method of this project)."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Config(kd.Config):
     sibling, AN the cosine of the angle between the two at the parent; each is the mean squared difference over the
     edges that both models' windows show.
 
-    Contextual distillation (``ckd``) relates a unit to what stands within some units of it, wherever statements and
-    calls begin and end. The tree says which of these belong together: a call and its arguments, a condition and its
-    branch, however far apart; and it has one edge or two a node where a window has twenty.
+    Contextual distillation (``ckd``) relates a unit to all others within a window, wherever statements and calls begin
+    and end. The tree says which of these belong together: a call and its arguments, a condition and its branch, however
+    far apart; and it has one edge or two a node where a window has twenty.
     """
 
     signals: ClassVar[tuple[str, ...]] = ("logits", "structure")
@@ -42,17 +42,17 @@ class Config(kd.Config):
     beta: float = Field(default=1.0, gt=0, description="Weight of the relations.")
 
     def requests(self, layers: int) -> tuple[Signal, ...]:
-        """Logits, and the structure in as many layers as the student has."""
+        """Signals ``logits``, and ``structure`` in as many layers as the student has."""
         return logits.Config(), structure.Config(layers=layers)
 
     def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
-        """The loss of ``kd`` and those of the structure."""
+        """Loss of ``kd`` plus the weighted terms on the structure."""
         structure = zip(self.structure_losses(outputs, batch), self._counts(outputs), strict=True)
         relations = sum(loss * batch.share(count) for loss, count in structure)
         return super().loss(outputs, batch, parts) + self.beta * relations
 
     def structure_losses(self, outputs: ClassifierOutput, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """PC, SB and AN of a batch."""
+        """Terms PC, SB and AN of a batch, three scalars."""
         from codekd.signals.edges import PARENT, SIBLING, edge_relations
 
         assert outputs.hidden_states is not None
@@ -67,7 +67,7 @@ class Config(kd.Config):
         )
 
     def _counts(self, outputs: ClassifierOutput) -> tuple[Callable[[Batch], Tensor], ...]:
-        """For each of the ``structure_losses`` what it is a mean over: how many of these a batch has."""
+        """Functions that count in a batch what each of the ``structure_losses`` is a mean over."""
         from codekd.signals.edges import PARENT, SIBLING, edges_with_angles
 
         assert outputs.hidden_states is not None
@@ -90,11 +90,11 @@ class Config(kd.Config):
 
 
 def _taught(batch: Batch, layers: int) -> tuple[Tensor, Tensor]:
-    """The teacher's side of ``edge_relations``."""
+    """Cosine distances and angles of the teacher, as ``edge_relations`` gives those of the student."""
     return structure.Config(layers=layers).split(batch.teacher["structure"])
 
 
 def _difference(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared difference where both are numbers."""
+    """Mean squared difference where both are finite."""
     both = student.isfinite() & teacher.isfinite()
     return mean_squared(student.masked_fill(~both, 0), teacher.masked_fill(~both, 0), both)

@@ -1,4 +1,12 @@
-"""What every method is: a loss, the signals that it needs of the teacher, and layers of its own where it has some."""
+"""Base of all methods: a loss, the signals that it needs of the teacher, and layers of its own where it has some.
+
+Letters in formulas:
+    s, t: student and teacher.
+    z, y: logits ``(batch, classes)`` and labels ``(batch,)``.
+    p: probabilities ``softmax(z / T)`` with temperature T.
+    h: a layer's pooled states ``(batch, width)``.
+    CE, KL, MSE: cross-entropy with labels, Kullback-Leibler divergence, mean squared error.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +31,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the layers of a method are shaped by.
+    """Sizes that the layers of a method depend on.
 
-    ``student`` holds the widths of the student's pooled states, of the embedding output and every layer; ``teacher``
-    maps each signal to the shape of its rows; ``examples`` counts the transfer set.
+    Attributes:
+        student: widths of the student's pooled states, of the embedding output and every layer.
+        teacher: shape of a row of each signal, by kind.
+        examples: number of examples in the transfer set.
     """
 
     student: tuple[int, ...]
@@ -35,10 +45,10 @@ class Sizes:
 
 
 class Method(Model):
-    """A method's settings and its loss."""
+    """Settings of a method, and its loss."""
 
     signals: ClassVar[tuple[str, ...]] = ()
-    """What the loss reads of the teacher, e.g. ``("logits",)``."""
+    """Kinds of the teacher's signals that the loss reads, e.g. ``("logits",)``."""
 
     student_states: ClassVar[bool] = False
     """Whether the loss reads the student's states and not its logits alone."""
@@ -47,19 +57,19 @@ class Method(Model):
     """Whether the student has the teacher's classification head, frozen, behind a projection."""
 
     by_layer: ClassVar[bool] = False
-    """Whether each of the student's layers learns from one of the teacher's, of which there must be as many."""
+    """Whether each of the student's layers learns from one of the teacher's, which must have at least as many."""
 
     relates_examples: ClassVar[bool] = False
-    """Whether the loss depends on which examples are in a batch together: of a part it then is another one."""
+    """Whether the loss depends on which examples share a batch, so that cutting a batch into parts changes it."""
 
     repeats_labelled: ClassVar[bool] = False
     """Whether labelled examples are repeated within an epoch until they are as many as the whole transfer set."""
 
     shuffles_logits: ClassVar[bool] = False
-    """Whether each example has the teacher's logits of another one that the teacher puts into the same class."""
+    """Whether each example has the teacher's logits of another example of the same predicted class."""
 
     control: ClassVar[bool] = False
-    """Whether it is there to be compared with, and does not count as a way to distil."""
+    """Whether the method is a control, which others are compared with, and does not count as a way to distil."""
 
     kind: str = Field(description="Module in codekd.methods.")
     transfer: Literal["labelled", "all"] = Field(
@@ -69,21 +79,21 @@ class Method(Model):
     )
 
     def for_classes(self, classes: int) -> Self:
-        """The method as it applies to a task with so many classes.
+        """Return the method as it applies to a task with so many classes.
 
-        A copy without it where a term is void there; see the method for the reason.
+        Where a term is void there, this is a copy without it; see the method for the reason.
 
         Raises:
-            CodekdError: with the reason, if nothing of the method remains.
+            CodekdError: nothing of the method remains.
         """
         return self
 
     def requests(self, layers: int) -> tuple[Signal, ...]:
-        """The signals with their settings, for a student of so many layers."""
+        """Signals that the loss reads, with their settings, for a student of so many layers."""
         return tuple(parse({"kind": kind}) for kind in self.signals)
 
     def parts(self, sizes: Sizes) -> Module:
-        """Layers that are trained with the student and thrown away after it, such as projections; none by default.
+        """Build layers that are trained with the student and then thrown away, such as projections; none by default.
 
         Raises:
             CodekdError: the student and the teacher do not go together.
@@ -94,33 +104,41 @@ class Method(Model):
 
     @abstractmethod
     def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
-        """The scalar to minimise on one batch.
+        """Loss of one batch, the scalar to minimise.
 
-        ``outputs`` are the student's, with logits ``(batch, classes)``; ``batch.labels`` are ``(batch,)`` int64, -1
-        where there is none; ``batch.teacher`` maps each name in ``signals`` to the rows of this batch. A mean over
-        anything but the examples is multiplied by its :meth:`~codekd.data.batches.Batch.share`.
+        A mean over anything but the examples is multiplied by its :meth:`~codekd.data.batches.Batch.share`.
+
+        Args:
+            outputs: those of the student, with logits ``(batch, classes)``.
+            batch: ``labels`` are ``(batch,)`` int64, -1 where there is none; ``teacher`` maps each name in ``signals``
+                to the rows of this batch.
+            parts: layers of the method, from :meth:`parts`.
         """
 
     def step_taken(self, parts: Module) -> None:
-        """Called after each step: here, and not in the loss, changes what is remembered beyond a batch.
+        """Update what is remembered beyond a batch; called after each step.
 
-        The loss may be computed in parts, and again where memory ran out.
+        The loss must not do it: it may be computed in parts, and again where memory ran out.
         """
 
 
 def given_labels(batch: Batch) -> Tensor:
-    """The labels that the examples have, ``(batch,)``."""
+    """Labels of a batch's examples, ``(batch,)`` int64, -1 where there is none."""
     return batch.labels
 
 
 def hard_label_loss(
     logits: Tensor, batch: Batch, labels: Callable[[Batch], Tensor] = given_labels, smoothing: float = 0.0
 ) -> Tensor:
-    """Mean cross-entropy of ``logits`` ``(batch, classes)`` over the examples whose label is not -1.
+    """Mean cross-entropy over the labelled examples; 0, with a gradient of zero, if there are none.
 
-    Weighted by the labels' classes: ``sum w_y CE / sum w_y``, over the whole batch where this one is a part. Zero, with
-    a gradient of zero, if there is no label. With ``smoothing`` e the targets are ``(1 - e) onehot(y) + e / classes``,
-    and each class's term has the weight of that class.
+    It is weighted by the labels' classes: ``sum w_y CE / sum w_y``, over the whole batch where this one is a part.
+
+    Args:
+        logits: ``(batch, classes)``.
+        batch: has the weights of the classes.
+        labels: gives the labels ``(batch,)`` of a batch, -1 where there is none.
+        smoothing: e in the targets ``(1 - e) onehot(y) + e / classes``; each class's term has the weight of that class.
     """
     from torch.nn.functional import cross_entropy
 
@@ -138,5 +156,5 @@ def hard_label_loss(
 
 
 def at_least_float32(values: Tensor) -> Tensor:
-    """Half precision widened: a loss is computed in float32, also under autocast."""
+    """Widen half precision to float32, in which losses are computed, also under autocast."""
     return values.float() if values.element_size() < 4 else values

@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 
 
 FAR = 1e4
-"""A distance that leaves no share of a softmax."""
+"""Distance that gets no share of a softmax."""
 
 
 class Config(kd.Config):
     """``kd + beta WR + gamma LTR``: word relation and layer-transforming relation.
 
     WR compares, in every kept layer, the cosine distances of units at most ``window`` apart and the cosines of the
-    angles that two units of a window form at its centre; LTR does so for the layers at a unit. Each is the mean
-    squared difference over what both models' windows show. Units are lexemes, or tokens matched by position.
+    angles that two units of a window form at its centre; LTR does so for the layers at a unit. Each is the mean squared
+    difference over what both models' windows show. Units are lexemes, or tokens matched by position.
 
-    Source: Park et al., "Distilling Linguistic Context for Language Model Compression", EMNLP 2021,
-    arXiv 2109.08359, section 3, with the mean squared error of arXiv 2508.15423, whose weights ``ckd-paper`` has.
+    Source: Park et al., "Distilling Linguistic Context for Language Model Compression", EMNLP 2021, arXiv 2109.08359,
+    section 3, with the mean squared error of arXiv 2508.15423, whose weights ``ckd-paper`` has.
 
-    ``distance_loss: kl`` and weights of their own for the angles are what the authors' code does. It relates a unit to
-    the whole sequence where the cache holds a window, takes the embedding output for a layer, and lets angles that hold
-    a unit twice count in the mean. A softmax over one other layer is constant: with two layers no distance is left of
-    LTR then.
+    The authors' code has ``distance_loss: kl`` and separate weights for the angles. It also relates a unit to the whole
+    sequence where the cache holds a window, counts the embedding output as a layer, and includes angles that hold a
+    unit twice in the mean. A softmax over one other layer is constant: with ``kl`` and two layers, LTR has no distances
+    left.
     """
 
     signals: ClassVar[tuple[str, ...]] = ("logits", "relations")
@@ -62,18 +62,18 @@ class Config(kd.Config):
     )
 
     def requests(self, layers: int) -> tuple[Signal, ...]:
-        """Logits, and relations in as many layers as the student has."""
+        """Signals ``logits``, and ``relations`` in as many layers as the student has."""
         return logits.Config(), self._relations(layers)
 
     def _relations(self, layers: int) -> relations.Config:
         return relations.Config(units=self.units, window=self.window, layers=layers)
 
     def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
-        """The loss of ``kd`` and those of the relations."""
+        """Loss of ``kd`` plus the weighted terms on relations."""
         return super().loss(outputs, batch, parts) + self.relational_loss(outputs, batch)
 
     def relational_loss(self, outputs: ClassifierOutput, batch: Batch) -> Tensor:
-        """The weighted sum of the relations' terms, which need no logits."""
+        """Weighted sum of the terms on relations, which needs no logits."""
         relations = zip(self.relation_losses(outputs, batch), self._counts(outputs), strict=True)
         near, angles, transforming, turning = (loss * batch.share(count) for loss, count in relations)
         beta_angle = self.beta if self.beta_angle is None else self.beta_angle
@@ -83,7 +83,7 @@ class Config(kd.Config):
         return between + across
 
     def relation_losses(self, outputs: ClassifierOutput, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Distances and angles of WR, then those of LTR."""
+        """Terms of a batch, four scalars: distances and angles of WR, then those of LTR."""
         import torch
 
         from codekd.signals.bands import (
@@ -120,10 +120,10 @@ class Config(kd.Config):
         return self._relations(layers).split(batch.teacher["relations"].nan_to_num())
 
     def _counts(self, outputs: ClassifierOutput) -> tuple[Callable[[Batch], Tensor], ...]:
-        """For each of the ``relation_losses`` what it is a mean over: how many of these a batch has in a layer.
+        """Functions that count in a batch what each of the ``relation_losses`` is a mean over in a layer.
 
-        Angles are those of all layers, for the teacher's units may coincide in one of them; the student's do where they
-        are made of the same tokens.
+        Angles are counted in all layers, for the teacher's units may coincide in one of them; the student's do where
+        they are made of the same tokens.
         """
         from codekd.signals.bands import ALIKE, angles, around, neighbours, unlike
 
@@ -150,15 +150,20 @@ class Config(kd.Config):
 
 
 def _units_of_both(batch: Batch) -> Tensor:
-    """Which units ``(sequences, units)`` both models' windows show."""
+    """Mask ``(sequences, units)`` of the units that both models' windows show."""
     assert batch.units is not None
     return batch.units.mask & batch.teacher["relations"][..., 0].isfinite()
 
 
 def divergence(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
-    """``KL(p_t, p_s)`` with ``p = softmax(-distance)`` over neighbours, in all over the number of pairs.
+    """``KL(p_t, p_s)`` with ``p = softmax(-distance)`` over neighbours: its sum over the number of pairs.
 
-    Distances are ``(..., neighbours, units)``, ``mask`` says which there are; the pair of a unit with itself counts.
+    The pair of a unit with itself counts.
+
+    Args:
+        student: distances ``(..., neighbours, units)``.
+        teacher: the same of the teacher.
+        mask: which distances there are; broadcasts to their shape.
     """
     mask = mask.expand_as(student)
     first, second = ((-one.masked_fill(~mask, FAR)).log_softmax(-2) for one in (student, teacher))

@@ -1,8 +1,9 @@
-"""Soft targets and, of pairs whose sides are encoded apart, a contrast of each side with the other pairs' sides.
+"""Soft targets and, for pairs whose sides are encoded apart, a contrast of each side with the other pairs' sides.
 
 A classifier of pairs learns which features its pairs differ in; the contrast asks for vectors by which the other side
 is found among many, which holds better on functionality that was not seen (arXiv 2510.04143). The last of a task's
-classes is taken for that of pairs that are alike. Where both sides are one sequence, or there are none, it is ``kd``.
+classes is taken for that of pairs that are alike. Where both sides are one sequence, or there are no pairs, the method
+is ``kd``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
 
 
 def info_nce(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """``-log softmax_j(cos(u_i, v_j) / temperature)[i]`` for every row ``(rows,)`` of two matrices ``(rows, width)``.
+    """InfoNCE of every row: ``-log softmax_j(cos(u_i, v_j) / temperature)[i]``, ``(rows,)``.
+
+    Args:
+        first: vectors u, ``(rows, width)``.
+        second: vectors v, ``(rows, width)``; row i belongs to row i of ``first``.
+        temperature: divides the cosines.
 
     Source: van den Oord et al., "Representation Learning with Contrastive Predictive Coding", arXiv 1807.03748,
     equation 4.
@@ -35,10 +41,13 @@ def info_nce(first: Tensor, second: Tensor, temperature: float) -> Tensor:
 
 
 def contrast_of_sides(first: Tensor, second: Tensor, alike: Tensor, sharpness: float) -> Tensor:
-    """Mean of both directions of :func:`info_nce`, weighted by ``alike_i``; 0 where all of these are 0.
+    """Mean of :func:`info_nce` in both directions, weighted by ``alike``; 0 where all weights are 0.
 
-    ``first`` and ``second`` ``(pairs, width)`` are the vectors of the two sides, ``alike`` ``(pairs,)`` the probability
-    that they are alike.
+    Args:
+        first: vectors of the first sides, ``(pairs, width)``.
+        second: those of the second sides.
+        alike: probabilities that the sides of a pair are alike, ``(pairs,)``.
+        sharpness: temperature of the contrast.
     """
     first, second = at_least_float32(first), at_least_float32(second)
     each = (info_nce(first, second, sharpness) + info_nce(second, first, sharpness)) / 2
@@ -47,7 +56,7 @@ def contrast_of_sides(first: Tensor, second: Tensor, alike: Tensor, sharpness: f
 
 
 class Config(kd.Config):
-    """The loss of ``kd`` plus ``beta`` times the contrast of the sides; a pair has the weight ``p_t[-1]`` in it."""
+    """``kd`` plus ``beta`` times InfoNCE between the sides of pairs, each weighted by ``p_t[-1]``, that of a match."""
 
     relates_examples: ClassVar[bool] = True
 
@@ -56,7 +65,7 @@ class Config(kd.Config):
     sharpness: float = Field(default=0.1, gt=0, description="What cosines are divided by, the contrast's temperature.")
 
     def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
-        """The sum of both."""
+        """Loss of ``kd``, plus the weighted contrast where sides are encoded apart."""
         from codekd.models.pooling import sides
 
         loss = super().loss(outputs, batch, parts)
@@ -67,5 +76,5 @@ class Config(kd.Config):
 
 
 def _alike(batch: Batch) -> Tensor:
-    """The teacher's probabilities of the last class, ``(batch,)``."""
+    """Teacher's probabilities of the last class, ``(batch,)``."""
     return at_least_float32(batch.teacher["logits"]).softmax(-1)[:, -1]

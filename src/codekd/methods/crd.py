@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 
 def contrastive_loss(odds: Tensor) -> Tensor:
-    """Noise-contrastive estimation, a sum over the sides and over a positive and its negatives, a mean over the batch.
+    """Noise-contrastive estimation: a sum over sides, and over a positive and its negatives; a mean over the batch.
 
-    ``odds`` ``(sides, batch, 1 + negatives)`` are the log odds that a pair is real; the first one is.
+    Args:
+        odds: log odds that a pair is real, ``(sides, batch, 1 + negatives)``; the first pair is.
 
     Source: Tian et al., "Contrastive Representation Distillation", ICLR 2020, arXiv 1910.10699, equation 18, where the
     odds are those of ``exp(cos / temperature) / Z`` against the noise ``negatives / examples``.
@@ -36,11 +37,11 @@ def contrastive_loss(odds: Tensor) -> Tensor:
 class Config(Method):
     """``label_weight CE + beta NCE`` on the last pooled states, mapped to a common space and scaled to length 1.
 
-    An anchor of either side is held against the other side's memory of the transfer set, which follows the embeddings
-    with ``momentum``; ``Z`` is fixed at the first batch, where it makes the mean of ``exp(cos / temperature) / Z`` one
-    over the examples. Both are as in the authors' code, as is that the memory starts at random: an example's own entry
-    means something from its second visit on. Negatives are not: there they are of another class, here they are any
-    other examples, since an unlabelled one has no class.
+    An example's embedding of either side is held against the other side's memory of the transfer set, which follows the
+    embeddings with ``momentum``; ``Z`` is fixed at the first batch, where it makes the mean of
+    ``exp(cos / temperature) / Z`` equal to ``1 / examples``. Both are as in the authors' code, as is that the memory
+    starts at random: an example's own entry means something from its second visit on. Negatives differ: there they are
+    of another class, here they are any other examples, since an unlabelled one has no class.
     """
 
     signals: ClassVar[tuple[str, ...]] = ("pooled",)
@@ -56,7 +57,7 @@ class Config(Method):
     momentum: float = Field(default=0.5, ge=0, lt=1, description="What is kept of a memory when its example is seen.")
 
     def parts(self, sizes: Sizes) -> Module:
-        """The maps to the common space and the memory.
+        """Build the maps to the common space and the memory.
 
         Raises:
             CodekdError: there is one example, which has no negative.
@@ -75,11 +76,11 @@ class Config(Method):
         )
 
     def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
-        """The weighted sum of both terms."""
+        """Weighted sum of both terms."""
         (*_, student), (*_, teacher) = pooled_states(outputs, batch)
         contrast = contrastive_loss(parts(student, teacher, batch.rows))
         return self.label_weight * hard_label_loss(outputs.logits, batch) + self.beta * contrast
 
     def step_taken(self, parts: Module) -> None:
-        """The memory takes up the examples of the batch."""
+        """Put the embeddings of the batch into the memory."""
         cast("Contrast", parts).remember()

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def dist_losses(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """The relation between classes and the relation across the batch, both scalars in [0, 2].
+    """Losses on the relation between classes and on that across the batch, two scalars in [0, 2].
 
-    With ``p = softmax(z / temperature)`` of logits ``(batch, classes)``: 1 - mean over examples of the
-    Pearson correlation of ``p_s`` and ``p_t`` across classes, and 1 - mean over classes of that across the
-    batch, which is 0 for a batch of one example.
+    With ``p = softmax(z / temperature)``: 1 - mean over examples of the Pearson correlation of ``p_s`` and ``p_t``
+    across classes, and 1 - mean over classes of that across the batch, which is 0 for a batch of one example. Logits
+    are ``(batch, classes)``.
 
-    Source: Huang et al., "Knowledge Distillation from A Stronger Teacher", NeurIPS 2022, arXiv 2205.10536,
-    equations 8 to 10 (without the factor T^2 of its code: a correlation does not shrink with T).
+    Source: Huang et al., "Knowledge Distillation from A Stronger Teacher", NeurIPS 2022, arXiv 2205.10536, equations 8
+    to 10 (without the factor T^2 of its code: a correlation does not shrink with T).
     """
     student = (at_least_float32(student_logits) / temperature).softmax(dim=-1)
     teacher = (at_least_float32(teacher_logits) / temperature).softmax(dim=-1)
@@ -50,7 +50,10 @@ def standardised(values: Tensor, dim: int) -> Tensor:
 
 
 class Config(Method):
-    """``label_weight CE + beta (1 - mean_i rho(p_s_i, p_t_i)) + gamma (1 - mean_c rho(p_s_c, p_t_c))``."""
+    """``label_weight CE + beta (1 - mean_i rho(p_s_i, p_t_i)) + gamma (1 - mean_c rho(p_s_c, p_t_c))``.
+
+    rho is the Pearson correlation: over classes for each example i, and over the batch for each class c.
+    """
 
     signals: ClassVar[tuple[str, ...]] = ("logits",)
     relates_examples: ClassVar[bool] = True
@@ -68,13 +71,13 @@ class Config(Method):
         return self
 
     def for_classes(self, classes: int) -> Self:
-        """With two classes a copy whose beta is 0.
+        """Return a copy whose beta is 0 for two classes, else the method itself.
 
-        Two probabilities that sum to 1 correlate at exactly 1 or -1 whatever they are, so the relation
-        between classes is constant there and has no gradient.
+        Two probabilities that sum to 1 correlate at exactly 1 or -1 whatever they are, so the relation between classes
+        is constant there and has no gradient.
 
         Raises:
-            CodekdError: if gamma is 0 as well, so that the teacher would have no say.
+            CodekdError: gamma is 0 as well, so that the teacher would have no say.
         """
         if classes > 2:
             return self
@@ -83,7 +86,7 @@ class Config(Method):
         return self.model_copy(update={"beta": 0.0})
 
     def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
-        """The weighted sum of the three terms."""
+        """Weighted sum of the three terms."""
         between_classes, across_batch = dist_losses(outputs.logits, batch.teacher["logits"], self.temperature)
         hard = hard_label_loss(outputs.logits, batch)
         return self.label_weight * hard + self.beta * between_classes + self.gamma * across_batch

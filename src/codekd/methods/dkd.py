@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 
 
 def decoupled_losses(student: Tensor, teacher: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """KL between "the target or not", and KL between the probabilities of the other classes; means over the batch.
+    """Losses TCKD and NCKD: KL between "the target or not", and KL between the other classes; means over the batch.
 
-    Logits are ``(batch, classes)``, ``targets`` ``(batch,)``.
+    Args:
+        student: logits ``(batch, classes)``.
+        teacher: logits ``(batch, classes)``.
+        targets: target class of each example, ``(batch,)`` int64.
+        temperature: divides the logits.
 
     Source: Zhao et al., "Decoupled Knowledge Distillation", CVPR 2022, arXiv 2203.08679, equations 5 and 7.
     """
@@ -36,7 +40,7 @@ def decoupled_losses(student: Tensor, teacher: Tensor, targets: Tensor, temperat
 
 
 class Config(Method):
-    """``label_weight CE + T^2 (alpha TCKD + beta NCKD)``.
+    """``label_weight CE + T^2 (alpha TCKD + beta NCKD)``: the target class, and the other classes among each other.
 
     The target is the label, or the teacher's prediction where there is none.
     """
@@ -50,10 +54,10 @@ class Config(Method):
     beta: float = Field(default=8.0, ge=0, description="Weight of the other classes.")
 
     def for_classes(self, classes: int) -> Self:
-        """With two classes a copy whose beta is 0: the one other class has probability 1 for both.
+        """Return a copy whose beta is 0 for two classes, where the one other class has probability 1 for both models.
 
         Raises:
-            CodekdError: if alpha is 0 as well, so that the teacher would have no say.
+            CodekdError: alpha is 0 as well, so that the teacher would have no say.
         """
         if classes > 2:
             return self
@@ -64,7 +68,7 @@ class Config(Method):
         return self.model_copy(update={"beta": 0.0})
 
     def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
-        """The weighted sum of the three terms."""
+        """Weighted sum of the three terms."""
         teacher = batch.teacher["logits"]
         targets = batch.labels.where(batch.labels >= 0, teacher.argmax(-1))
         target, others = decoupled_losses(outputs.logits, teacher, targets, self.temperature)

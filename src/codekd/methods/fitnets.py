@@ -29,9 +29,10 @@ def hint_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 class Config(kd.Config):
-    """``kd + beta MSE(W h_s, h_t)`` between the middle layers, of pooled states and in one stage.
+    """``kd + beta MSE(W h_s, h_t)`` between pooled states of the middle layers.
 
-    The original trains the lower half with the hint first. W is learned and maps the student up.
+    W is a learned map from the student's width to the teacher's. Training has one stage; the original trains the lower
+    half with the hint first.
     """
 
     signals: ClassVar[tuple[str, ...]] = ("logits", "pooled")
@@ -42,7 +43,7 @@ class Config(kd.Config):
     beta: float = Field(default=10.0, gt=0, description="Weight of the hint.")
 
     def parts(self, sizes: Sizes) -> Module:
-        """The regressor W.
+        """Build the regressor W.
 
         Raises:
             CodekdError: the student has more layers than the teacher.
@@ -54,7 +55,7 @@ class Config(kd.Config):
         return Linear(sizes.student[middle_layer(depth)], width)
 
     def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
-        """The loss of ``kd`` and that of the hint."""
+        """Loss of ``kd`` plus the weighted hint."""
         student, teacher = pooled_states(outputs, batch)
         depth = len(student) - 1
         guided = middle_layer(depth)

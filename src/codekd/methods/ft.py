@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Config(Method):
-    """``CE(z_s, y)``."""
+    """``CE(z_s, y)``, the cross-entropy with the labels."""
 
     kind: Literal["ft"] = Field(default="ft", description="Fine-tuning on the labels alone.")
     transfer: Literal["labelled"] = Field(

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 def soft_target_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
     """Mean over the batch of ``KL(p_t, p_s)`` with ``p = softmax(z / temperature)``.
 
-    Both logits are ``(batch, classes)``. The gradient is that of the soft cross-entropy
-    ``-sum p_t log p_s``, from which this differs by the teacher's entropy, and falls with the square of the
-    temperature.
+    Both logits are ``(batch, classes)``. The loss differs from the soft cross-entropy ``-sum p_t log p_s`` by the
+    teacher's entropy, hence has the same gradient, which falls with the square of the temperature.
 
     Source: Hinton et al., "Distilling the Knowledge in a Neural Network", arXiv 1503.02531, section 2.
     """
@@ -36,7 +35,7 @@ def divergence(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 class Config(Method):
-    """``alpha T^2 KL(p_t, p_s) + (1 - alpha) CE(z_s, y)``, KL over all examples, CE over labelled."""
+    """``alpha T^2 KL(p_t, p_s) + (1 - alpha) CE(z_s, y)``, KL over all examples, CE over labelled ones."""
 
     signals: ClassVar[tuple[str, ...]] = ("logits",)
 
@@ -49,7 +48,7 @@ class Config(Method):
     )
 
     def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
-        """The weighted sum of the soft and the hard loss."""
+        """Weighted sum of the soft and the hard loss."""
         soft = soft_target_loss(outputs.logits, batch.teacher["logits"], self.temperature)
         scale = self.temperature**2 if self.scale_by_squared_temperature else 1.0
         return self.alpha * scale * soft + (1 - self.alpha) * hard_label_loss(outputs.logits, batch)

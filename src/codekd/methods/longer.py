@@ -13,8 +13,9 @@ class Config(ft.Config):
     """``CE(z_s, y)``, each epoch as long as that of a method that trains on the whole transfer set.
 
     Labelled examples are repeated within an epoch until they are as many as labelled and unlabelled ones together. What
-    distillation is above it does not come of more steps and a slower learning rate schedule. The number of steps is the
-    same wherever ``batch_size`` bounds the batches; where ``batch_tokens`` does it depends on the examples' lengths.
+    distillation gains over it does not come of more steps and a slower learning rate schedule. The number of steps is
+    the same wherever ``batch_size`` bounds the batches; where ``batch_tokens`` does it depends on the examples'
+    lengths.
     """
 
     control: ClassVar[bool] = True

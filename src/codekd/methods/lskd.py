@@ -1,4 +1,4 @@
-"""Logit standardisation: each example's logits have mean 0 and deviation 1 (Sun et al. 2024)."""
+"""Logit standardisation: soft targets from logits with mean 0 and deviation 1 in each example (Sun et al. 2024)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TINY = 1e-7
 
 
 def standardised(logits: Tensor) -> Tensor:
-    """Z-scores of logits ``(batch, classes)`` across the classes.
+    """Z-scores ``(batch, classes)`` across the classes of logits of that shape.
 
     Source: Sun et al., "Logit Standardization in Knowledge Distillation", CVPR 2024, arXiv 2403.01427, algorithm 1.
     """
@@ -31,7 +31,7 @@ def standardised(logits: Tensor) -> Tensor:
 
 
 class Config(Method):
-    """``label_weight CE + beta T^2 KL`` of standardised logits."""
+    """``label_weight CE + beta T^2 KL(p_t, p_s)``, with soft targets from standardised logits."""
 
     signals: ClassVar[tuple[str, ...]] = ("logits",)
 
@@ -41,10 +41,10 @@ class Config(Method):
     beta: float = Field(default=9.0, gt=0, description="Weight of the soft targets.")
 
     def for_classes(self, classes: int) -> Self:
-        """Itself, with more than two classes.
+        """Return the method itself, for more than two classes.
 
         Raises:
-            CodekdError: two logits standardised are a sign and nothing else.
+            CodekdError: there are two classes; two standardised logits are a sign and nothing else.
         """
         if classes == 2:
             raise CodekdError(
@@ -53,7 +53,7 @@ class Config(Method):
         return self
 
     def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
-        """The weighted sum of the soft and the hard loss."""
+        """Weighted sum of the soft and the hard loss."""
         soft = soft_target_loss(standardised(outputs.logits), standardised(batch.teacher["logits"]), self.temperature)
         hard = hard_label_loss(outputs.logits, batch)
         return self.label_weight * hard + self.beta * self.temperature**2 * soft

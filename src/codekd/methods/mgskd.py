@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def interaction_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared difference of the scaled dot products of all pairs of a batch.
+    """Mean squared difference, between student and teacher, of the scaled dot products of all pairs of a batch.
 
     States are ``(..., batch, width)``; a dot product is divided by the root of the width, as in attention.
     """
@@ -37,12 +37,12 @@ class Config(kd.Config):
 
     Relations are taken between the examples of a batch, in each of the ``heads`` equal parts of a state: the cosines of
     the angles of triplets, compared by smooth L1, and scaled dot products of pairs. One learned map brings the
-    student's states to the teacher's width, a layer learns from the teacher's by uniform skip.
+    student's states to the teacher's width; a layer learns from the teacher's by uniform skip.
 
     Source: Liu et al., "Multi-Granularity Structural Knowledge Distillation for Language Model Compression", ACL 2022,
     with the weights of the authors' code, which relates examples by angles alone. Left out are tokens and spans, which
-    the lower layers relate there. There states have 64 heads and are always the mean over the tokens, triplets with an
-    example in them twice count in the mean, and the soft targets come in a second stage.
+    the lower layers relate there. In that code states have 64 heads and are always the mean over the tokens, triplets
+    with an example in them twice count in the mean, and the soft targets come in a second stage.
     """
 
     signals: ClassVar[tuple[str, ...]] = ("logits", "pooled")
@@ -56,7 +56,7 @@ class Config(kd.Config):
     pair_weight: float = Field(default=0.0, ge=0, description="Weight of the scaled dot products of pairs.")
 
     def parts(self, sizes: Sizes) -> Module:
-        """The map to the teacher's width.
+        """Build the map to the teacher's width.
 
         Raises:
             CodekdError: the student has more layers than the teacher, or the heads do not divide the teacher's width.
@@ -74,7 +74,7 @@ class Config(kd.Config):
         return Linear(sizes.student[-1], width)
 
     def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
-        """The loss of ``kd`` and those of the relations."""
+        """Loss of ``kd`` plus the weighted relations between examples."""
         student, teacher = pooled_states(outputs, batch)
         depth = len(student) - 1
         matched = teacher_layers(depth, len(teacher) - 1)
@@ -87,5 +87,5 @@ class Config(kd.Config):
         return total
 
     def _split(self, states: Tensor) -> Tensor:
-        """``(heads, batch, width / heads)`` of states ``(batch, width)``."""
+        """Heads ``(heads, batch, width / heads)`` of states ``(batch, width)``."""
         return states.unflatten(-1, (self.heads, -1)).transpose(0, 1)

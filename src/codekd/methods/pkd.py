@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def patience_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
     """Mean squared difference of states scaled to length 1, over layers, examples and elements.
 
-    Both hold a tensor ``(batch, width)`` a layer.
+    Both arguments hold a tensor ``(batch, width)`` for each layer.
 
     Source: Sun et al., "Patient Knowledge Distillation for BERT Model Compression", EMNLP 2019, arXiv 1908.09355,
     equation 7, there a sum over elements.
@@ -42,9 +42,10 @@ def patience_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tenso
 class Config(kd.Config):
     """``kd + beta mean_l MSE(W h_s / |W h_s|, h_t / |h_t|)`` over the student's layers but the last.
 
-    A layer learns from the teacher's by uniform skip; states are pooled as the classifiers pool. W is learned where
-    widths differ. It maps the student up: in arXiv 2508.15423 it maps the teacher down (``mapped: teacher``), which
-    leaves a way out that some students take, a W h_t that is the same for every example.
+    A layer learns from the teacher's by uniform skip; states are pooled as the classifiers pool. Where widths differ, W
+    is a learned map from the student's width to the teacher's. In arXiv 2508.15423 it maps the teacher down
+    (``mapped: teacher``), which allows a trivial solution that some students find: a W h_t that is the same for every
+    example.
     """
 
     signals: ClassVar[tuple[str, ...]] = ("logits", "pooled")
@@ -56,7 +57,7 @@ class Config(kd.Config):
     mapped: Literal["student", "teacher"] = Field(default="student", description="Whose states W is applied to.")
 
     def requests(self, layers: int) -> tuple[Signal, ...]:
-        """Logits and pooled states.
+        """Signals ``logits`` and ``pooled``.
 
         Raises:
             CodekdError: the student has one layer.
@@ -66,7 +67,7 @@ class Config(kd.Config):
         return super().requests(layers)
 
     def parts(self, sizes: Sizes) -> Module:
-        """One W a layer.
+        """Build the maps W, one for each layer but the last.
 
         Raises:
             CodekdError: the student has more layers than the teacher.
@@ -82,7 +83,7 @@ class Config(kd.Config):
         return maps
 
     def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
-        """The loss of ``kd`` and that of the states."""
+        """Loss of ``kd`` plus the weighted loss on states."""
         student, teacher = pooled_states(outputs, batch)
         layers = teacher_layers(len(student) - 1, len(teacher) - 1)[:-1]
         sides = {"student": student[1:-1], "teacher": [teacher[layer] for layer in layers]}

@@ -15,12 +15,12 @@ TINY = 1e-7
 
 
 def affinity_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean over all pairs of ``p_t log(p_t / p_s)``, p being a row of cosine affinities that sum to 1.
+    """Mean over all pairs of examples of ``p_t log(p_t / p_s)``, p being a row of affinities that sum to 1.
 
     States are ``(batch, width)``, of any two widths; an affinity is ``(1 + cos) / 2``.
 
-    Source: Passalis & Tefas, "Learning Deep Representations with Probabilistic Knowledge Transfer", ECCV 2018,
-    arXiv 1803.10837, equations 3 to 6 with the cosine kernel.
+    Source: Passalis & Tefas, "Learning Deep Representations with Probabilistic Knowledge Transfer", ECCV 2018, arXiv
+    1803.10837, equations 3 to 6 with the cosine kernel.
     """
     first, second = (_affinities(states) for states in (student, teacher))
     return (second * ((second + TINY) / (first + TINY)).log()).mean()
@@ -35,11 +35,11 @@ def _affinities(states: Tensor) -> Tensor:
 
 
 class Config(BatchRelations):
-    """``label_weight CE + beta KL(P_t, P_s)`` on the last pooled states."""
+    """``label_weight CE + beta KL(P_t, P_s)`` on the last pooled states; P are affinities within a batch."""
 
     kind: Literal["pkt"] = Field(default="pkt", description="Affinities between the examples of a batch.")
     beta: float = Field(default=30000.0, gt=0, description="Weight of the affinities.")
 
     def relations(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """That of the affinities."""
+        """Weighted loss on the affinities."""
         return self.beta * affinity_loss(student, teacher)

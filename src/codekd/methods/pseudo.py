@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def predicted_labels(batch: Batch) -> Tensor:
-    """The teacher's predictions ``(batch,)``."""
+    """Classes that the teacher predicts, ``(batch,)`` int64."""
     return batch.teacher["logits"].argmax(dim=-1)
 
 

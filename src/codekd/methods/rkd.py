@@ -17,7 +17,7 @@ TINY = 1e-12
 def distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """Smooth L1 between pairwise distances, each divided by the mean over the pairs of its own batch.
 
-    States are ``(batch, width)``, of any two widths; a mean over the pairs of different examples.
+    States are ``(batch, width)``, of any two widths; the loss is a mean over the pairs of different examples.
 
     Source: Park et al., "Relational Knowledge Distillation", CVPR 2019, arXiv 1904.05068, equations 5 to 7.
     """
@@ -32,7 +32,8 @@ def distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
 def angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """Smooth L1 between the cosines of the angles that triplets of examples form.
 
-    States are ``(..., batch, width)``, of any two widths; a mean over all ordered triplets of different examples.
+    States are ``(..., batch, width)``, of any two widths; the loss is a mean over all ordered triplets of different
+    examples.
 
     Source: as ``distance_loss``, equations 8 and 9.
     """
@@ -58,6 +59,6 @@ class Config(BatchRelations):
     angle_weight: float = Field(default=50.0, ge=0, description="Weight of the angles of triplets.")
 
     def relations(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Those of the distances and of the angles."""
+        """Weighted sum of the losses on distances and on angles."""
         distances = self.distance_weight * distance_loss(student, teacher)
         return distances + self.angle_weight * angle_loss(student, teacher)

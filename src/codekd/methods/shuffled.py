@@ -10,12 +10,12 @@ from codekd.methods import kd
 
 
 class Config(kd.Config):
-    """The loss of ``kd`` with the teacher's logits of another example, which it puts into the same class.
+    """``kd`` with the teacher's logits of another example that the teacher puts into the same class.
 
     Within each of the teacher's predicted classes the examples of the transfer set pass their logits round in a random
     circle, another one for every seed. So predictions, and for each class the set of soft targets, are the teacher's
-    own, and what they say of the single example is wrong: ``kd`` is above it by that alone. An example that is the only
-    one of its class keeps its logits.
+    own, and what they say of the single example is wrong: what ``kd`` gains over it is due to that alone. An example
+    that is the only one of its class keeps its logits.
     """
 
     control: ClassVar[bool] = True

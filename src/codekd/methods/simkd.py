@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def feature_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared difference of projected states and a teacher's, both ``(batch, width)``.
+    """Mean squared difference of the student's projected states and the teacher's, both ``(batch, width)``.
 
     Source: Chen et al., "Knowledge Distillation with the Reused Teacher Classifier", CVPR 2022, arXiv 2203.14001,
     equation 2.
@@ -40,6 +40,6 @@ class Config(Method):
     kind: Literal["simkd"] = Field(default="simkd", description="The teacher's classifier, reused.")
 
     def loss(self, outputs: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
-        """That of the features."""
+        """Loss on the features, the last pooled states."""
         assert outputs.features is not None
         return feature_loss(outputs.features, batch.teacher["pooled"][:, -1])

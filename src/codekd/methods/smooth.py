@@ -1,4 +1,4 @@
-"""Label smoothing: fine-tuning on softened labels, a control for soft targets that know nothing of the example."""
+"""Label smoothing: fine-tuning on softened labels, a control whose soft targets know nothing of the example."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Config(ft.Config):
     """``CE(z_s, q)`` with ``q = (1 - smoothing) onehot(y) + smoothing / classes``.
 
-    A teacher's soft targets regularise as well as inform; these regularise alone, so that what distillation is above
-    them is what the teacher knows of the example.
+    A teacher's soft targets regularise as well as inform; these regularise alone. So what distillation gains over them
+    is what the teacher knows of the example.
 
     Sources: Szegedy et al., "Rethinking the Inception Architecture", arXiv 1512.00567, section 7; Mueller et al., "When
     Does Label Smoothing Help?", arXiv 1906.02629.

@@ -26,11 +26,11 @@ def similarity_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 class Config(BatchRelations):
-    """``label_weight CE + beta |G_s - G_t|^2 / batch^2`` on the last pooled states."""
+    """``label_weight CE + beta |G_s - G_t|^2 / batch^2`` on the last pooled states; G is their Gram matrix."""
 
     kind: Literal["sp"] = Field(default="sp", description="Similarities between the examples of a batch.")
     beta: float = Field(default=3000.0, gt=0, description="Weight of the similarities.")
 
     def relations(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """That of the similarities."""
+        """Weighted loss on the similarities."""
         return self.beta * similarity_loss(student, teacher)

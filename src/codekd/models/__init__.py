@@ -1,1 +1,1 @@
-"""Encoders with a classification head, as Hugging Face models."""
+"""Classifiers of code as Hugging Face models: teachers, students, their tokenizers, and inference."""

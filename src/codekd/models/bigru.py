@@ -1,4 +1,10 @@
-"""A bidirectional GRU with a classification head, whose results do not depend on the padding."""
+"""Bidirectional GRU classifier whose results do not depend on the padding.
+
+Shapes:
+    batch: rows that the model reads: one an example, or two where the sides of a pair are encoded apart.
+    length: tokens of the longest row; other rows are padded on the right.
+    hidden: units of one direction. A layer's states are ``2 * hidden`` wide, the forward direction first.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +20,21 @@ POOLINGS = ("final", "mean", "max", "hole", "pair")
 
 
 class BiGRUConfig(PreTrainedConfig):
-    """Sizes of the network (``num_labels`` is inherited).
+    """Configuration of a BiGRU classifier (``num_labels`` is inherited).
 
     Attributes:
         vocab_size: number of token ids.
         pad_token_id: id of the padding token.
-        hidden_size: units per direction, and width of the embedding of tokens.
+        hidden_size: units per direction, and width of the token embeddings.
         num_hidden_layers: number of bidirectional layers.
         dropout: dropout probability after the embedding, between layers and in the head.
-        pooling: ``final`` (forward state at the last token, backward one at the first), ``mean``, ``hole`` or
+        pooling: ``final`` (forward state at the last token, backward one at the first), ``mean``, ``max``, ``hole`` or
             ``pair``, see :func:`codekd.models.pooling.pool`.
         hole_token_id: id of ``__HOLE__``, None if the tokenizer has none.
-        lexemes: settings of :class:`codekd.models.lexical.RunEmbedding`, None where it reads tokens.
-        sides_apart: whether rows 2i and 2i + 1 are the two sides of a pair.
-        reused_head: pooled width and width of another model whose head this one has, behind a projection.
+        lexemes: arguments of :class:`codekd.models.lexical.RunEmbedding`, None for a model that reads tokens.
+        sides_apart: whether rows 2i and 2i + 1 are the two sides of pair i.
+        reused_head: input width and hidden width of a head that is taken from another model and reads a projection of
+            the pooled states; None for a head of its own.
     """
 
     model_type = "codekd-bigru"
@@ -45,10 +52,10 @@ class BiGRUConfig(PreTrainedConfig):
 
 
 class BiGRULayer(nn.Module):
-    """One GRU per direction; the backward one reads every sequence reversed by its own length.
+    """Bidirectional GRU layer: one GRU per direction, the backward one on rows reversed by their own lengths.
 
-    So padding comes last for both and reaches no state of a real token. A packed sequence does the same at a
-    third of the speed on CPU.
+    So padding comes last for both and reaches no state of a real token. A packed sequence does the same at a third of
+    the speed on CPU.
     """
 
     def __init__(self, width: int, hidden: int) -> None:
@@ -57,14 +64,19 @@ class BiGRULayer(nn.Module):
         self.back = nn.GRU(width, hidden)
 
     def forward(self, states: Tensor, reversal: Tensor) -> Tensor:
-        """States ``(length, batch, 2 * hidden)`` of ``states`` ``(length, batch, width)``."""
+        """Compute the layer's states ``(length, batch, 2 * hidden)``.
+
+        Args:
+            states: input of the layer, ``(length, batch, width)``.
+            reversal: order that reverses every row, from :func:`reversal_of`.
+        """
         ahead, _ = self.ahead(states)
         back, _ = self.back(reordered(states, reversal))
         return torch.cat([ahead, reordered(back, reversal)], dim=-1)
 
 
 class BiGRUForSequenceClassification(PreTrainedModel):
-    """Embedding, bidirectional GRU layers, pooling, head on the concatenated directions."""
+    """BiGRU classifier: embedding, bidirectional GRU layers, pooling, head on the concatenated directions."""
 
     config_class = BiGRUConfig
     own_layers = True
@@ -86,14 +98,14 @@ class BiGRUForSequenceClassification(PreTrainedModel):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Keep torch's own initialisation: the small normal one of transformers starves a GRU."""
+        """Keep PyTorch's initialisation: the normal one of transformers is too small for a GRU."""
 
     def get_input_embeddings(self) -> nn.Module:
-        """The token embeddings."""
+        """Embedding of tokens or of lexemes."""
         return self.embedding
 
     def set_input_embeddings(self, value: nn.Embedding) -> None:
-        """Replace the token embeddings."""
+        """Replace the embedding of tokens or of lexemes."""
         self.embedding = value
 
     def forward(
@@ -103,14 +115,21 @@ class BiGRUForSequenceClassification(PreTrainedModel):
         token_type_ids: Tensor | None = None,
         output_hidden_states: bool = False,
     ) -> ClassifierOutput:
-        """Logits of right-padded ``input_ids`` ``(batch, length)``; states are zero at padding.
+        """Classify rows of token ids.
 
-        ``token_type_ids`` matter to the pooling ``pair`` alone.
+        Args:
+            input_ids: ``(batch, length)`` int64, padded on the right.
+            attention_mask: ``(batch, length)``, 1 at tokens and 0 at padding.
+            token_type_ids: side of a pair, 0 or 1, of every token; read by the pooling ``pair`` alone.
+            output_hidden_states: whether the output has states and pooled states.
+
+        Returns:
+            Logits and, on request, states, which are zero at padding.
         """
         lengths = attention_mask.sum(1)
         reversal = reversal_of(lengths, input_ids.shape[1])
         mask = attention_mask.T.unsqueeze(-1).bool()
-        # Time comes first in here: it is the order that torch's GRU runs in.
+        # Time-first from here on, the order that PyTorch's GRU runs in.
         states = [self.embedding(input_ids).transpose(0, 1).contiguous().masked_fill(~mask, 0)]
         for layer in self.layers:
             states.append(layer(self.dropout(states[-1]), reversal).masked_fill(~mask, 0))
@@ -120,7 +139,7 @@ class BiGRUForSequenceClassification(PreTrainedModel):
             how = row_pooling(self.config.pooling, self.config.sides_apart)
             if how == "final" and layer_states.shape[-1] == 2 * self.config.hidden_size:
                 return final_states(layer_states, lengths)
-            # The embedding output has no directions, hence no final states.
+            # The embedding output has no directions, hence no final state.
             how = "mean" if how == "final" else how
             return pool(layer_states, input_ids, attention_mask, how, self.config.hole_token_id, token_type_ids)
 
@@ -137,10 +156,16 @@ class BiGRUForSequenceClassification(PreTrainedModel):
 
 
 def reversal_of(lengths: Tensor, length: int) -> Tensor:
-    """The order ``(length * batch,)`` of the vectors of a time-first batch with every sequence reversed.
+    """Order of a time-first batch's vectors that reverses every row by its own length; it is its own inverse.
 
-    Each is reversed by its own length, of ``lengths`` ``(batch,)``: padding keeps its place. The order is its
-    own inverse.
+    Padding keeps its place.
+
+    Args:
+        lengths: tokens of every row, ``(batch,)`` int64.
+        length: tokens of a padded row.
+
+    Returns:
+        Places in the flattened batch, ``(length * batch,)`` int64.
     """
     sequences = lengths.shape[0]
     time = torch.arange(length, device=lengths.device).unsqueeze(1)
@@ -149,15 +174,17 @@ def reversal_of(lengths: Tensor, length: int) -> Tensor:
 
 
 def reordered(states: Tensor, rows: Tensor) -> Tensor:
-    """``states`` ``(length, batch, width)`` with its ``length * batch`` vectors in the order of ``rows``."""
+    """Vectors of ``states`` ``(length, batch, width)`` in the order of ``rows`` ``(length * batch,)``."""
     return states.flatten(0, 1).index_select(0, rows).view(states.shape)
 
 
 def final_states(states: Tensor, lengths: Tensor) -> Tensor:
-    """The state of each direction that has read everything, ``(batch, 2 * hidden)``.
+    """Last state of each direction, which has read the whole row, ``(batch, 2 * hidden)``.
 
-    ``states`` is ``(batch, length, 2 * hidden)``: the first half belongs to the forward direction, whose last
-    state is at the last real token, the second to the backward direction, whose last is at the first.
+    Args:
+        states: ``(batch, length, 2 * hidden)``. The forward direction, the first half, ends at the last token; the
+            backward one ends at the first.
+        lengths: tokens of every row, ``(batch,)`` int64.
     """
     ahead, back = states.chunk(2, dim=-1)
     return torch.cat([state_at(ahead, lengths - 1), back[:, 0]], dim=-1)

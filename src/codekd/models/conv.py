@@ -1,4 +1,13 @@
-"""Convolutions and attention over embeddings, attention pooling, a classification head: small, and fast on a CPU."""
+"""Convolutional classifier: convolutions and self-attention over embeddings, attention pooling, head; fast on a CPU.
+
+Shapes:
+    rows: sequences that the model reads: one an example, or two where the sides of a pair are encoded apart.
+    length: tokens or lexemes of the longest row; other rows are padded on the right.
+    width: that of all states, ``hidden_size``.
+    heads: attention heads of a block or of the pooling.
+
+A ``mask`` ``(rows, length, 1)`` is 1 at tokens and 0 at padding, in the dtype of the states.
+"""
 
 from __future__ import annotations
 
@@ -14,26 +23,28 @@ POOLINGS = ("mean", "max", "hole", "pair")
 
 
 class ConvConfig(PreTrainedConfig):
-    """Sizes of the network (``num_labels`` is inherited).
+    """Configuration of a convolutional classifier (``num_labels`` is inherited).
 
     Attributes:
-        lexemes: settings of :class:`codekd.models.lexical.RunEmbedding`, None where it reads tokens.
-        vocab_size: number of token ids where it reads tokens.
+        lexemes: arguments of :class:`codekd.models.lexical.RunEmbedding`, None for a model that reads tokens.
+        vocab_size: number of token ids, for a model that reads tokens.
         pad_token_id: id of the padding token.
         hidden_size: width of all states.
         num_hidden_layers: number of blocks.
-        num_attention_layers: how many of them, the last ones, are of self-attention and not of a convolution.
-        kernel_size: positions that a convolution sees, an odd number.
-        intermediate_size: width inside a block.
-        attention_heads: of the self-attention and of the pooling.
-        head_size: width of the hidden layer of the head.
-        max_positions: positions before and after the hole, or from the beginning on, that are told apart.
+        num_attention_layers: number of the blocks, the last ones, that have self-attention instead of a convolution.
+        kernel_size: positions that a convolution covers, an odd number.
+        intermediate_size: width of the hidden layer inside a block.
+        attention_heads: heads of the self-attention and of the attention pooling.
+        head_size: width of the hidden layer of the classification head.
+        max_positions: positions before and after the hole, or from the beginning on, that have an embedding of their
+            own.
         dropout: dropout probability after the embedding and in the head.
-        pooling: what hints are about, see :func:`codekd.models.pooling.pool`; ``hole`` adds the state there to what is
-            classified.
+        pooling: pooling of the states that distillation losses compare, see :func:`codekd.models.pooling.pool`;
+            ``hole`` also adds the state at the hole to what the head reads.
         hole_token_id: id of ``__HOLE__``, None if there is none.
-        sides_apart: whether rows 2i and 2i + 1 are the two sides of a pair.
-        reused_head: pooled width and width of another model whose head this one has, behind a projection.
+        sides_apart: whether rows 2i and 2i + 1 are the two sides of pair i.
+        reused_head: input width and hidden width of a head that is taken from another model and reads a projection of
+            the pooled states; None for a head of its own.
     """
 
     model_type = "codekd-conv"
@@ -57,7 +68,7 @@ class ConvConfig(PreTrainedConfig):
 
 
 class Block(nn.Module):
-    """A layer, whose kinds differ in what a position sees of others; ``within`` is a small perceptron at every one."""
+    """Base of the layers: a perceptron ``within`` each position; subclasses add what a position sees of others."""
 
     def __init__(self, config: ConvConfig) -> None:
         super().__init__()
@@ -71,23 +82,23 @@ class Block(nn.Module):
 
 
 class ConvBlock(Block):
-    """A depthwise convolution and a small perceptron, added to what came in."""
+    """Layer of a depthwise convolution over positions and a perceptron at each, with a residual connection."""
 
     def __init__(self, config: ConvConfig) -> None:
         super().__init__(config)
         width, kernel = config.hidden_size, config.kernel_size
-        # In two dimensions, of which one has size 1: a third of the time on CPUs, whose kernel for one dimension wants
-        # states channel by channel.
+        # A 2-D convolution with one dimension of size 1 takes a third of the time of a 1-D one on CPUs, whose 1-D
+        # kernel wants states channel by channel.
         self.convolution = nn.Conv2d(width, width, (1, kernel), padding=(0, kernel // 2), groups=width)
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        """States ``(rows, length, width)`` of such states, zero where ``mask`` ``(rows, length, 1)`` is."""
+        """States ``(rows, length, width)`` from ``states`` of that shape; zero where ``mask`` is zero."""
         seen = self.convolution(states.transpose(1, 2).unsqueeze(2)).squeeze(2).transpose(1, 2)
         return (states + self.within(seen)) * mask
 
 
 class AttentionBlock(Block):
-    """Self-attention of several heads and a small perceptron, each normalised first and added to what came in."""
+    """Layer of multi-head self-attention and a perceptron, each with normalisation before and a residual connection."""
 
     def __init__(self, config: ConvConfig) -> None:
         super().__init__(config)
@@ -98,7 +109,7 @@ class AttentionBlock(Block):
         self.output = nn.Linear(width, width)
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        """States ``(rows, length, width)`` of such states, zero where ``mask`` ``(rows, length, 1)`` is."""
+        """States ``(rows, length, width)`` from ``states`` of that shape; zero where ``mask`` is zero."""
         # Each (rows, heads, length, width / heads).
         query, key, value = (
             one.unflatten(-1, (self.heads, -1)).transpose(1, 2) for one in self.inputs(self.norm(states)).chunk(3, -1)
@@ -111,18 +122,20 @@ class AttentionBlock(Block):
 
 
 class AttentionPooling(nn.Module):
-    """Means of the states with learned weights, one for each head, and their maximum."""
+    """Pooling of a row into means of its states, with learned weights for each head, and their maximum."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.scores = nn.Linear(width, heads)
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        """``(rows, (heads + 1) width)`` of states ``(rows, length, width)``, which are zero where the mask is.
+        """Pool states into one vector a row, ``(rows, (heads + 1) * width)``.
 
-        ``mask`` ``(rows, length, 1)`` is not zero everywhere.
+        Args:
+            states: ``(rows, length, width)``, zero where ``mask`` is zero.
+            mask: ``(rows, length, 1)``; the vector of a row that is zero everywhere means nothing.
         """
-        # Added to what is not to be seen: one operation each, where filling takes several.
+        # A large negative number is added at padding: that is one operation, and masked filling several.
         unseen = (1 - mask) * (torch.finfo(states.dtype).min / 2)
         weights = (self.scores(states) + unseen).softmax(1)
         means = (weights.transpose(1, 2).to(states.dtype) @ states).flatten(1)
@@ -130,7 +143,7 @@ class AttentionPooling(nn.Module):
 
 
 class ConvForSequenceClassification(PreTrainedModel):
-    """Embedding, embedding of places, blocks, attention pooling, head."""
+    """Convolutional classifier: embeddings of tokens and of positions, blocks, attention pooling, head."""
 
     config_class = ConvConfig
     own_layers = True
@@ -159,14 +172,14 @@ class ConvForSequenceClassification(PreTrainedModel):
         return self.config.sides_apart or self.config.pooling == "pair"
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Keep torch's own initialisation, and that of the embeddings."""
+        """Keep PyTorch's initialisation, and that of the embeddings."""
 
     def get_input_embeddings(self) -> nn.Module:
-        """The embeddings of tokens or of lexemes."""
+        """Embedding of tokens or of lexemes."""
         return self.embedding
 
     def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replace the embeddings of tokens or of lexemes."""
+        """Replace the embedding of tokens or of lexemes."""
         self.embedding = value
 
     def forward(
@@ -176,10 +189,17 @@ class ConvForSequenceClassification(PreTrainedModel):
         token_type_ids: Tensor | None = None,
         output_hidden_states: bool = False,
     ) -> ClassifierOutput:
-        """Logits of right-padded ``input_ids`` ``(rows, length)``; states are zero at padding.
+        """Classify rows of ids of tokens or lexemes.
 
-        ``token_type_ids`` matter where both sides of a pair are one row. What :class:`ClassifierOutput` calls pooled is
-        pooled without weights of its own: it is no input of the head.
+        Args:
+            input_ids: ``(rows, length)`` int64, padded on the right.
+            attention_mask: ``(rows, length)``, 1 at tokens and 0 at padding.
+            token_type_ids: side of a pair, 0 or 1, of every token; read where both sides of a pair are one row.
+            output_hidden_states: whether the output has states and pooled states.
+
+        Returns:
+            Logits and, on request, states, which are zero at padding. ``pooled`` has no learned weights and is no input
+            of the head.
         """
         hole = self._hole(input_ids)
         embedded = self.embedding(input_ids) + self._places(input_ids, hole)
@@ -212,12 +232,12 @@ class ConvForSequenceClassification(PreTrainedModel):
         )
 
     def _hole(self, input_ids: Tensor) -> Tensor | None:
-        """The position of the first hole or, where a sequence has none, the first position: ``(rows,)``."""
+        """Position ``(rows,)`` of each row's first hole, 0 in a row without; None for a model without holes."""
         hole = self.config.hole_token_id
         return None if hole is None else first_hole(input_ids, hole)
 
     def _places(self, input_ids: Tensor, hole: Tensor | None) -> Tensor:
-        """Embeddings of the places from the hole on, or from the beginning: ``(rows or 1, length, width)``."""
+        """Embeddings of positions, counted from the hole or the beginning: ``(rows or 1, length, width)``."""
         most, place = self.config.max_positions, torch.arange(input_ids.shape[1], device=input_ids.device)
         if hole is None:
             return self.places((place + most).clamp(max=2 * most - 1)).unsqueeze(0)
@@ -231,7 +251,7 @@ class ConvForSequenceClassification(PreTrainedModel):
         return torch.cat([found, state_at(states, hole)], dim=-1)
 
     def _of_side(self, states: Tensor, mask: Tensor) -> Tensor:
-        """The vector of one side of pairs, zero where the window does not show it."""
+        """Pooled vector of one side of every pair, zero where the window shows nothing of that side."""
         return self.attention(states * mask, mask) * mask.amax(1)
 
 

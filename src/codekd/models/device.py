@@ -1,4 +1,4 @@
-"""Where a model runs and in which precision: decided by the machine, never part of an identity."""
+"""Device and precision of a model: chosen by the machine, never part of a node's identity."""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from transformers import PreTrainedModel
 
 @dataclass(frozen=True)
 class Device:
-    """A device and the dtype of autocast; float32 means no autocast."""
+    """Device of a model and dtype of its autocast; float32 means no autocast."""
 
     device: torch.device
     dtype: torch.dtype
 
     def autocast(self) -> AbstractContextManager[None]:
-        """Context of a forward pass."""
+        """Context manager in which a forward pass runs in this precision."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def describe(self) -> dict[str, str]:
-        """For the manifest."""
+        """Names of device and precision, for the manifest."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
         return {"device": name, "precision": str(self.dtype).removeprefix("torch.")}
 
@@ -28,11 +28,11 @@ CPU = Device(torch.device("cpu"), torch.float32)
 
 
 def choose_device(model: PreTrainedModel) -> Device:
-    """The GPU if there is one, and half precision where it pays: bf16 on GPUs that have it, fp16 on others; for
-    transformers bf16 on CPUs that have it.
+    """Choose the GPU if there is one, and half precision where it pays.
 
-    Models with ``own_layers`` gain little or nothing by it on CPUs: a GRU is slower in bf16, and layers as small as
-    those of ``codekd-conv`` are a fifth faster at best, for which they repeat less well.
+    That is bf16 on GPUs that have it and fp16 on others, and for transformers bf16 on CPUs that have it. Models with
+    ``own_layers`` gain little or nothing by it on CPUs: a GRU is slower in bf16, and layers as small as those of
+    ``codekd-conv`` are a fifth faster at best, for which they repeat less well.
     """
     if torch.cuda.is_available():
         bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -42,16 +42,16 @@ def choose_device(model: PreTrainedModel) -> Device:
 
 
 def set_training_attention(model: PreTrainedModel, device: Device) -> None:
-    """On CPU, let an encoder use the attention of plain matrix products: torch's fused one is slow to differentiate."""
+    """Make an encoder on a CPU use unfused attention: PyTorch's fused one is slow to differentiate there."""
     if device.device.type == "cpu" and not has_own_layers(model):
         model.set_attn_implementation("eager")
 
 
 def has_own_layers(model: PreTrainedModel) -> bool:
-    """Whether a model says of itself that it has ``own_layers``, which are no transformer's."""
+    """Whether a model declares ``own_layers``: layers that are not those of a transformer."""
     return bool(getattr(model, "own_layers", False))
 
 
 def cpu_has_bf16() -> bool:
-    """Whether this processor has units for bf16."""
+    """Whether this processor has units for bf16 (AVX-512 BF16 or AMX)."""
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

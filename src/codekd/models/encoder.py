@@ -1,4 +1,4 @@
-"""Any transformers encoder with pooling and a classification head: the teachers and the RoBERTa students."""
+"""Classifier on any transformers encoder, with pooling and a head: the teachers and the RoBERTa students."""
 
 from __future__ import annotations
 
@@ -26,17 +26,20 @@ POOLINGS = ("first", "mean", "max", "hole", "pair")
 
 
 class EncoderConfig(PreTrainedConfig):
-    """The encoder's own configuration, nested, and what is added to it (``num_labels`` is inherited).
+    """Configuration of an encoder classifier: the encoder's own, nested, and settings of pooling and head.
+
+    ``num_labels`` is inherited.
 
     Attributes:
         encoder: configuration of any encoder known to transformers (a mapping needs its ``model_type``).
         pooling: ``first``, ``mean``, ``max``, ``hole`` or ``pair``, see :func:`codekd.models.pooling.pool`.
         hole_token_id: id of ``__HOLE__``, None if the tokenizer has none.
-        lexemes: settings of :class:`codekd.models.lexical.RunEmbedding`, which takes the place of the encoder's token
-            embeddings; None where it reads tokens.
-        sides_apart: whether rows 2i and 2i + 1 are the two sides of a pair.
+        lexemes: arguments of :class:`codekd.models.lexical.RunEmbedding`, which replaces the encoder's token
+            embeddings; None for a model that reads tokens.
+        sides_apart: whether rows 2i and 2i + 1 are the two sides of pair i.
         classifier_dropout: dropout probability in the head.
-        reused_head: pooled width and width of another model whose head this one has, behind a projection.
+        reused_head: input width and hidden width of a head that is taken from another model and reads a projection of
+            the pooled states; None for a head of its own.
     """
 
     model_type = "codekd-encoder"
@@ -58,7 +61,7 @@ class EncoderConfig(PreTrainedConfig):
 
 
 class EncoderForSequenceClassification(PreTrainedModel):
-    """Encoder, pooling, head."""
+    """Encoder classifier: any transformers encoder, pooling, classification head."""
 
     config_class = EncoderConfig
     base_model_prefix = "encoder"
@@ -88,9 +91,14 @@ class EncoderForSequenceClassification(PreTrainedModel):
         vocabulary: Vocabulary,
         dropout: float | None = None,
     ) -> Self:
-        """Pretrained weights from a local folder, a new head, rows for the tokens the tokenizer gained.
+        """Build a classifier on a pretrained encoder, with a new head.
 
-        The head has the encoder's ``dropout``, none where that is None.
+        Args:
+            folder: local Hugging Face folder of the encoder.
+            num_labels: number of classes.
+            pooling: see :class:`EncoderConfig`.
+            vocabulary: that of the encoder's tokenizer; tokens that were added to it get an embedding.
+            dropout: dropout probability of encoder and head; with None the encoder keeps its own and the head has none.
 
         Raises:
             CodekdError: see :func:`pretrained_encoder`.
@@ -109,11 +117,11 @@ class EncoderForSequenceClassification(PreTrainedModel):
         return model
 
     def get_input_embeddings(self) -> nn.Module:
-        """The encoder's token embeddings."""
+        """Token embeddings of the encoder."""
         return self.encoder.get_input_embeddings()
 
     def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replace the encoder's token embeddings."""
+        """Replace the token embeddings of the encoder."""
         self.encoder.set_input_embeddings(value)
 
     def forward(
@@ -123,7 +131,14 @@ class EncoderForSequenceClassification(PreTrainedModel):
         token_type_ids: Tensor | None = None,
         output_hidden_states: bool = False,
     ) -> ClassifierOutput:
-        """Logits of right-padded ``input_ids`` ``(batch, length)``, on request with all states."""
+        """Classify rows of token ids.
+
+        Args:
+            input_ids: ``(rows, length)`` int64, padded on the right; two rows a pair where sides are apart.
+            attention_mask: ``(rows, length)``, 1 at tokens and 0 at padding.
+            token_type_ids: side of a pair, 0 or 1, of every token.
+            output_hidden_states: whether the output has states and pooled states.
+        """
         segments = {"token_type_ids": token_type_ids} if self._has_segments and token_type_ids is not None else {}
         outputs = self.encoder(
             input_ids=input_ids,
@@ -151,10 +166,14 @@ class EncoderForSequenceClassification(PreTrainedModel):
 
 
 def pretrained_encoder(folder: Path, vocabulary: Vocabulary, dropout: float | None = None) -> PreTrainedModel:
-    """An encoder from a local folder, with rows for the tokens that its tokenizer gained.
+    """Load an encoder from a local folder, with an embedding for each token that was added to its tokenizer.
 
-    Only safetensors are read, no code of the folder is run and nothing is downloaded. ``dropout`` replaces all dropout
-    probabilities of the encoder's configuration; None keeps them.
+    Only safetensors are read, no code of the folder is run and nothing is downloaded.
+
+    Args:
+        folder: Hugging Face folder of the encoder.
+        vocabulary: that of its tokenizer.
+        dropout: replaces all dropout probabilities of the encoder's configuration; None keeps them.
 
     Raises:
         CodekdError: the folder holds no such encoder, or one with another padding token.
@@ -179,23 +198,23 @@ def pretrained_encoder(folder: Path, vocabulary: Vocabulary, dropout: float | No
             f"the encoder in {folder} pads with token {pretrained.config.pad_token_id}, "
             f"its tokenizer with {vocabulary.pad_id}: they must agree"
         )
-    # A saved model names no folder of the machine that made it.
+    # Otherwise saved models would name a folder of the machine that made them.
     pretrained.config.name_or_path = ""
     known = pretrained.get_input_embeddings().num_embeddings
     if vocabulary.size > known:
         embeddings = pretrained.resize_token_embeddings(vocabulary.size, mean_resizing=False)
-        # A new token stands for code to guess, as the mask does.
+        # A new token, the hole, stands for code to guess, as the mask token does.
         embeddings.weight.data[known:] = embeddings.weight.data[vocabulary.mask_id]
     return pretrained
 
 
 def _auto_class(config: PreTrainedConfig) -> Any:
-    """What makes an encoder of a configuration; of an encoder with a decoder the encoder alone."""
+    """Class that builds an encoder of a configuration; of an encoder with a decoder the encoder alone."""
     return AutoModelForTextEncoding if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
 
 
 def without_pooler(encoder: PreTrainedModel) -> PreTrainedModel:
-    """The encoder less the pooler that BERT-like classes bring: the head does not read it."""
+    """Remove the pooler of BERT-like classes, which the head does not read, and return the encoder."""
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None
     return encoder

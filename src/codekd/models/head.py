@@ -1,4 +1,10 @@
-"""What every classifier ends in: the head, and the output that losses and captures read."""
+"""Classification head and output of all classifiers.
+
+Shapes:
+    batch: examples of a batch.
+    pooled_width: width of an example's pooled state, see :func:`codekd.models.pooling.pooled_width`.
+    width: hidden width of a head.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +18,17 @@ from transformers.utils import ModelOutput
 
 @dataclass
 class ClassifierOutput(ModelOutput):
-    """Logits, and on request the states of the embedding output and of every layer.
+    """Output of a classifier: logits and, on request, states of the embedding output and of every layer.
 
     Attributes:
-        logits: ``(batch, classes)``, raw.
-        hidden_states: embedding output + one per layer, each ``(batch, length, width)``.
-        pooled: the same tuple, each ``(batch, pooled_width)``, pooled as the classifier pools.
-        features: what the head reads, ``(batch, width)``: the last pooled state, or its projection.
-        vectors: ``(2 batch, width)``, of each side what is compared with the other, where sides are apart.
+        logits: raw, ``(batch, classes)``.
+        hidden_states: embedding output + one per layer, each ``(rows, length, width)``; ``rows`` is ``batch``, or
+            ``2 batch`` where the sides of a pair are encoded apart.
+        pooled: the same tuple, each pooled to a vector per example, ``(batch, pooled_width)``.
+        features: input of the head: the last pooled state, or its projection to a reused head,
+            ``(batch, width of either)``.
+        vectors: vectors of the sides of pairs before they are compared, ``(2 batch, width)``; None unless sides are
+            apart.
     """
 
     logits: Tensor
@@ -30,9 +39,10 @@ class ClassifierOutput(ModelOutput):
 
 
 class ClassificationHead(nn.Module):
-    """Dense, tanh, projection, with dropout before each, as in ``RobertaClassificationHead``.
+    """Classification head: dense layer, tanh, linear layer, with dropout before each.
 
-    From pooled states ``(batch, pooled_width)`` over ``(batch, width)`` to logits ``(batch, classes)``.
+    The same as ``RobertaClassificationHead``: from pooled states ``(batch, pooled_width)`` over ``(batch, width)`` to
+    logits ``(batch, classes)``.
     """
 
     def __init__(self, pooled_width: int, width: int, classes: int, dropout: float) -> None:
@@ -42,17 +52,24 @@ class ClassificationHead(nn.Module):
         self.out_proj = nn.Linear(width, classes)
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """Logits ``(batch, classes)`` of ``pooled`` ``(batch, pooled_width)``."""
+        """Logits ``(batch, classes)`` of pooled states ``(batch, pooled_width)``."""
         return self.out_proj(self.dropout(self.dense(self.dropout(pooled)).tanh()))
 
 
 def classifier(
     pooled_width: int, width: int, classes: int, dropout: float, reused: Sequence[int] | None
 ) -> tuple[nn.Module, ClassificationHead]:
-    """What brings pooled states ``(batch, pooled_width)`` to a head, and the head.
+    """Build a classification head, and the projector that brings pooled states ``(batch, pooled_width)`` to it.
 
-    A head of the model's own has its ``width`` and reads the states as they are. One of another model, whose pooled
-    width and width are ``reused``, reads a linear projection of them.
+    Args:
+        pooled_width: width of a pooled state.
+        width: hidden width of a head of the model's own.
+        classes: number of classes.
+        dropout: dropout probability in the head.
+        reused: input width and hidden width of a head that is taken from another model; None for a head of its own.
+
+    Returns:
+        The projector, which is linear for a reused head and else the identity, and the head.
     """
     if reused is None:
         return nn.Identity(), ClassificationHead(pooled_width, width, classes, dropout)
@@ -61,7 +78,7 @@ def classifier(
 
 
 def reuse_head(model: PreTrainedModel, folder: Path) -> None:
-    """Give a model, in the place of its own head, that of the model in a folder, frozen, and a projection to it.
+    """Replace a model's head by that of the model in a folder, frozen, behind a new linear projection.
 
     All other weights stay as they are.
     """

@@ -1,4 +1,4 @@
-"""The tokenizer of tasks with a hole, for whoever loads a model the usual way."""
+"""Tokenizer of tasks with a hole, as ``AutoTokenizer`` loads it."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -12,12 +12,13 @@ from codekd.models.encoder import EncoderConfig
 
 
 class HoleTokenizer(PreTrainedTokenizerFast):
-    """Of code with one ``__HOLE__``, the window of ``model_max_length`` tokens round it that the model was trained on.
+    """Tokenizer that encodes code as the window of tokens round its one ``__HOLE__`` that the model was trained on.
 
-    It truncates whether asked to or not. ``AutoTokenizer`` finds it once ``codekd.models.register`` is imported.
+    The window has ``model_max_length`` tokens, whether truncation is asked for or not. ``AutoTokenizer`` finds this
+    class once ``codekd.models.register`` is imported.
     """
 
-    # Of a class with an `__init__` of its own transformers would build another tokenizer than tokenizer.json has.
+    # Without an `__init__`: for a class that has one, transformers builds another tokenizer than tokenizer.json has.
 
     @cached_property
     def _encodings(self) -> dict[int, Encoding]:
@@ -43,10 +44,11 @@ class HoleTokenizer(PreTrainedTokenizerFast):
         return_attention_mask: bool | None = None,
         **settings: Any,
     ) -> BatchEncoding:
-        """What the model reads.
+        """Encode code as the model reads it.
 
         Raises:
-            ValueError: the code has not one hole, is a pair, or something is asked for that a window has not.
+            ValueError: the code has not exactly one hole or is a pair; or offsets, overflowing tokens, or ids without
+                special tokens are asked for, which a window has not.
         """
         texts = [text] if isinstance(text, str) else list(text)
         if text_pair is not None or not all(isinstance(one, str) and one.count(HOLE) == 1 for one in texts):

@@ -1,4 +1,4 @@
-"""A model over a whole set of examples, in eval mode and without gradients."""
+"""Inference of a model on a set of examples, in eval mode and without gradients."""
 
 from collections.abc import Iterator
 
@@ -16,16 +16,24 @@ BATCH_SIZE = 64
 BATCH_TOKENS = 16384
 
 NAMED = 32
-"""Examples that a message names, at most."""
+"""Largest number of examples that a message names."""
 
 
 @torch.inference_mode()
 def outputs(
     model: PreTrainedModel, data: Encoded, device: Device, hidden_states: bool = False, rows: Rows | None = None
 ) -> Iterator[tuple[Rows, Batch, ClassifierOutput]]:
-    """The model's outputs batch by batch, with the rows of ``data`` that a batch has.
+    """Run a model on examples in batches, the longest examples first.
 
-    All examples, or those at ``rows``, come once each, sorted by length.
+    Args:
+        model: put into eval mode, and back into its own after the last batch.
+        data: encoded examples.
+        device: where the model is, and its precision.
+        hidden_states: whether outputs have states.
+        rows: indices of the examples in ``data``, each used once; None for all.
+
+    Yields:
+        Indices of a batch's examples in ``data``, the batch, and the model's output.
     """
     was_training = model.training
     model.eval()
@@ -44,10 +52,10 @@ def outputs(
 
 
 def predict(model: PreTrainedModel, data: Encoded, device: Device) -> NDArray[np.float32]:
-    """Raw logits ``(examples, classes)`` in the order of ``data``.
+    """Raw logits ``(examples, classes)`` of a model, in the order of ``data``.
 
     Raises:
-        NotFiniteError: some are not finite; it names the examples.
+        NotFiniteError: some logits are not finite; the message names the examples.
     """
     logits = np.empty((len(data), model.config.num_labels), dtype=np.float32)
     for rows, _, output in outputs(model, data, device):
@@ -60,13 +68,13 @@ def predict(model: PreTrainedModel, data: Encoded, device: Device) -> NDArray[np
 
 
 def named(data: Encoded, rows: Rows) -> str:
-    """The ids of some examples for a message, not more than fit into one."""
+    """Ids of the examples at ``rows`` for a message, not more than fit into one."""
     return ", ".join(data.ids[row] for row in rows[:NAMED]) + (", ..." if len(rows) > NAMED else "")
 
 
 @torch.inference_mode()
 def pooled_widths(model: PreTrainedModel, data: Encoded) -> tuple[int, ...]:
-    """Widths of the pooled states of a model on the CPU, of its embedding output and every layer."""
+    """Widths of the pooled states of a model on the CPU: of its embedding output and of every layer."""
     batch = data.batch(np.arange(1), torch.device("cpu"))
     output = model(batch.input_ids, batch.attention_mask, batch.token_type_ids, output_hidden_states=True)
     return tuple(states.shape[-1] for states in output.pooled)

@@ -1,12 +1,16 @@
-"""Which layer of a teacher a student's layer learns from. Light: signals and methods are planned with it."""
+"""Pairing of a student's layers with a teacher's. Imports nothing heavy: signals and methods are planned with it."""
 
 from codekd.errors import CodekdError
 
 
 def teacher_layers(student: int, teacher: int) -> list[int]:
-    """The teacher's layer for each of the student's layers 1 to ``student``, by uniform skip; the last meets the last.
+    """Numbers of the teacher's layers that the student's layers learn from, by uniform skip; the last meets the last.
 
     Layers count from 1, the embedding output is 0.
+
+    Args:
+        student: number of the student's layers.
+        teacher: number of the teacher's layers.
 
     Raises:
         CodekdError: the student has more layers than the teacher.
@@ -20,5 +24,5 @@ def teacher_layers(student: int, teacher: int) -> list[int]:
 
 
 def middle_layer(layers: int) -> int:
-    """The layer in the middle of so many, the lower one of two; counted from 1."""
+    """Number of the middle layer of a model of ``layers`` layers, of two the lower; counted from 1."""
     return (layers + 1) // 2

@@ -1,4 +1,10 @@
-"""From the states of a sequence to one vector. Light: the sizes of signals are planned with it."""
+"""Pooling of a sequence's states into one vector. Imports nothing heavy: the sizes of signals are planned with it.
+
+Shapes:
+    rows: sequences that a model reads: one an example, or two where the sides of a pair are encoded apart.
+    length: tokens of the longest row; other rows are padded on the right.
+    width: that of a state; ``pair`` makes vectors of twice that width.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +18,15 @@ if TYPE_CHECKING:
 
 
 def check_pooling(how: str, allowed: tuple[str, ...], hole_token_id: int | None) -> None:
-    """Refuse a pooling that a model does not know, or one at the hole where the tokenizer has none.
+    """Raise an error for a pooling that a model does not know, or one at the hole where the tokenizer has none.
+
+    Args:
+        how: name of the pooling.
+        allowed: poolings that the model knows.
+        hole_token_id: id of ``__HOLE__``, None if the tokenizer has none.
 
     Raises:
-        CodekdError: with the poolings that would do.
+        CodekdError: such a pooling; the message names those that would do.
     """
     if how not in allowed:
         raise CodekdError(f"pooling {how!r} is unknown to this model: choose one of {', '.join(allowed)}")
@@ -32,14 +43,19 @@ def pool(
     hole_token_id: int | None = None,
     token_type_ids: Tensor | None = None,
 ) -> Tensor:
-    """One vector per example from ``states`` ``(batch, length, width)``: ``(batch, pooled_width(width, how))``.
+    """Pool ``states`` into one vector a row, ``(rows, pooled_width(width, how))``.
 
-    ``first`` is the state of the first token, ``mean`` the mean over the real tokens and ``max`` the largest value
-    of each dimension among them, ``hole`` the state at the first ``__HOLE__``; an example without a hole falls back
-    to ``first``. ``pair`` compares the means ``u`` and ``v`` of the two sides of a pair, which ``token_type_ids`` tell
-    apart, as ``[|u - v|, u v]`` (after Reimers and Gurevych 2019, arXiv 1908.10084, without the sides themselves: it
-    does not matter which comes first).
-    ``input_ids``, ``attention_mask`` and ``token_type_ids`` are ``(batch, length)``, padded on the right.
+    Args:
+        states: ``(rows, length, width)``.
+        input_ids: token ids, ``(rows, length)``; read by ``hole`` alone.
+        attention_mask: ``(rows, length)``, 1 at tokens and 0 at padding.
+        how: ``first``, the state of the first token; ``mean``, the mean over the real tokens; ``max``, the largest
+            value of each dimension among them; ``hole``, the state at the first ``__HOLE__``, or in a row without one
+            the first state; ``pair``, ``[|u - v|, u v]`` of the means ``u`` and ``v`` of the two sides of a pair (after
+            Reimers and Gurevych 2019, arXiv 1908.10084, without the sides themselves: it does not matter which comes
+            first).
+        hole_token_id: id of ``__HOLE__``; needed by ``hole``.
+        token_type_ids: side of a pair, 0 or 1, of every token, ``(rows, length)``; needed by ``pair``.
 
     Raises:
         CodekdError: ``pair`` without ``token_type_ids``.
@@ -59,41 +75,46 @@ def pool(
 
 
 def pooled_width(width: int, how: str) -> int:
-    """The width of what ``pool`` makes of states of a width."""
+    """Width of the vectors that :func:`pool` makes of states of a ``width``."""
     return 2 * width if how == "pair" else width
 
 
 def row_pooling(how: str, sides_apart: bool) -> str:
-    """How a row is pooled: each side of a ``pair`` that is a row of its own by its mean."""
+    """Pooling of a row: ``mean`` for a side of a ``pair`` that is a row of its own, else ``how``."""
     return "mean" if sides_apart and how == "pair" else how
 
 
 def by_example(rows: Tensor, sides_apart: bool) -> Tensor:
-    """Pooled rows by example: where each side of a pair is a row of its own, both sides compared."""
+    """Pooled vectors of examples, from those of ``rows``: sides of a pair that are rows of their own are compared."""
     return compared(*sides(rows)) if sides_apart else rows
 
 
 def sides(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """The two sides ``(batch, width)`` of pairs, of rows ``(2 batch, width)`` where they take turns."""
+    """First and second sides of pairs, both ``(batch, width)``, from rows ``(2 batch, width)`` in turns."""
     first, second = rows.unflatten(0, (-1, 2)).unbind(1)
     return first, second
 
 
 def compared(first: Tensor, second: Tensor) -> Tensor:
-    """``[|u - v|, u v]`` ``(..., 2 width)`` of the vectors ``u`` and ``v`` of two sides, both ``(..., width)``."""
+    """Comparison ``[|u - v|, u v]``, ``(..., 2 width)``, of two sides' vectors ``u`` and ``v`` ``(..., width)``."""
     from torch import cat
 
     return cat([(first - second).abs(), first * second], dim=-1)
 
 
 def first_hole(input_ids: Tensor, hole_token_id: int) -> Tensor:
-    """The position ``(rows,)`` of the first hole in ``input_ids`` ``(rows, length)``, 0 where there is none."""
-    # argmax gives the first of equal values.
+    """Position ``(rows,)`` of the first hole in ``input_ids`` ``(rows, length)``, 0 where there is none."""
+    # Of equal values argmax gives the first.
     return input_ids.eq(hole_token_id).int().argmax(1)
 
 
 def state_at(states: Tensor, positions: Tensor) -> Tensor:
-    """States ``(batch, width)`` at one position ``(batch,)`` per example of ``states`` ``(batch, length, width)``."""
+    """State of each row at one position, ``(rows, width)``.
+
+    Args:
+        states: ``(rows, length, width)``.
+        positions: one per row, ``(rows,)`` int64.
+    """
     return states.gather(1, positions[:, None, None].expand(-1, 1, states.shape[2]))[:, 0]
 
 

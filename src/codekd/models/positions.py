@@ -1,4 +1,4 @@
-"""How long a sequence a pretrained model can read. Light: studies are planned with it."""
+"""Longest sequence that a pretrained model can read. Imports nothing heavy: studies are planned with it."""
 
 import json
 from collections.abc import Mapping
@@ -11,14 +11,14 @@ AFTER_PADDING = (
     *("camembert", "data2vec-text", "esm", "ibert", "layoutlmv3", "lilt", "longformer", "luke", "markuplm", "mpnet"),
     *("roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"),
 )
-"""Types of models, as transformers names them, that count positions from the padding token's id + 1 on."""
+"""Model types, as transformers names them, that count positions from the padding token's id + 1 on."""
 
 
 def positions(config: Mapping[str, Any]) -> int | None:
     """Tokens of the longest sequence that a model with this ``config.json`` can read; None where nothing limits it.
 
-    Models with position embeddings have no more; those that rotate states were trained on no more, but for the factor
-    by which some are stretched. T5's and DeBERTa's relative positions have no end.
+    Position embeddings end there. Models with rotary embeddings were trained on no more, but for the factor by which
+    some are stretched. Relative positions, of T5 and DeBERTa, have no end.
     """
     found = config.get("max_position_embeddings")
     if found is None and "relative_attention_num_buckets" not in config:
@@ -32,7 +32,7 @@ def positions(config: Mapping[str, Any]) -> int | None:
 
 
 def read_positions(config: Path) -> int | None:
-    """:func:`positions` of a ``config.json``; None where it is not there or cannot be read, which others find."""
+    """:func:`positions` of a ``config.json``; None where it is missing or unreadable, which other checks report."""
     try:
         return positions(json.loads(config.read_text()))
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
@@ -40,7 +40,7 @@ def read_positions(config: Path) -> int | None:
 
 
 def check_length(key: str, max_length: int, config: Path) -> None:
-    """Refuse sequences that are longer than a pretrained model can read.
+    """Raise an error for sequences that are longer than a pretrained model can read.
 
     Args:
         key: where the length is written, such as ``teachers.unixcoder.max_length``.
@@ -48,7 +48,7 @@ def check_length(key: str, max_length: int, config: Path) -> None:
         config: the model's ``config.json``.
 
     Raises:
-        CodekdError: with the line to write.
+        CodekdError: the length is too large; the message has the line to write.
     """
     limit = read_positions(config)
     if limit is not None and max_length > limit:

@@ -1,4 +1,4 @@
-"""Stage ``pretrained``: an encoder's files as a Hugging Face folder, whatever they came from."""
+"""Stage ``pretrained``: files of a pretrained model as a Hugging Face folder, whatever their source."""
 
 import json
 from pathlib import Path
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def run(job: "Job", folder: Path) -> dict[str, Any]:
-    """Obtain a pretrained model; the tokenizer of one that is trained learns the hole, for which its embedding grows.
+    """Write the folder of a pretrained model; the tokenizer of one that will be trained gets the token ``__HOLE__``.
 
     Raises:
         CodekdError: the encoder has another number of layers, or another width, than the config says; its weights are
-            in no safetensors format; or its tokenizer cannot say which characters a token has, or tell two apart.
+            in no safetensors format; or its tokenizer gives no character offsets, or one number to two tokens.
     """
     origin = job.spec["origin"]
     components.load("teachers", origin["kind"]).obtain(origin, job.files(), folder)
@@ -39,7 +39,7 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
 
 
 def _check_numbers(tokenizer: Tokenizer) -> None:
-    """A new token gets the number of an old one where the old ones' are not consecutive."""
+    """Refuse two tokens of one number: a new token gets an old one's where the old numbers have gaps."""
     names: dict[int, str] = {}
     for token, number in tokenizer.get_vocab().items():
         if (other := names.setdefault(number, token)) != token:
@@ -47,9 +47,9 @@ def _check_numbers(tokenizer: Tokenizer) -> None:
 
 
 def _fast_tokenizer(folder: Path) -> Path:
-    """The tokenizer's one file, made of other files where there is none; its settings name all special tokens.
+    """Path of ``tokenizer.json``, which is made from other files if missing; its settings then name all special tokens.
 
-    What other files or the model's type say of special tokens is not where the tokenizer's two files are copied to.
+    Other files, or the model's type, may name some too, but only the tokenizer's two files are copied to other nodes.
     """
     path, settings = (folder / name for name in TOKENIZER_FILES)
     found = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

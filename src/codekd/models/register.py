@@ -1,4 +1,4 @@
-"""Importing this module registers all classes of models and tokenizers with the ``Auto`` classes of transformers."""
+"""Registration, on import, of all models and tokenizers with the ``Auto`` classes of transformers."""
 
 import importlib
 import pkgutil

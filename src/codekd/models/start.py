@@ -1,4 +1,4 @@
-"""The weights that a student begins from, in a file: all but those of its classification head."""
+"""Initial weights of a student in a file: all but those of its classification head."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from codekd.errors import CodekdError
 
 FILE = "start.safetensors"
 OF_A_TASK = ("head.", "projector.")
-"""Begin the names of weights that a start has not: they are drawn by the seed of a cell."""
+"""Prefixes of the weights that a start leaves out: they are drawn by the seed of a cell."""
 
 
 def save_start(model: PreTrainedModel, folder: Path) -> int:
-    """Write the weights and return how many there are."""
+    """Write a model's weights without those of its head into a folder, and return how many there are."""
     weights = {
         name: weight.detach().cpu().contiguous().clone()
         for name, weight in model.state_dict().items()
@@ -24,10 +24,10 @@ def save_start(model: PreTrainedModel, folder: Path) -> int:
 
 
 def load_start(model: PreTrainedModel, folder: Path) -> None:
-    """Give a model the weights in a folder; its head stays as it is.
+    """Load the weights that :func:`save_start` wrote into a model; its head stays as it is.
 
     Raises:
-        CodekdError: they are those of another architecture.
+        CodekdError: the weights are those of another architecture.
     """
     weights = load_file(folder / FILE)
     own = {name: one for name, one in model.state_dict().items() if not name.startswith(OF_A_TASK)}

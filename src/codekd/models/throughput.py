@@ -1,4 +1,4 @@
-"""How many floating-point operations a second a core of this machine does in training."""
+"""Measurement of the floating-point operations per second that one core of this machine does in training."""
 
 import time
 
@@ -8,14 +8,17 @@ from torch import nn
 from codekd.models.device import cpu_has_bf16
 
 WIDTH, HEADS, FEED_FORWARD, LAYERS = 384, 12, 1536, 2
-"""Of MiniLM, less the number of its layers."""
+"""Sizes of MiniLM, but for the number of its layers."""
 
 BATCH, LENGTH = 32, 80
 SECONDS = 4.0
 
 
 def training_flops() -> tuple[float, float]:
-    """Operations per second of CPU time in bf16, 0 without units for it, and in float32: six a weight and token."""
+    """Measure operations per second of CPU time in bf16 (0 without units for it) and in float32.
+
+    A training step counts as six operations for every weight and token.
+    """
     float32 = _flops(torch.float32)
     return (_flops(torch.bfloat16) if cpu_has_bf16() else 0.0), float32
 
@@ -28,7 +31,7 @@ def _flops(dtype: torch.dtype) -> float:
     threads, done = torch.get_num_threads(), 0
     torch.set_num_threads(1)
     try:
-        _step(model, states, dtype)  # makes its kernels
+        _step(model, states, dtype)  # untimed: the first step makes the kernels
         start = time.process_time()
         while (spent := time.process_time() - start) < SECONDS:
             _step(model, states, dtype)

@@ -1,4 +1,4 @@
-"""A model's tokenizer as transformers loads it: what it gives of code is what the model was trained on."""
+"""Tokenizer files with which transformers encodes code as a model was trained on it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,10 +16,17 @@ INPUTS = ["input_ids", "attention_mask", "token_type_ids"]
 
 
 def special_tokens(tokenizer: PreTrainedTokenizerBase, prefix: Sequence[str] = ()) -> tuple[list[int], list[int]]:
-    """The ids of the tokens before the code and after each piece of it, where the tokenizer has such.
+    """Ids of the tokens that a model wants round code.
+
+    Args:
+        tokenizer: the model's tokenizer.
+        prefix: tokens that the model wants between the first one and the code.
+
+    Returns:
+        Ids before the code, and ids after each piece of it; none where the tokenizer has no such tokens.
 
     Raises:
-        CodekdError: it does not know a token of the model's ``prefix``, which comes after the first one.
+        CodekdError: the tokenizer does not know a token of ``prefix``.
     """
     vocabulary = tokenizer.get_vocab()
     if unknown := [token for token in prefix if token not in vocabulary]:
@@ -29,11 +36,16 @@ def special_tokens(tokenizer: PreTrainedTokenizerBase, prefix: Sequence[str] = (
 
 
 def write_tokenizer(tokenizer: PreTrainedTokenizerBase, spec: Mapping[str, Any], folder: Path) -> None:
-    """Write a tokenizer that adds the tokens which a model wants round code, and knows how much of it that reads.
+    """Write a tokenizer that adds the tokens which a model wants round code, and truncates to the model's length.
 
-    ``tokenizer(code, truncation=True)``, or with both sides of a pair, gives what the ``encoded`` node of the
-    ``spec`` has. Of a task with a hole the window round it is no truncation that transformers knows:
-    :class:`codekd.models.hole.HoleTokenizer` makes it.
+    ``tokenizer(code, truncation=True)``, or with both sides of a pair, gives what the ``encoded`` node has. In a task
+    with a hole the window round it is no truncation that transformers knows: :class:`codekd.models.hole.HoleTokenizer`
+    makes it.
+
+    Args:
+        tokenizer: the model's tokenizer.
+        spec: spec of the ``encoded`` node: ``prefix``, ``max_length``, ``columns`` (of code) and ``has_hole``.
+        folder: where ``tokenizer.json`` and its settings are written.
     """
     before, after = special_tokens(tokenizer, spec["prefix"])
     names = {one: str(tokenizer.convert_ids_to_tokens(one)) for one in (*before, *after)}

@@ -1,4 +1,4 @@
-"""What a model must know of a tokenizer or of the lexer."""
+"""Vocabulary of a tokenizer or of the lexer, as far as models depend on it, and the files it is read from."""
 
 import json
 from dataclasses import dataclass
@@ -18,20 +18,20 @@ LEXER_FILE = "lexer.json"
 
 
 def reads_lexemes(folder: Path) -> bool:
-    """Whether what lies in a folder reads lexemes and has no tokenizer."""
+    """Whether the model or the sequences in a folder are of lexemes, with a lexer's file and no tokenizer."""
     return (folder / LEXER_FILE).exists()
 
 
 def copy_tokenizer(source: Path, folder: Path) -> None:
-    """Put the files of the tokenizer in one folder, or that of the lexer, beside what is in another."""
+    """Copy the files of the tokenizer, or of the lexer, from one folder to another."""
     for name in (LEXER_FILE,) if reads_lexemes(source) else TOKENIZER_FILES:
         copyfile(source / name, folder / name)
 
 
 def with_hole(tokenizer: "Tokenizer") -> "Tokenizer":
-    """The same tokenizer, which knows ``__HOLE__`` as one token.
+    """Return a tokenizer like this one that knows ``__HOLE__`` as one token.
 
-    It is none of the special tokens, whose names in code are read as code.
+    The token is not marked as special: names of special tokens that occur in code are read as code.
     """
     from tokenizers import AddedToken, Tokenizer
 
@@ -46,12 +46,16 @@ def with_hole(tokenizer: "Tokenizer") -> "Tokenizer":
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Number of token ids and the ids with a meaning of their own.
+    """Number of token ids, and the ids with a meaning of their own.
 
-    ``pad_id`` is that of the end of a text, of the unknown token or 0 where there is no padding token: models do not
-    attend to padding, so any does. ``mask_id`` is that of the unknown token where there is no mask, or ``pad_id``;
-    ``hole_id`` is None without ``__HOLE__``; ``special_ids`` stand for no code. ``sides_apart`` says that each side
-    of a pair is a sequence of its own.
+    Attributes:
+        size: number of token ids.
+        pad_id: id of the padding token, or where there is none that of the end of a text, of the unknown token, or 0:
+            models do not attend to padding, so any does.
+        mask_id: id of the mask token, or where there is none that of the unknown token, or ``pad_id``.
+        hole_id: id of ``__HOLE__``, None if there is none.
+        special_ids: ids that stand for no code.
+        sides_apart: whether each side of a pair is a sequence of its own.
     """
 
     size: int
@@ -64,7 +68,7 @@ class Vocabulary:
 
 @cache
 def read_vocabulary(folder: Path) -> Vocabulary:
-    """The vocabulary of the tokenizer, or of the lexer, in a folder."""
+    """Vocabulary of the tokenizer, or of the lexer, in a folder."""
     if reads_lexemes(folder):
         about = json.loads((folder / LEXER_FILE).read_text())
         size, padding, mask, hole, nothing = (
@@ -75,7 +79,7 @@ def read_vocabulary(folder: Path) -> Vocabulary:
 
 
 def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
-    """The tokenizer in a folder, whichever class its model has."""
+    """Load the tokenizer in a folder, whichever class its model has."""
     from transformers import PreTrainedTokenizerFast
 
     tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
@@ -83,7 +87,7 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
 
 
 def vocabulary_of(tokenizer: "PreTrainedTokenizerBase") -> Vocabulary:
-    """What a model must know of a tokenizer."""
+    """Vocabulary of a tokenizer."""
     from codekd.data.hole import HOLE
 
     hole = tokenizer.backend_tokenizer.token_to_id(HOLE)
@@ -95,5 +99,5 @@ def vocabulary_of(tokenizer: "PreTrainedTokenizerBase") -> Vocabulary:
 
 
 def first_of(*ids: int | None) -> int:
-    """The first token id that there is."""
+    """First of some token ids that is not None."""
     return next(one for one in ids if one is not None)

@@ -2,10 +2,17 @@
 
 The angle at a centre c between i and j is fixed by three distances:
 ``cos = (d_ic^2 + d_jc^2 - d_ij^2) / (2 d_ic d_jc)``. With i and j within W units of c they are at most 2 W apart, so
-the band of Euclidean distances up to 2 W holds every angle that contextual knowledge distillation compares (Park et
-al. 2021, "Distilling Linguistic Context for Language Model Compression", arXiv 2109.08359, section 3.1).
+the band of Euclidean distances up to 2 W holds every angle that contextual knowledge distillation compares (Park et al.
+2021, "Distilling Linguistic Context for Language Model Compression", arXiv 2109.08359, section 3.1).
 
-Units come last in all shapes here, so that what is shifted by some units is a contiguous slice.
+Shapes:
+    sequences: pieces of code; a pair has two.
+    batch: sequences, or layers and sequences flattened into one dimension.
+    units: lexemes or tokens of the longest sequence, others are padded on the right. They come last but in states, so
+        that what is shifted by some units is a contiguous slice.
+    window: W, the units on each side of a centre.
+    reach: largest offset in a band; entry ``[b, k - 1, u]`` is between the units u and u + k.
+    pairs, triangles: two different layers, in lexicographic order; three layers with one of them as the centre.
 """
 
 from collections.abc import Iterator
@@ -18,19 +25,24 @@ from torch.nn.functional import pad
 
 TINY = 1e-6
 ALIKE = 1e-3
-"""Units that are no farther apart have the same state: two lexemes in one token. They form no angle."""
+"""Distance up to which two units have the same state, such as two lexemes in one token. They form no angle."""
 
 RESOLUTION = 4e-6
 """Share of two squared lengths below which their squared distance is nothing but float32's rounding."""
 
 
 def band(states: Tensor, window: int) -> tuple[Tensor, Tensor]:
-    """Distances to the units after each: Euclidean ``(batch, 2 window, units)``, cosine ``(batch, window, units)``.
+    """Distances from every unit to those after it.
 
-    Entry ``[b, k - 1, u]`` is between the units u and u + k of ``states`` ``(batch, units, width)``; where there is no
-    unit u + k it means nothing.
+    Args:
+        states: ``(batch, units, width)``.
+        window: W.
+
+    Returns:
+        Euclidean ``(batch, 2 * window, units)`` and cosine ``(batch, window, units)``; where there is no unit u + k an
+        entry means nothing.
     """
-    # Distances do not change when a constant is taken away, and lose fewer digits; the products get it back.
+    # Subtracting a constant changes no distance and loses fewer digits; the products get it back.
     centre = states.detach().mean(1, keepdim=True)
     products, offsets = _BandedProducts.apply(states, centre, 2 * window)
     squares, near = products[:, :1], products[:, 1:]
@@ -45,10 +57,10 @@ def band(states: Tensor, window: int) -> tuple[Tensor, Tensor]:
 
 
 class _BandedProducts(torch.autograd.Function):
-    """Products of states less a constant ``(batch, 1, width)``: with those around them, and with the constant.
+    """Products of centred states with those around them, and with the centre ``(batch, 1, width)``.
 
     The former are ``(batch, 1 + reach, units)``, of every unit with itself and with those after it; the latter
-    ``(batch, 1, units)``. No gradient flows to the constant.
+    ``(batch, 1, units)``. No gradient flows to the centre.
     """
 
     @staticmethod
@@ -68,14 +80,16 @@ class _BandedProducts(torch.autograd.Function):
 
 
 def _later(values: Tensor, reach: int) -> Tensor:
-    """``(batch, reach, units)`` of ``(batch, 1, units)``: entry k - 1 is what is k units later, 0 after the last."""
+    """Values ``(batch, reach, units)`` at the next units, of ``(batch, 1, units)``; 0 after the last unit."""
     return pad(values.squeeze(1), (0, reach)).unfold(1, values.shape[-1], 1)[:, 1:]
 
 
 def unit_bands(states: Tensor, window: int) -> tuple[Tensor, Tensor]:
-    """The bands of all layers side by side, ``(sequences, layers 2 window, units)`` and half as many.
+    """Bands of all layers side by side: ``(sequences, layers * 2 * window, units)``, and half as many cosines.
 
-    ``states`` is ``(layers, sequences, units, width)``.
+    Args:
+        states: ``(layers, sequences, units, width)``.
+        window: W.
     """
     layers, sequences, units, _ = states.shape
     bands = band(states.flatten(0, 1), window)
@@ -84,9 +98,10 @@ def unit_bands(states: Tensor, window: int) -> tuple[Tensor, Tensor]:
 
 
 def layer_distances(states: Tensor) -> tuple[Tensor, Tensor]:
-    """Euclidean and cosine distances between every two layers at a unit: twice ``(sequences, pairs, units)``.
+    """Euclidean and cosine distances between every two layers at a unit, both ``(sequences, pairs, units)``.
 
-    ``states`` is ``(layers, sequences, units, width)``; pairs are in lexicographic order.
+    Args:
+        states: ``(layers, sequences, units, width)``.
     """
     layers = len(states)
     products = _LayerProducts.apply(states)
@@ -122,9 +137,11 @@ class _LayerProducts(torch.autograd.Function):
 
 
 def other_layers(distances: Tensor, layers: int) -> Tensor:
-    """From every layer to the others at a unit, ``(sequences, layers, layers - 1, units)``.
+    """Distances from every layer to the others at a unit, ``(sequences, layers, layers - 1, units)``.
 
-    ``distances`` is one of :func:`layer_distances`.
+    Args:
+        distances: one of the two of :func:`layer_distances`.
+        layers: number of layers.
     """
     place = _places(layers)
     others = [
@@ -134,9 +151,11 @@ def other_layers(distances: Tensor, layers: int) -> Tensor:
 
 
 def layer_angles(euclidean: Tensor, layers: int) -> Tensor:
-    """Cosines of the angles that three layers form at a unit: ``(sequences, triangles, units)``.
+    """Cosines of the angles that three layers form at a unit, ``(sequences, triangles, units)``.
 
-    ``euclidean`` is that of :func:`layer_distances`; the centre is each of the three in turn.
+    Args:
+        euclidean: Euclidean distances of :func:`layer_distances`.
+        layers: number of layers; each of three is the centre in turn.
     """
     place = _places(layers)
     sides = [
@@ -152,26 +171,28 @@ def layer_angles(euclidean: Tensor, layers: int) -> Tensor:
 
 
 def _places(layers: int) -> dict[frozenset[int], int]:
-    """Where a pair of layers is among all of them."""
+    """Index of every pair of layers."""
     return {frozenset(pair): index for index, pair in enumerate(combinations(range(layers), 2))}
 
 
 def _diagonals(products: Tensor, reach: int) -> Tensor:
-    """The main diagonal and ``reach`` above it of ``(batch, units, units)``: ``(batch, 1 + reach, units)``."""
+    """Main diagonal and ``reach`` above it, ``(batch, 1 + reach, units)``, of ``(batch, units, units)``."""
     return _diagonals_of_padded(pad(products, (0, reach)), reach)
 
 
 def _diagonals_of_padded(padded: Tensor, reach: int) -> Tensor:
-    """The same of ``(batch, units, units + reach)``, as a view."""
+    """View of the same diagonals of ``(batch, units, units + reach)``."""
     batch, units, length = padded.shape
     # Entry u + k of row u lies u (length + 1) + k places after the start.
     return padded.as_strided((batch, 1 + reach, units), (units * length, 1, length + 1), padded.storage_offset())
 
 
 def around(later: Tensor, window: int) -> Tensor:
-    """From every unit to those before and after it: ``(batch, 2 window, units)``, by offset.
+    """Values between every unit and those before and after it, ``(batch, 2 * window, units)``, by ascending offset.
 
-    ``later`` ``(batch, reach, units)`` is a band of what is between a unit and each of at least ``window`` after it.
+    Args:
+        later: band ``(batch, reach, units)`` of values between a unit and those after it, ``window`` or more.
+        window: W.
     """
     padded, units = _padded(later, window), later.shape[-1]
     before = [padded[:, k - 1, window - k : window - k + units] for k in range(window, 0, -1)]
@@ -179,19 +200,23 @@ def around(later: Tensor, window: int) -> Tensor:
 
 
 def angles(exist: Tensor) -> Tensor:
-    """How many there are, given which sides exist at their centres: ``(batch, 2 window, units)``, as of `around`."""
+    """Number of angles, a scalar.
+
+    Args:
+        exist: which sides exist at their centres, ``(batch, 2 * window, units)``, as of :func:`around`.
+    """
     sides = exist.sum(1)
     return (sides * (sides - 1) // 2).sum()
 
 
 def neighbours(mask: Tensor, reach: int) -> Tensor:
-    """``(batch, reach, units)``: is there a unit u and a unit u + k? ``mask`` is ``(batch, units)``."""
+    """Whether a unit u and a unit u + k exist, ``(batch, reach, units)``, given which units do ``(batch, units)``."""
     mask = mask.unsqueeze(1)
     return mask & _later(mask, reach)
 
 
 def unlike(content: Tensor, reach: int) -> Tensor:
-    """``(batch, reach, units)``: do u and u + k have another content? ``content`` is ``(batch, units)``."""
+    """Whether u and u + k differ in content, ``(batch, reach, units)``, given the units' content ``(batch, units)``."""
     content = content.unsqueeze(1)
     return content != _later(content, reach)
 
@@ -204,15 +229,15 @@ def cosine_of_angle(first: Tensor, second: Tensor, opposite: Tensor) -> Tensor:
 def mean_squared_angle_difference(student: Tensor, teacher: Tensor, mask: Tensor, window: int) -> Tensor:
     """Mean of ``(cos_s - cos_t)^2`` over the angles at every unit between every two units of its window.
 
-    Those count whose units exist and differ from the centre on both sides; without any it is 0. Angles are not kept:
-    a block of them is made, compared and differentiated while it is in the processor's cache. Sequences are laid end to
-    end for it, so that nothing is computed for padding; no pair of units of two sequences exists.
+    Angles count whose units exist and differ from the centre in both models; without any the mean is 0. Angles are not
+    stored: a block of them is made, compared and differentiated while it is in the processor's cache. Sequences are
+    laid end to end for it, so that nothing is computed for padding; no pair of units of two sequences exists.
 
     Args:
-        student: Euclidean band ``(batch, 2 window, units)``; the gradient flows here.
+        student: Euclidean band ``(batch, 2 * window, units)``; the gradient flows here.
         teacher: the same of the teacher.
-        mask: ``(batch, units)``, which units exist on both sides.
-        window: units on each side of a centre.
+        mask: which units exist in both models, ``(batch, units)``.
+        window: W.
     """
     return _AngleDifference.apply(student, teacher, mask, window)
 
@@ -225,7 +250,7 @@ class _AngleDifference(torch.autograd.Function):
         student, teacher, apart = (_end_to_end(one, kept) for one in (student, teacher, apart))
         exist = around(apart, window)
         sides, sides_t = around(student, window), around(teacher, window)
-        # A side that does not exist has no inverse, hence no angle on either side, no error and no gradient.
+        # The inverse of a side that does not exist is 0, so that its angles have no error and no gradient.
         ours, theirs = (exist / one.clamp(min=TINY) for one in (sides, sides_t))
         padded, opposites_t = _padded(student, window), _padded(teacher, window).square()
         squares, squares_t, opposites = sides.square(), sides_t.square(), padded.square()
@@ -233,7 +258,7 @@ class _AngleDifference(torch.autograd.Function):
         total = student.new_zeros(())
         for i, later, third, shift in _blocks(window, student.shape[-1]):
             one, product = ours[:, i : i + 1], ours[:, i : i + 1] * ours[:, later]
-            # Twice the cosines.
+            # Twice the cosines, for which the sum of squares is divided by 4 in the end.
             cosine = (squares[:, i : i + 1] + squares[:, later] - opposites[:, third, shift]).mul_(product)
             error = squares_t[:, i : i + 1] + squares_t[:, later] - opposites_t[:, third, shift]
             error = cosine - error.mul_(theirs[:, i : i + 1] * theirs[:, later])
@@ -257,7 +282,7 @@ class _AngleDifference(torch.autograd.Function):
 
 
 def _blocks(window: int, units: int) -> Iterator[tuple[int, slice, slice, slice]]:
-    """Angles as indices of a side and of later ones, and where the distances between their ends are in a padded band.
+    """Indices of a block of angles: a side, later sides, and the distances between their ends in a padded band.
 
     The offsets ``-window, ..., -1, 1, ..., window`` are consecutive but for the centre, hence two blocks a side.
     """
@@ -271,17 +296,17 @@ def _blocks(window: int, units: int) -> Iterator[tuple[int, slice, slice, slice]
 
 
 def _places_kept(mask: Tensor) -> Tensor:
-    """Places in ``mask`` ``(batch, units)`` laid flat, less the padding after the last unit of a row."""
+    """Places in the flattened ``mask`` ``(batch, units)``, less the padding after the last unit of a row."""
     return mask.flip(1).cummax(1).values.flip(1).flatten().nonzero().squeeze(1)
 
 
 def _end_to_end(bands: Tensor, kept: Tensor) -> Tensor:
-    """Bands ``(batch, reach, units)`` as one of all sequences, ``(1, reach, kept)``."""
+    """Bands ``(batch, reach, units)`` as one of all sequences end to end, ``(1, reach, kept)``."""
     return bands.transpose(0, 1).flatten(1).index_select(1, kept).unsqueeze(0)
 
 
 def _spread(band: Tensor, kept: Tensor, shape: torch.Size) -> Tensor:
-    """The reverse of :func:`_end_to_end`, 0 elsewhere."""
+    """Inverse of :func:`_end_to_end`, 0 at padding."""
     batch, reach, units = shape
     flat = band.new_zeros(reach, batch * units).index_copy_(1, kept, band.squeeze(0))
     return flat.view(reach, batch, units).transpose(0, 1)
@@ -296,7 +321,7 @@ def _unpadded(padded: Tensor, window: int) -> Tensor:
 
 
 def _add_sides(padded: Tensor, sides: Tensor, window: int) -> None:
-    """The reverse of :func:`around` for gradients: add those of the sides to the padded band they were taken from."""
+    """Reverse of :func:`around` for gradients: add those of the sides to the padded band they were taken from."""
     units = sides.shape[-1]
     padded[:, :window, window : window + units] += sides[:, window:]
     for index, k in enumerate(range(window, 0, -1)):

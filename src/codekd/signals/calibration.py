@@ -1,4 +1,4 @@
-"""Probabilities of scores of any scale: one factor, fitted on labelled examples that nothing was trained on."""
+"""Calibration of scores of any scale: one factor, fitted on labelled examples that nothing was trained on."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,16 +8,20 @@ from scipy.special import log_softmax
 from codekd.data.labels import UNLABELLED
 
 LARGEST = 1e3
-"""Largest factor, and one over the smallest: where all predictions are right, none would be large enough."""
+"""Largest factor, and inverse of the smallest: where all predictions are right, none would be large enough."""
 
 Logits = NDArray[np.float64]
 
 
 def scale_of(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
-    """The factor of ``logits`` ``(examples, classes)`` with the least cross-entropy with ``labels`` ``(examples,)``.
+    """Factor of logits with the least cross-entropy with the labels; 1 where no example has a label.
 
     It is one over the temperature of Guo et al., "On Calibration of Modern Neural Networks", arXiv 1706.04599, section
-    4.2: no prediction changes. Labels of -1 do not count; without any it is 1.
+    4.2: no prediction changes.
+
+    Args:
+        logits: ``(examples, classes)``.
+        labels: ``(examples,)``, -1 for an unknown one, which does not count.
     """
     known = labels != UNLABELLED
     if not known.any():
@@ -33,5 +37,5 @@ def scale_of(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float
 
 
 def log_probabilities(logits: NDArray[np.floating], scale: float) -> Logits:
-    """``log softmax(scale z)``, ``(examples, classes)``."""
+    """Log-probabilities ``log softmax(scale z)``, ``(examples, classes)`` float64, of logits z of that shape."""
     return log_softmax(scale * np.asarray(logits, dtype=np.float64), axis=1)

@@ -1,4 +1,4 @@
-"""Stage ``signals``: run a teacher once over every split and keep what methods read of it."""
+"""Stage ``signals``: run a teacher once over every split, and write the signals that methods read."""
 
 import importlib
 from collections.abc import Iterator, Sequence
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from codekd.study.job import Job
 
 NAMED = 10
-"""Examples that a message names."""
+"""Largest number of examples that a message names."""
 
 
 def load_teacher(jobs: "Sequence[Job]") -> Any:
-    """The one teacher of some jobs, of the kind that they name.
+    """Load the one teacher of some jobs, of the module in codekd.signals that their spec names.
 
-    Its ``signals(wanted, split, shard, rows)`` are the shard's examples and for every signal its rows;
-    ``describe(signal)`` says where and in which precision it makes them.
+    Its method ``signals(wanted, split, shard, rows)`` returns the shard's examples and for every wanted signal its
+    rows; ``describe(signal)`` names the device and the precision that it is made in.
     """
     return importlib.import_module(f"codekd.signals.{jobs[0].spec['by']}").Teacher.load(jobs)
 
@@ -38,6 +38,13 @@ def run(jobs: "Sequence[Job]", folders: Sequence[Path]) -> list[dict[str, Any]]:
     """Write the shards of some signals of one teacher on one task in one pass.
 
     Memory is bounded by a shard. A run that is killed goes on with the first shard that it had not finished.
+
+    Args:
+        jobs: one for each signal.
+        folders: where each signal is written.
+
+    Returns:
+        Device and precision of each signal, for its manifest.
 
     Raises:
         CodekdError: the teacher gives numbers that are not finite, see :func:`check_numbers`.
@@ -61,7 +68,7 @@ def run(jobs: "Sequence[Job]", folders: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def _passes(captures: "Sequence[_Capture]", encoded: Path) -> "Iterator[tuple[str, int, int, list[_Capture]]]":
-    """Split, shard and number of its first examples of which something is missing, and what that is."""
+    """Yield a split, a shard, how many examples of it, and the captures that lack that shard."""
     for split in SPLITS:
         missing: dict[tuple[int, int], list[_Capture]] = {}
         for capture in captures:
@@ -73,16 +80,22 @@ def _passes(captures: "Sequence[_Capture]", encoded: Path) -> "Iterator[tuple[st
 
 
 def not_finite(signal: Signal, rows: Captured) -> NDArray[np.int64]:
-    """The examples, as places in ``rows``, that have numbers which are not finite and no gaps of the signal either."""
+    """Places in ``rows`` of the examples that have numbers which are not finite, other than the signal's gaps."""
     wrong = np.isinf(rows.values) if signal.gaps else ~np.isfinite(rows.values)
     return np.unique(rows.owners[wrong.reshape(len(wrong), -1).any(1)])
 
 
 def check_numbers(job: "Job", split: str, ids: Sequence[str], rows: Captured) -> None:
-    """Refuse what no student can learn from.
+    """Raise an error for numbers that no student can learn from.
+
+    Args:
+        job: names teacher, task and signal.
+        split: split of the examples.
+        ids: ids of the examples that ``rows`` are of.
+        rows: captured rows.
 
     Raises:
-        CodekdError: what the teacher of a job gives of the examples ``ids`` is not finite.
+        CodekdError: some numbers are not finite; the message names the examples.
     """
     signal = parse(job.spec["signal"])
     if not len(wrong := not_finite(signal, rows)):
@@ -102,7 +115,7 @@ def check_numbers(job: "Job", split: str, ids: Sequence[str], rows: Captured) ->
 
 
 class _Capture:
-    """One signal's shards, kept in the job's scratch folder until all are there."""
+    """Shards of one signal, kept in the job's scratch folder until all are there."""
 
     def __init__(self, job: "Job", folder: Path) -> None:
         self.signal = parse(job.spec["signal"])

@@ -1,4 +1,11 @@
-"""Relations along the edges of the syntax tree: of a node to its parent and to its next sibling."""
+"""Relations along the edges of the syntax tree: of a node to its parent and to its next sibling.
+
+Shapes:
+    batch, length: rows that the model reads, and their tokens.
+    sequences: pieces of code; a pair has two.
+    nodes: nodes of the longest sequence; others are padded on the right.
+    2: the edges of a node, at ``PARENT`` and at ``SIBLING``.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,9 +22,13 @@ PARENT, SIBLING = 0, 1
 def edge_relations(hidden: Sequence[Tensor], nodes: UnitBatch) -> tuple[Tensor, Tensor]:
     """Cosine distances along the edges, and the cosine of the angle at the parent between a node and its next sibling.
 
-    Of token states ``(batch, length, width)`` a layer; ``(sequences, layers, 2, nodes)`` and ``(sequences, layers,
-    nodes)``. Not a number where the window shows no such edge; a side without length, where two nodes are one token,
-    forms no angle.
+    Args:
+        hidden: token states ``(batch, length, width)`` of each layer.
+        nodes: nodes of the batch, with their parents and siblings.
+
+    Returns:
+        Distances ``(sequences, layers, 2, nodes)`` and cosines ``(sequences, layers, nodes)``. NaN where the window
+        shows no such edge; a side without length, where two nodes are one token, forms no angle.
     """
     assert nodes.sibling is not None
     links = _links(nodes)
@@ -34,9 +45,10 @@ def edge_relations(hidden: Sequence[Tensor], nodes: UnitBatch) -> tuple[Tensor, 
 
 
 def edges_with_angles(nodes: UnitBatch) -> tuple[Tensor, Tensor]:
-    """Which edges ``(sequences, 2, nodes)`` the window shows, and at which nodes ``(sequences, nodes)`` an angle.
+    """Masks of the edges, ``(sequences, 2, nodes)``, and of the nodes with an angle, ``(sequences, nodes)``.
 
-    Those of :func:`edge_relations` as far as tokens tell: nodes of the same tokens in the same shares form none.
+    They are those of :func:`edge_relations` as far as tokens tell: nodes of the same tokens in the same shares form
+    none.
     """
     there, content = edges(nodes), nodes.content()
     above, beside = _links(nodes).clamp(min=0).unbind(1)
@@ -45,7 +57,7 @@ def edges_with_angles(nodes: UnitBatch) -> tuple[Tensor, Tensor]:
 
 
 def edges(nodes: UnitBatch) -> Tensor:
-    """``(sequences, 2, nodes)``: does the window show a node and its parent, and it and its next sibling?"""
+    """Mask ``(sequences, 2, nodes)`` of the edges that the window shows: a node and its parent or next sibling."""
     links, mask = _links(nodes), nodes.mask.unsqueeze(1)
     return (links >= 0) & mask.expand_as(links).gather(2, links.clamp(min=0)) & mask
 
@@ -67,7 +79,7 @@ def _distances(states: Tensor, links: Tensor) -> tuple[Tensor, Tensor]:
 class _EdgeSquares(torch.autograd.Function):
     """Squared lengths of all states ``(sequences, nodes)``, and of their differences from those they link to.
 
-    The latter are ``(sequences, links, nodes)``, like ``links``; ``states`` is ``(sequences, nodes, width)``.
+    The latter are ``(sequences, 2, nodes)``, like ``links``; ``states`` is ``(sequences, nodes, width)``.
     """
 
     @staticmethod

@@ -1,11 +1,11 @@
 """Logits of an ensemble: the logarithm of the weighted mean of its members' probabilities.
 
-Members differ in how sure they are, which their training decides and not how good they are. So each member's logits
-are first multiplied by the factor with the least cross-entropy on the validation split. The mean is that of
-probabilities, as of Lakshminarayanan et al., "Simple and Scalable Predictive Uncertainty Estimation using Deep
-Ensembles", arXiv 1612.01474, section 2.4: in a mean of log-probabilities a member that rules a class out rules it out
-for all. Weights that are chosen on validation have the least cross-entropy there too, which has one minimum in them:
-the "stacking" of Yao et al., arXiv 1704.02030. The test split decides nothing.
+How confident a member is depends on its training and not on how good it is. So each member's logits are first
+multiplied by the factor with the least cross-entropy on the validation split. The mean is that of probabilities, as of
+Lakshminarayanan et al., "Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles", arXiv 1612.01474,
+section 2.4: in a mean of log-probabilities a member that rules a class out rules it out for all. Weights that are
+chosen on validation have the least cross-entropy there too, which has one minimum in them: the "stacking" of Yao et
+al., arXiv 1704.02030. The test split decides nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
     from codekd.study.job import Job
 
 MEMBERS = "members/"
-"""Begins the roles of the members' logits."""
+"""Prefix of the members' logits in the roles of a job's parents."""
 
 ROUNDS = 500
-"""Of expectation maximisation, at most."""
+"""Largest number of iterations of expectation maximisation."""
 
 
 @dataclass(frozen=True)
 class Pool:
-    """The members of an ensemble by name: the factor of each one's logits, and its weight; weights sum to 1."""
+    """Factor of each member's logits, and weight of each member, by name; weights sum to 1."""
 
     scales: Mapping[str, float]
     weights: Mapping[str, float]
 
     @classmethod
     def fit(cls, job: "Job") -> "Pool":
-        """The ensemble that a job's spec and members come to; only the validation split is read."""
+        """Fit the ensemble that a job's spec and members define; only the validation split is read."""
         names, given = job.spec["members"], job.spec["weights"]
         valid = load_encoded(job.parents["encoded"], ["valid"])
         logits = {name: member_logits(job, name, ["valid"], valid.ids) for name in names}
@@ -65,9 +65,13 @@ class Pool:
 
 
 def best_weights(members: Logits, labels: NDArray[np.integer]) -> NDArray[np.float64]:
-    """The weights ``(members,)`` of log-probabilities ``(members, examples, classes)`` with the least cross-entropy.
+    """Weights ``(members,)`` of a mean of probabilities that has the least cross-entropy with the labels.
 
-    By expectation maximisation from equal weights; those are the answer where no example has a label.
+    They are found by expectation maximisation from equal weights, which remain where no example has a label.
+
+    Args:
+        members: log-probabilities ``(members, examples, classes)``.
+        labels: ``(examples,)``, -1 for an unknown one, which does not count.
     """
     known = np.flatnonzero(labels != UNLABELLED)
     weights = np.full(len(members), 1 / len(members))
@@ -85,13 +89,13 @@ def best_weights(members: Logits, labels: NDArray[np.integer]) -> NDArray[np.flo
 
 
 def member_logits(job: "Job", name: str, splits: Sequence[str], ids: Sequence[str]) -> NDArray[np.float32]:
-    """What was captured of a member, ``(examples, classes)``, for the examples of some splits."""
+    """Captured logits of a member, ``(examples, classes)`` float32, for the examples ``ids`` of some splits."""
     return read_signal(job.parents[f"{MEMBERS}{name}"], splits, "logits", ids).values.astype(np.float32)
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """An ensemble whose members were captured; nothing runs but their mean."""
+    """Ensemble whose members were captured; only the mean of their logits is computed."""
 
     job: "Job"
     encoded: Path
@@ -100,7 +104,7 @@ class Teacher:
 
     @classmethod
     def load(cls, jobs: "Sequence[Job]") -> "Teacher":
-        """The ensemble of one job; parents are ``members/NAME`` and, for ids and labels, ``encoded``."""
+        """Load the ensemble of one job; parents are ``members/NAME`` and, for ids and labels, ``encoded``."""
         [job] = jobs
         return cls(job, job.parents["encoded"], CPU, Pool.fit(job))
 
@@ -111,7 +115,7 @@ class Teacher:
     def signals(
         self, wanted: Sequence[Any], split: str, shard: int, rows: Rows | None = None
     ) -> tuple[Encoded, list[Captured]]:
-        """A shard of a split, and the ensemble's logits ``(rows, classes)`` float32 of it or of some of its rows."""
+        """Examples of a shard, and the ensemble's logits ``(rows, classes)`` float32 of all or some of them."""
         data = load_encoded(self.encoded, [split], shard)
         ids = data.ids if rows is None else [data.ids[row] for row in rows]
         members = {name: member_logits(self.job, name, [split], ids) for name in self.pool.scales}

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Teacher:
-    """A fine-tuned teacher, what it reads, and where it runs.
+    """Fine-tuned teacher, with the folders that it reads and the devices that it runs on.
 
-    In float32 whatever the machine has: angles between states show the rounding of half precision, and logits of
-    examples with a label are compared with students' and with scores. Logits of unlabelled examples, of which there
-    may be many, are in the machine's own precision, also where states of the same examples are wanted: what is captured
-    does not depend on what else is.
+    It runs in float32 (``device``) whatever the machine has: angles between states show the rounding of half precision,
+    and logits of examples with a label are compared with students' and with scores. Logits of unlabelled examples, of
+    which there may be many, are in the machine's own precision (``quick``), also where states of the same examples are
+    wanted: what is captured does not depend on what else is.
     """
 
     model: Any
@@ -41,7 +41,7 @@ class Teacher:
 
     @classmethod
     def load(cls, jobs: "Sequence[Job]") -> "Teacher":
-        """The one teacher of some jobs; parents are ``teacher``, ``encoded`` and, for units of syntax, ``syntax``."""
+        """Load the one teacher of some jobs; parents are ``teacher``, ``encoded`` and, where needed, ``syntax``."""
         job = max(jobs, key=lambda job: "syntax" in job.parents)
         model = AutoModelForSequenceClassification.from_pretrained(job.parents["teacher"], local_files_only=True)
         quick = choose_device(model)
@@ -49,7 +49,7 @@ class Teacher:
         return cls(model.to(device.device), device, quick, job.parents["encoded"], job.parents.get("syntax"))
 
     def describe(self, signal: Signal) -> dict[str, str]:
-        """Device and precision for the manifest; that of unlabelled examples beside it where it is another matter."""
+        """Device and precision for the manifest, and that of unlabelled examples where it may be another."""
         quick = self._device(signal, UNLABELED).describe()["precision"]
         return self.device.describe() | ({} if signal.hidden_states else {UNLABELED_PRECISION: quick})
 
@@ -59,9 +59,16 @@ class Teacher:
     def signals(
         self, wanted: Sequence[Any], split: str, shard: int, rows: Rows | None = None
     ) -> tuple[Encoded, list[Captured]]:
-        """Compute signals over a shard of a split, or over some of its rows: in one pass those of one precision.
+        """Compute signals over a shard of a split, in one pass for each precision.
 
-        Returns the shard and for every signal the values of the rows, in their order.
+        Args:
+            wanted: signals to compute.
+            split: name of the split.
+            shard: number of the shard.
+            rows: indices of examples in the shard; None for all.
+
+        Returns:
+            The shard, and for every signal its values for ``rows``, in that order.
         """
         data = load_encoded(self.encoded, [split], shard)
         rows = np.arange(len(data)) if rows is None else rows
@@ -84,7 +91,7 @@ class Teacher:
 
 
 def _in_order(found: Sequence[tuple[Rows, NDArray[np.generic]]], rows: Rows, units: Units | None) -> Captured:
-    """Batches of any order in the order of ``rows``; of padded units only those that there are."""
+    """Values of batches in the order of ``rows``, without the padding of units."""
     if units is None:
         chosen, values = (np.concatenate(column) for column in zip(*found, strict=True))
         order = np.argsort(chosen)

@@ -1,4 +1,4 @@
-"""A signal on disk: Parquet shards of ids and raw bytes, read into one array at the speed of the disk.
+"""Parquet format of a signal: shards of ids and raw bytes, read into one array at the speed of the disk.
 
 A shard has a column ``id`` and a binary column with the bytes of the captured tensor, neither compressed nor
 dictionary-encoded; dtype and shape of a row are in the schema's metadata. Where there is a row for every unit, the
@@ -19,12 +19,12 @@ from codekd.errors import CodekdError
 
 
 def shard_name(split: str, index: int) -> str:
-    """The file of a shard, such as ``train-00003.parquet``."""
+    """File name of a shard, such as ``train-00003.parquet``."""
     return f"{split}-{index:05d}.parquet"
 
 
 def write_shard(path: Path, signal: str, ids: Sequence[str], rows: Captured) -> None:
-    """Write the rows of some examples."""
+    """Write the rows of the examples ``ids`` as a shard, in a column named after the ``signal``."""
     values = np.ascontiguousarray(rows.values)
     metadata = {"dtype": values.dtype.name, "shape": json.dumps(rows.shape)}
     columns = {"id": pa.array(ids, pa.string())}
@@ -46,7 +46,7 @@ def write_shard(path: Path, signal: str, ids: Sequence[str], rows: Captured) -> 
 
 
 def read_signal(folder: Path, splits: Sequence[str], signal: str, ids: Sequence[str]) -> Captured:
-    """A signal's rows for the examples of some splits, in the order of ``ids``.
+    """Read a signal's rows for the examples of some splits, in the order of ``ids``.
 
     Raises:
         CodekdError: an example is missing, or a shard has no such column.
@@ -61,10 +61,10 @@ def read_signal(folder: Path, splits: Sequence[str], signal: str, ids: Sequence[
 
 
 def read_shard(path: Path, signal: str) -> tuple[list[str], Captured]:
-    """The ids and the rows in a shard.
+    """Read the ids and the rows in a shard.
 
     Raises:
-        CodekdError: it has no such column.
+        CodekdError: the shard has no such column.
     """
     table = pq.read_table(path)
     if {"id", signal} - set(table.column_names):

@@ -1,6 +1,7 @@
-"""The signal ``last``: the mean of the last layer's states over the real tokens, float16 ``(width,)``.
+"""Signal ``last``: the mean of the last layer's states over the real tokens, float16 ``(width,)``.
 
-What a sentence encoder gives of a text (Reimers and Gurevych 2019, arXiv 1908.10084), special tokens included.
+It is the vector that sentence encoders make of a text (Reimers and Gurevych 2019, arXiv 1908.10084), special tokens
+included.
 """
 
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Config(Signal):
-    """Without settings."""
+    """Settings of the signal ``last``, which has none."""
 
     hidden_states: ClassVar[bool] = True
     tolerance: ClassVar[float] = 1e-2
@@ -25,11 +26,11 @@ class Config(Signal):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """All: a student's likeness to it is judged on what it did not learn from."""
+        """All splits: how much a student is like the teacher is judged on what it did not learn from."""
         return SPLITS
 
     def row_bytes(self, teacher: TeacherShape) -> int:
-        """Two bytes a number."""
+        """Bytes of an example's row: two a number."""
         return 2 * teacher.width
 
     def extract(self, output: "ClassifierOutput", batch: "Batch") -> "Tensor":

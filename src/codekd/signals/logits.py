@@ -1,4 +1,4 @@
-"""The signal ``logits``: raw float32 logits ``(classes,)``, never softmax, never divided by a temperature."""
+"""Signal ``logits``: raw float32 logits ``(classes,)``, never softmax, never divided by a temperature."""
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 class Config(Signal):
-    """Without settings."""
+    """Settings of the signal ``logits``, which has none."""
 
     tolerance: ClassVar[float] = 1e-3
 
     kind: Literal["logits"] = "logits"
 
     def row_bytes(self, teacher: TeacherShape) -> int:
-        """Four bytes a class."""
+        """Bytes of an example's row: four a class."""
         return 4 * teacher.classes
 
     def extract(self, output: "ClassifierOutput", batch: "Batch") -> "Tensor":

@@ -1,4 +1,4 @@
-"""Logits of the n-gram floor of a task, so that it can teach as a member of an ensemble."""
+"""Logits of a task's n-gram floor, which let it teach as a member of an ensemble."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Shard:
-    """What was read: the examples' names."""
+    """Ids of the examples in a shard."""
 
     ids: list[str]
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """The floor, fitted anew as its stage does it.
+    """N-gram floor of a task, fitted anew as its stage does it.
 
     Its margins are of no particular scale; multiplied by ``scale``, which is fitted on the validation split, they are
     log-probabilities, with the floor's own predictions. ``encoded`` is the folder of the examples, which it reads as
@@ -45,7 +45,7 @@ class Teacher:
 
     @classmethod
     def load(cls, jobs: "Sequence[Job]") -> "Teacher":
-        """The floor of one job; its parent is ``examples``."""
+        """Fit the floor of one job; its parent is ``examples``."""
         [job] = jobs
         spec, folder = job.spec, job.parents["examples"]
         frames = {split: read_examples(folder, split, spec["columns"], spec["classes"]) for split in SPLITS}
@@ -60,7 +60,7 @@ class Teacher:
     def signals(
         self, wanted: Sequence[Any], split: str, shard: int, rows: Rows | None = None
     ) -> tuple[Shard, list[Captured]]:
-        """A shard of a split, and the log-probabilities ``(rows, classes)`` float32 of it or of some of its rows."""
+        """Ids of a shard, and log-probabilities ``(rows, classes)`` float32 of all or some of its examples."""
         sizes = shards(self.encoded, split)
         frame = self.frames[split].slice(sum(sizes[:shard]), sizes[shard])
         chosen = frame if rows is None else frame[rows]

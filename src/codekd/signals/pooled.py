@@ -1,4 +1,4 @@
-"""The signal ``pooled``: pooled states of the embedding output and every layer, float16 ``(layers + 1, width)``."""
+"""Signal ``pooled``: pooled states of the embedding output and every layer, float16 ``(layers + 1, width)``."""
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Config(Signal):
-    """Without settings."""
+    """Settings of the signal ``pooled``, which has none."""
 
     hidden_states: ClassVar[bool] = True
     tolerance: ClassVar[float] = 1e-2
@@ -20,7 +20,7 @@ class Config(Signal):
     kind: Literal["pooled"] = "pooled"
 
     def row_bytes(self, teacher: TeacherShape) -> int:
-        """Two bytes a number."""
+        """Bytes of an example's row: two a number."""
         return 2 * (teacher.layers + 1) * teacher.pooled_width
 
     def extract(self, output: "ClassifierOutput", batch: "Batch") -> "Tensor":

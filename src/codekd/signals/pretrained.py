@@ -1,4 +1,4 @@
-"""Signals of a pretrained encoder, before any task: it has states, and no logits that mean something."""
+"""Signals of a pretrained encoder, before any task: states, and no logits that mean something."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 
 class Teacher(finetuned.Teacher):
-    """A pretrained or adapted encoder, what it reads, and where it runs; in float32."""
+    """Pretrained or adapted encoder, with the folders that it reads, on a device in float32."""
 
     @classmethod
     def load(cls, jobs: "Sequence[Job]") -> "Teacher":
-        """The one encoder of some jobs; parents are ``pretrained``, ``encoded`` and, for lexemes, ``syntax``."""
+        """Load the one encoder of some jobs; parents are ``pretrained``, ``encoded`` and, for lexemes, ``syntax``."""
         job = max(jobs, key=lambda job: "syntax" in job.parents)
         model, device = load_encoder(job.parents["pretrained"])
         return cls(model, device, device, job.parents["encoded"], job.parents.get("syntax"))
 
 
 def load_encoder(folder: Path) -> tuple[EncoderForSequenceClassification, Device]:
-    """A pretrained encoder with a head that nobody reads, in eval mode, and where it runs, in float32."""
+    """Load a pretrained encoder in eval mode and float32, with a head that nobody reads, and choose its device."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = EncoderForSequenceClassification.from_encoder(folder, 1, "mean", read_vocabulary(folder))

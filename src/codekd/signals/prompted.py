@@ -1,4 +1,9 @@
-"""Signals of a language model that is asked about an example: logits over the classes, of scores or of answers."""
+"""Signals of a language model that is prompted: logits over the classes, from scored words or sampled answers.
+
+Shapes:
+    prompts: examples of a batch, one question each.
+    words: those that name the classes, in the classes' order.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -35,10 +40,10 @@ Ids = list[int]
 
 @dataclass(frozen=True)
 class Teacher:
-    """A causal language model, its question, and where it runs.
+    """Causal language model, its question, and where it runs.
 
-    ``template`` alternates token ids with the pieces of code that come between them; ``words`` are those of the
-    classes, and ``answers`` the same as the model reads them.
+    ``template`` alternates token ids with the numbers of the pieces of code that come between them; ``words`` name the
+    classes, and ``answers`` are their token ids.
     """
 
     model: Any
@@ -52,7 +57,7 @@ class Teacher:
 
     @classmethod
     def load(cls, jobs: "Sequence[Job]") -> "Teacher":
-        """The one model of some jobs; parents are ``pretrained`` and ``encoded``.
+        """Load the one model of some jobs; parents are ``pretrained`` and ``encoded``.
 
         Raises:
             CodekdError: the words are not one for each class, or the model cannot tell them apart; the prompt is for
@@ -84,7 +89,7 @@ class Teacher:
     def signals(
         self, wanted: Sequence[Any], split: str, shard: int, rows: Rows | None = None
     ) -> tuple[Encoded, list[Captured]]:
-        """Ask about a shard of a split, or some of its rows: the shard, and the logits ``(rows, classes)`` float32."""
+        """Ask about a shard or some of its rows: the shard, and logits ``(rows, classes)`` float32."""
         data = load_encoded(self.encoded, [split], shard)
         rows = np.arange(len(data)) if rows is None else rows
         answer = self._scores if self.question["answers"] == "score" else self._counts
@@ -101,14 +106,14 @@ class Teacher:
 
     @torch.inference_mode()
     def _scores(self, prompts: list[Ids], ids: Sequence[str]) -> Scores:
-        """Log-probabilities of the words ``(prompts, words)``: what is asked is read once, not once a word."""
+        """Log-probabilities of the words, ``(prompts, words)``; a prompt is read once, not once a word."""
         words = self.answers
         input_ids, mask = self._left_padded(prompts)
         read = self.model(input_ids=input_ids, attention_mask=mask, position_ids=_positions(mask), use_cache=True)
         first = read.logits[:, -1].float().log_softmax(-1)
         scores = torch.stack([first[:, word[0]] for word in words], dim=1)
         if longest := max(map(len, words)) - 1:
-            # Of every prompt a copy for every word; a word's last token is read by nobody.
+            # Every word continues a copy of the prompt's cache; its last token need not be read, nothing follows it.
             cache = read.past_key_values
             cache.batch_repeat_interleave(len(words))
             padded = torch.tensor([word[:-1] + [0] * (longest + 1 - len(word)) for word in words], device=mask.device)
@@ -158,12 +163,12 @@ class Teacher:
 
     @property
     def _padding(self) -> int:
-        """A token to pad with, which nothing attends to."""
+        """Id of a token to pad with, which nothing attends to."""
         return first_of(self.tokenizer.pad_token_id, self.tokenizer.eos_token_id, 0)
 
 
 class _Sampling(LogitsProcessor):
-    """Makes the greedy choice a random one: the largest of logits with Gumbel noise has the model's distribution."""
+    """Turns the greedy choice into sampling: the largest of logits with Gumbel noise has the model's distribution."""
 
     def __init__(self, generators: Sequence[np.random.Generator], temperature: float) -> None:
         self._generators = generators
@@ -175,14 +180,17 @@ class _Sampling(LogitsProcessor):
 
 
 def named(answer: str, words: Sequence[str]) -> int | None:
-    """The number of the word that an answer names first, the longest of those that begin there; case is ignored."""
+    """Index of the word that an answer names first, or None; case is ignored.
+
+    Of several that begin at one place it is the longest.
+    """
     text = answer.casefold()
     found = [(text.find(word.strip().casefold()), -len(word), number) for number, word in enumerate(words)]
     return min(((place, length, number) for place, length, number in found if place >= 0), default=(0, 0, None))[2]
 
 
 def _check_words(words: Sequence[str], answers: Sequence[Ids], classes: Sequence[str], how: str) -> None:
-    """Refuse words of which one cannot be the answer, or not for what is asked."""
+    """Refuse words that are not one for each class, or of which one could never be the answer."""
     said = {word.strip().casefold() if how == "sample" else word for word in words}
     if len(said) != len(classes) or len(words) != len(classes):
         raise CodekdError(
@@ -220,13 +228,13 @@ def _positions(mask: Tensor) -> Tensor:
 
 
 def _device(model: Any) -> Device:
-    """Where a model runs: on a CPU in float32, whatever it has."""
+    """Device of a model: on a CPU in float32, whatever it has."""
     device = choose_device(model)
     return replace(device, dtype=torch.float32) if device.device.type == "cpu" else device
 
 
 def _template(prompt: str, columns: Sequence[str], tokenizer: Any) -> tuple[Ids | int, ...]:
-    """Token ids of what stands around the code, and the numbers of the pieces of code."""
+    """Token ids of the text around the code, and between them the numbers of the pieces of code."""
     parts: list[Ids | int] = [] if tokenizer.bos_token_id is None else [[tokenizer.bos_token_id]]
     for text, name, _, _ in Formatter().parse(prompt):
         parts.append(tokenizer.encode(text, add_special_tokens=False))

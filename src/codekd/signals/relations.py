@@ -1,4 +1,11 @@
-"""The signal ``relations``: banded distances between the units of a sequence, and between the layers at a unit."""
+"""Signal ``relations``: banded distances between the units of a sequence, and between the layers at a unit.
+
+Shapes:
+    sequences: pieces of code; a pair has two.
+    units: units of the longest sequence; others are padded on the right.
+    values: numbers in a unit's row.
+    pairs: pairs of kept layers, in lexicographic order.
+"""
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -14,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Config(LayerSignal):
-    """Relations between lexemes or tokens, in as many layers as the student has.
+    """Settings of the signal: relations between lexemes or tokens, in as many layers as the student has.
 
     A unit's row has, for every kept layer, ``2 window`` Euclidean and ``window`` cosine distances to the units after
     it, then for every pair of kept layers the Euclidean and the cosine distance of its own states; float16.
@@ -28,12 +35,12 @@ class Config(LayerSignal):
 
     @property
     def name(self) -> str:
-        """Such as ``relations-lexeme-w10-l2``."""
+        """Name of the signal's folder, such as ``relations-lexeme-w10-l2``."""
         return f"{self.kind}-{self.units}-w{self.window}-l{self.layers}"
 
     @property
     def unit(self) -> str:
-        """The units that relations are taken between."""
+        """Unit that has a row, and that relations are taken between."""
         return self.units
 
     @property
@@ -43,11 +50,11 @@ class Config(LayerSignal):
         return self.layers * 2 * self.window, self.layers * self.window, pairs, pairs
 
     def row_bytes(self, teacher: TeacherShape) -> int:
-        """Two bytes a number."""
+        """Bytes of a unit's row: two a number."""
         return 2 * sum(self._sizes)
 
     def extract(self, output: "ClassifierOutput", batch: "Batch") -> "Tensor":
-        """What :meth:`relations` gives as float16; infinite for a unit that has a state, but no number."""
+        """Rows of :meth:`relations` in float16; infinite where a unit has a state and a value is not a number."""
         import torch
 
         assert batch.units is not None
@@ -55,7 +62,7 @@ class Config(LayerSignal):
         return rows.masked_fill(rows.isnan() & batch.units.mask.unsqueeze(-1), torch.inf).half()
 
     def relations(self, output: "ClassifierOutput", batch: "Batch") -> "Tensor":
-        """Rows ``(sequences, units, values)``; not a number for a unit that has no state, 0 to such a unit."""
+        """Rows ``(sequences, units, values)``; NaN for a unit that has no state, and 0 as the distance to it."""
         import torch
 
         from codekd.signals.bands import layer_distances, neighbours, unit_bands
@@ -70,10 +77,11 @@ class Config(LayerSignal):
         return rows.mT.masked_fill(~batch.units.mask.unsqueeze(-1), torch.nan)
 
     def split(self, rows: "Tensor") -> "tuple[Tensor, Tensor, Tensor, Tensor]":
-        """What :meth:`extract` put into rows ``(sequences, units, values)``, as float32.
+        """Split captured rows ``(sequences, units, values)`` into distances, in float32.
 
-        Returns the bands ``(layers, sequences, 2 window, units)`` Euclidean and ``(layers, sequences, window, units)``
-        cosine, and between layers ``(sequences, pairs, units)`` Euclidean and cosine.
+        Returns:
+            Bands ``(layers, sequences, 2 window, units)`` Euclidean and ``(layers, sequences, window, units)`` cosine,
+            and between layers ``(sequences, pairs, units)`` Euclidean and cosine.
         """
         values = rows.float().mT
         euclidean, cosine, across, across_cosine = values.split(self._sizes, dim=1)

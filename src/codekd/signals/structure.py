@@ -1,4 +1,4 @@
-"""The signal ``structure``: distances along the edges of the syntax tree, and angles between them."""
+"""Signal ``structure``: distances along the edges of the syntax tree, and angles between them."""
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 class Config(LayerSignal):
-    """Distances of every node to its parent and to its next sibling, in as many layers as the student has.
+    """Settings of the signal: distances of nodes to parents and next siblings, in as many layers as the student has.
 
     A node's row has, for every kept layer, the cosine distances to the parent and to the sibling, then for every layer
-    the cosine of the angle between both nodes at the parent; float16, not a number where there is no such edge or angle
-    in the window. Angles are kept as they are: from rounded distances a narrow triangle's could not be told.
+    the cosine of the angle between both nodes at the parent; float16, NaN where there is no such edge or angle in the
+    window. Angles are kept as they are: from rounded distances a narrow triangle's could not be told.
     """
 
     gaps: ClassVar[bool] = True
@@ -25,16 +25,16 @@ class Config(LayerSignal):
 
     @property
     def name(self) -> str:
-        """Such as ``structure-l2``."""
+        """Name of the signal's folder, such as ``structure-l2``."""
         return f"{self.kind}-l{self.layers}"
 
     @property
     def unit(self) -> str:
-        """Nodes of the syntax tree."""
+        """Unit that has a row: a node of the syntax tree."""
         return "node"
 
     def row_bytes(self, teacher: TeacherShape) -> int:
-        """Two bytes a number."""
+        """Bytes of a node's row: two a number."""
         return 2 * 3 * self.layers
 
     def extract(self, output: "ClassifierOutput", batch: "Batch") -> "Tensor":
@@ -53,9 +53,10 @@ class Config(LayerSignal):
         return torch.cat([cosine.flatten(1, 2), angles], dim=1).mT.half()
 
     def split(self, rows: "Tensor") -> "tuple[Tensor, Tensor]":
-        """What :meth:`extract` put into rows ``(sequences, nodes, values)``, as float32.
+        """Split captured rows ``(sequences, nodes, values)`` into distances and angles, in float32.
 
-        Returns the cosine distances ``(sequences, layers, 2, nodes)`` and the angles ``(sequences, layers, nodes)``.
+        Returns:
+            Cosine distances ``(sequences, layers, 2, nodes)``, and cosines of angles ``(sequences, layers, nodes)``.
         """
         values = rows.float().mT
         return values[:, : 2 * self.layers].unflatten(1, (self.layers, 2)), values[:, 2 * self.layers :]

@@ -1,4 +1,4 @@
-"""Stage ``verified``: hold what was captured to the live teacher, on a random sample, before any student reads it."""
+"""Stage ``verified``: comparison of captured signals with the live teacher on a sample, before students read them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,16 +24,20 @@ SAMPLE = 32
 """Examples of every split that are computed anew, all of one shard."""
 
 EPSILON = {"bfloat16": 2.0**-7, "float16": 2.0**-10}
-"""Relative distance of neighbouring numbers near 1."""
+"""Machine epsilon of half precisions, the relative distance of neighbouring numbers near 1."""
 
 ROUNDING = 16
-"""How many epsilons numbers in half precision may be apart. In bfloat16 on a CPU, log-probabilities that causal models
-of 2 to 24 layers gave in other batches were up to 5 apart: up to 0.04 where words are likely, 0.07 where they are not.
+"""Allowed difference of numbers in half precision, in epsilons.
+
+In bfloat16 on a CPU, log-probabilities that causal models of 2 to 24 layers gave in other batches were up to 5 apart:
+up to 0.04 where words are likely, 0.07 where they are not.
 """
 
 SWAYED = 0.5
-"""Share of examples whose sampled answers may be others in half precision: a token that was hardly more likely than the
-next is not drawn, and one such changes a vote. Of another model's answers hardly any are the same.
+"""Share of examples whose sampled answers may be others in half precision.
+
+A token that was hardly more likely than the next may not be drawn, and one such changes a vote. Of another model's
+answers hardly any are the same.
 """
 
 
@@ -42,9 +46,12 @@ def run(jobs: "Sequence[Job]", folders: Sequence[Path]) -> list[dict[str, Any]]:
 
     That files are whole, and that parents are the ones that were planned, is checked before any stage runs.
 
+    Returns:
+        For each signal the largest difference, what is allowed, and device and precision then and now.
+
     Raises:
-        CodekdError: shards or ids are not those of the encoded examples, or rows are not finite or too far off, which
-            are named.
+        CodekdError: shards or ids are not those of the encoded examples, or rows are not finite or too far off; the
+            message names the examples.
     """
     teacher = load_teacher(jobs)
     checks = [_Check.of(job, teacher.describe(parse(job.spec["signal"]))) for job in jobs]
@@ -69,7 +76,7 @@ def run(jobs: "Sequence[Job]", folders: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def _alike(checks: "Sequence[_Check]", encoded: Path) -> "Iterator[tuple[str, list[int], list[int]]]":
-    """Of every split the checks, by place, that are of as many examples, with the sizes of their shards."""
+    """Yield a split, the sizes of its shards, and the places of the checks that are of these shards."""
     for split in SPLITS:
         found: dict[tuple[int, ...], list[int]] = {}
         for index, check in enumerate(checks):
@@ -81,7 +88,7 @@ def _alike(checks: "Sequence[_Check]", encoded: Path) -> "Iterator[tuple[str, li
 
 @dataclass(frozen=True)
 class _Check:
-    """What was captured of a signal, and where: then, and ``now`` that it is computed anew."""
+    """Captured signal, and device and precision of it: when it was ``captured``, and ``now``."""
 
     signal: Signal
     folder: Path
@@ -99,13 +106,13 @@ class _Check:
         return cls(parse(job.spec["signal"]), job.parents["signal"], captured, now, sampled, unlabeled)
 
     def precisions(self, split: str) -> tuple[str, str]:
-        """Those of a split, then and now."""
+        """Precisions of a split, then and now."""
         name = UNLABELED_PRECISION if split == UNLABELED else "precision"
         then, now = (one.get(name, one["precision"]) for one in (self.captured, self.now))
         return then, now
 
     def tolerance(self, split: str) -> float:
-        """The widest of the two precisions."""
+        """Tolerance of the wider of the two precisions."""
         return tolerance(self.signal, *self.precisions(split))
 
     def excused(self, split: str) -> float:
@@ -115,7 +122,7 @@ class _Check:
     def difference(
         self, split: str, path: Path, ids: Sequence[str], cached: Captured, rows: NDArray[np.int64], live: Captured
     ) -> float:
-        """The largest of some rows of a shard."""
+        """Largest difference of some rows of a shard."""
         if len(found := not_finite(self.signal, cached)):
             raise CodekdError(
                 f"{path}: {len(found)} examples are not finite, {ids[found[0]]} first, which no capture writes. Delete "
@@ -152,20 +159,20 @@ class _Check:
 
 
 def tolerance(signal: Signal, *precisions: str) -> float:
-    """How far numbers of a signal that were computed in some precisions may be apart."""
+    """Allowed difference of a signal's numbers that were computed in some precisions."""
     return max(signal.tolerance, *(ROUNDING * EPSILON.get(precision, 0) for precision in precisions))
 
 
 def differences(cached: Captured, live: Captured) -> NDArray[np.float64]:
-    """How far two versions of some examples are apart, ``(examples,)``.
+    """Largest relative difference between two versions of each example, ``(examples,)``.
 
-    The largest difference of a number, relative to the root mean square of the numbers at its place in a row;
-    infinite where one of both is no number, or where they are about other units.
+    Differences of numbers are relative to the root mean square of the numbers at their place in a row; they are
+    infinite where only one of both is a number, or where the versions are about other units.
     """
     here, there = (np.asarray(one.values, dtype=np.float64) for one in (cached, live))
     if isinstance(cached, Ragged) and isinstance(live, Ragged) and not _same_units(cached, live):
         return np.full(len(live), np.inf)
-    # Numbers that hardly vary are as precise as the others of their row, not more.
+    # Where all numbers at a place are tiny, they are still no more precise than the others of their row.
     scale = np.sqrt(np.nanmean(there**2, axis=0)) + 1e-3 * np.sqrt(np.nanmean(there**2))
     far = np.abs(here - there) / scale
     far[np.isnan(here) & np.isnan(there)] = 0

@@ -1,1 +1,1 @@
-"""One module per way to pre-train a student, found by its file name."""
+"""One module per start: a way to pre-train a student before any task."""

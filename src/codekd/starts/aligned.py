@@ -1,7 +1,7 @@
 """Alignment of text embeddings: the student's mean state follows a teacher's (LEAF, arXiv 2509.12539).
 
-With a contrast to the other windows of the batch (InfoNCE, van den Oord et al. 2018, arXiv 1807.03748). Averaged states
-of teachers that were fine-tuned on several tasks are those of ERNIE 3.0 Tiny (arXiv 2301.03416).
+A contrast to the other windows of the batch is added (InfoNCE, van den Oord et al. 2018, arXiv 1807.03748). To follow
+the mean of teachers that were fine-tuned on several tasks is the idea of ERNIE 3.0 Tiny (arXiv 2301.03416).
 """
 
 from __future__ import annotations
@@ -59,39 +59,39 @@ class Config(TrainedStart):
 
     @property
     def teachers(self) -> tuple[str, ...]:
-        """The teacher."""
+        """Name of the teacher that is followed."""
         return (self.teacher,)
 
     @property
     def taught_on(self) -> tuple[str, ...]:
-        """The tasks of fine-tuned teachers."""
+        """Tasks on which the teacher was fine-tuned, if any."""
         return self.tasks
 
     def requests(self, layers: int) -> tuple[Signal, ...]:
-        """The mean of the last states."""
+        """Signal ``last``, the mean of the teacher's last states."""
         return (parse({"kind": "last"}),)
 
     def parts(self, width: int, teacher: Mapping[str, tuple[int, ...]]) -> Module:
-        """The map to the teacher's width."""
+        """Build the map from the student's to the teacher's width."""
         from torch.nn import Linear
 
         (target,) = teacher["last"]
         return Linear(width, target)
 
     def loss(self, output: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
-        """The terms of the alignment."""
+        """Weighted sum of the cosine distance and the contrast."""
         student, teacher = self._states(output, batch, parts)
         loss = self.cosine * cosine_distance(student, teacher)
         return loss + self.contrast * contrast(student, teacher, self.temperature) if self.contrast else loss
 
     def likeness(self, output: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
-        """The cosine of the two mean states."""
+        """Cosine of the student's and the teacher's mean state of each window, ``(batch,)``."""
         from torch.nn.functional import cosine_similarity
 
         return cosine_similarity(*self._states(output, batch, parts))
 
     def _states(self, output: ClassifierOutput, batch: Batch, parts: Module) -> tuple[Tensor, Tensor]:
-        """Of student and teacher, ``(batch, width)``."""
+        """Mean states of student, mapped, and teacher, both ``(batch, width)``."""
         from codekd.models.pooling import pool
 
         assert output.hidden_states is not None

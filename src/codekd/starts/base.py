@@ -1,4 +1,4 @@
-"""What every start of a student is: weights that its cells begin from, made once for all tasks of a vocabulary."""
+"""Base of all starts: initial weights of a student, made once for all tasks of a vocabulary."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ NUMBERS = {"epochs": 1, "learning_rate": 1e-3, "warmup": 0.05, "batch_size": 64,
 
 
 class Start(Model):
-    """How the weights of a student come about before it learns a task."""
+    """Recipe for the weights that a student begins from, before it learns a task."""
 
     reads_code: ClassVar[bool] = False
-    """Whether it is made from windows of code, see :mod:`codekd.data.windows`."""
+    """Whether the start is made from windows of code, see :mod:`codekd.data.windows`."""
 
     by_layer: ClassVar[bool] = False
-    """Whether each of the student's layers learns from one of the teacher's, of which there must be as many."""
+    """Whether each of the student's layers learns from one of the teacher's, which must have at least as many."""
 
     kind: str = Field(description="Module in codekd.starts.")
     seed: int = Field(1, ge=0, description="Of the first weights, of the order and of what is hidden.")
 
     @property
     def teachers(self) -> tuple[str, ...]:
-        """Name of the teacher that takes part, if one does."""
+        """Name of the teacher that takes part, as a tuple; empty if none does."""
         return ()
 
     @property
@@ -48,22 +48,25 @@ class Start(Model):
 
     @property
     def of_tokens(self) -> bool:
-        """Whether it is about the tokens of a learned vocabulary, which a student that reads lexemes has not."""
+        """Whether the start needs the tokens of a learned vocabulary, which a student that reads lexemes has not."""
         return True
 
     def begin(self, model: PreTrainedModel, parents: Mapping[str, Path], spec: Mapping[str, Any]) -> dict[str, Any]:
-        """Change the first weights of a student in place and return what is to be said of it; nothing by default.
+        """Change a student's random weights in place; nothing by default.
 
         Args:
             model: the student with random weights.
             parents: folders of what the start reads, by role.
-            spec: that of the start's node.
+            spec: spec of the start's node.
+
+        Returns:
+            Numbers for the manifest.
         """
         return {}
 
 
 class TrainedStart(Start):
-    """A start by training on windows of code, with or without a teacher's signals."""
+    """Start by training on windows of code, with or without a teacher's signals."""
 
     reads_code: ClassVar[bool] = True
 
@@ -71,7 +74,7 @@ class TrainedStart(Start):
     """Name of the score on held-out windows by which the best epoch is chosen."""
 
     relates_examples: ClassVar[bool] = False
-    """Whether the loss depends on which windows are in a batch together."""
+    """Whether the loss depends on which windows share a batch."""
 
     corpora: tuple[str, ...] = Field(
         ("current",),
@@ -114,31 +117,34 @@ class TrainedStart(Start):
 
     @property
     def of_tokens(self) -> bool:
-        """Whether tokens are guessed."""
+        """Whether hidden tokens are guessed."""
         return self.masking > 0
 
     def requests(self, layers: int) -> tuple[Signal, ...]:
-        """What it reads of a teacher, for a student of so many layers; nothing by default."""
+        """Signals that are read of a teacher, for a student of so many layers; none by default."""
         return ()
 
     def parts(self, width: int, teacher: Mapping[str, tuple[int, ...]]) -> Module:
-        """Layers that are trained with the student and thrown away after it; none by default.
+        """Build layers that are trained with the student and then thrown away; none by default.
 
         Args:
-            width: that of the student's last states.
-            teacher: shape of a row of each signal.
+            width: width of the student's last states.
+            teacher: shape of a row of each signal, by kind.
         """
         from torch.nn import Module
 
         return Module()
 
     def loss(self, output: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
-        """What is added to the loss of masked language modelling; 0 by default.
+        """Loss that is added to that of masked language modelling, a scalar; 0 by default.
 
-        ``output`` has the student's states of what is shown, ``batch.teacher`` the rows of each signal.
+        Args:
+            output: the student's, with its states of the window in which tokens are hidden.
+            batch: ``teacher`` has the rows of each signal.
+            parts: layers from :meth:`parts`.
         """
         return output.logits.new_zeros(())
 
     def likeness(self, output: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
-        """The ``measure`` of each window ``(batch,)``, where that is not the accuracy of guessing."""
+        """Score ``measure`` of each window, ``(batch,)``, where that is not the accuracy of guessing."""
         raise NotImplementedError

@@ -38,11 +38,11 @@ class Config(Start):
 
     @property
     def teachers(self) -> tuple[str, ...]:
-        """The teacher."""
+        """Name of the teacher whose encoder makes the embeddings."""
         return (self.teacher,)
 
     def begin(self, model: PreTrainedModel, parents: Mapping[str, Path], spec: Mapping[str, Any]) -> dict[str, Any]:
-        """Put the teacher's embeddings of the tokens into the student."""
+        """Put the teacher's embeddings of the tokens into the student, and return how many and of what width."""
         import torch
 
         weight = model.get_input_embeddings().weight
@@ -58,9 +58,16 @@ class Config(Start):
 
 
 def token_states(tokenizer: Path, encoder: Path, prefix: list[str]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The tokens of a tokenizer that have text of their own ``(tokens,)``, and the encoder's states of it.
+    """Tokens of a tokenizer that have text of their own, and a pretrained encoder's states of it.
 
-    States ``(tokens, width)`` are means over the encoder's pieces, special tokens and ``prefix`` left out.
+    Args:
+        tokenizer: folder of the student's tokenizer.
+        encoder: folder of the encoder.
+        prefix: tokens that the encoder wants before the text.
+
+    Returns:
+        Ids ``(tokens,)`` and states ``(tokens, width)``: means over the encoder's pieces, special tokens and ``prefix``
+        left out.
     """
     import numpy as np
 
@@ -80,7 +87,7 @@ def token_states(tokenizer: Path, encoder: Path, prefix: list[str]) -> tuple[NDA
         for token, text in enumerate(texts)
         if token not in special and text.strip() and REPLACED not in text
     }
-    # Special tokens have no characters.
+    # Only pieces with characters are averaged: special tokens have none.
     encoded = {token: row for token, row in encoded.items() if (row["starts"] >= 0).any()}
     data = Encoded.of_rows([*encoded.values()], read_vocabulary(encoder))
     pieces = [row["starts"] >= 0 for row in encoded.values()]
@@ -96,9 +103,10 @@ def token_states(tokenizer: Path, encoder: Path, prefix: list[str]) -> tuple[NDA
 
 
 def principal_components(rows: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """The first ``width`` principal components of ``rows`` ``(rows, features)``, or as many as there are.
+    """First principal components of ``rows`` ``(rows, features)``, ``width`` of them or as many as there are.
 
-    ``(rows, components)``; the largest weight of each component is positive, so that it is the same everywhere.
+    Returns:
+        ``(rows, components)``; the largest weight of each component is positive, so that it is the same everywhere.
     """
     import numpy as np
 
@@ -120,7 +128,7 @@ def zipf_weights(tokens: int, sif: float) -> NDArray[np.float64]:
 
 
 LONGEST = 64
-"""Pieces that a token's text is cut after."""
+"""Largest number of pieces that are read of a token's text."""
 
 REPLACED = "�"
-"""What bytes that are no character become."""
+"""Character that stands in decoded text for bytes that are no character."""

@@ -1,6 +1,6 @@
-"""Masked language modelling (Devlin et al. 2019, arXiv 1810.04805), the control of starts that a teacher takes part in.
+"""Masked language modelling (Devlin et al. 2019, arXiv 1810.04805), the control of starts with a teacher.
 
-Turc et al. 2019 (arXiv 1908.08962) found that it and distillation on a task add up.
+Turc et al. 2019 (arXiv 1908.08962) found that its gain and that of distillation on a task add up.
 """
 
 from typing import Literal

@@ -1,6 +1,6 @@
-"""Relations between lexemes as a pretrained teacher has them (after MiniLMv2, Wang et al. 2021, arXiv 2012.15828).
+"""Relations between lexemes, taught by a pretrained teacher (after MiniLMv2, Wang et al. 2021, arXiv 2012.15828).
 
-MiniLMv2 compares products of queries, keys and values of one layer; here it is what the cache holds, and ``ckd``
+MiniLMv2 compares products of queries, keys and values of one layer; here it is what the cache holds and ``ckd``
 compares on a task: distances and angles between lexemes, which do not depend on a tokenizer or on a number of heads.
 """
 
@@ -37,12 +37,15 @@ class Config(TrainedStart):
 
     @property
     def teachers(self) -> tuple[str, ...]:
-        """The teacher."""
+        """Name of the teacher whose encoder is followed."""
         return (self.teacher,)
 
     @property
     def masking(self) -> float:
-        """Weight of masked language modelling, by which it is judged: relations are captured of what is learnt from."""
+        """Weight of masked language modelling.
+
+        The accuracy of guessing chooses the best epoch, because relations are captured of windows for training alone.
+        """
         return self.masked
 
     @property
@@ -56,6 +59,6 @@ class Config(TrainedStart):
         return tuple(one for one in self._method.requests(layers) if one.kind == "relations")
 
     def loss(self, output: ClassifierOutput, batch: Batch, parts: Module) -> Tensor:
-        """The relations' terms of the loss of ``ckd``."""
+        """Weighted terms on relations of the loss of ``ckd``."""
         loss: Tensor = self._method.relational_loss(output, batch)
         return loss

@@ -1,4 +1,4 @@
-"""Nodes of earlier source, taken over after a change of which its author says that it has no effect."""
+"""Acceptance of results of earlier source after a change that its author declares to be without effect."""
 
 import os
 import shutil
@@ -19,7 +19,10 @@ from codekd.study.manifest import MANIFEST, check_files, publish, read_manifest,
 
 @dataclass(frozen=True)
 class Declaration:
-    """Who says of which modules that their change has no effect, and why."""
+    """Statement of a user that changes of some modules have no effect on results.
+
+    ``modules`` are full names such as ``codekd.training.loop``, ``by`` is the user, and ``reason`` says why.
+    """
 
     modules: Collection[str]
     by: str
@@ -27,12 +30,20 @@ class Declaration:
 
 
 def accept(graph: Graph, results: Path, declared: Declaration) -> list[Node]:
-    """Take over the missing nodes that differ from finished ones in nothing else; parents come before children.
+    """Take over finished nodes of earlier source for missing nodes that differ from them in declared modules alone.
+
+    Args:
+        graph: the study.
+        results: the results folder.
+        declared: the modules whose changes have no effect.
+
+    Returns:
+        The nodes that were missing and no longer are, parents before children.
 
     Raises:
         CodekdError: a module has not changed for any missing node, or a file to take over is not what was written.
     """
-    same: set[tuple[str, str]] = set()  # identities of earlier source with those that took their place
+    same: set[tuple[str, str]] = set()  # (identity of earlier source, identity that takes its place)
     accepted: list[Node] = []
     changed: set[str] = set()
     for node in graph:
@@ -47,7 +58,7 @@ def accept(graph: Graph, results: Path, declared: Declaration) -> list[Node]:
             changed |= set() if finished else modules
             if not others and modules <= without_effect:
                 equal.append((folder, manifest, modules))
-        # Of several equal ones any may be the parent of what can be taken over.
+        # Any of several equal nodes may be the parent of a child that can be taken over.
         same |= {(manifest["identity"], node.identity) for _, manifest, _ in equal}
         if equal and not finished:
             _take_over(node, results, *equal[0], declared)
@@ -58,7 +69,7 @@ def accept(graph: Graph, results: Path, declared: Declaration) -> list[Node]:
 
 
 def _sorted(found: Iterable[Change], same: Collection[tuple[str, str]]) -> tuple[set[str], list[Change]]:
-    """The modules that changed, and what else did but parents whose place others took."""
+    """Changed modules, and other changes except parents of which the new one takes the place of the old one."""
     modules = {one.what.removeprefix(CODE_OF) for one in found if one.what.startswith(CODE_OF)}
     others = [one for one in found if not one.what.startswith(CODE_OF) and (one.old, one.new) not in same]
     return modules, others

@@ -1,4 +1,4 @@
-"""The base of every model in the config."""
+"""Base class of the models of the config."""
 
 from typing import Any
 
@@ -6,15 +6,18 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Model(BaseModel):
-    """Immutable, and refuses keys it does not know."""
+    """Immutable pydantic model that refuses unknown keys and numbers that are not finite."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def chosen(self, exclude: Any = None) -> dict[str, Any]:
-        """The values that are not the defaults, and the ``kind`` of what has one, as JSON has them.
+        """Values that differ from their defaults, and the ``kind`` if there is one, as types of JSON.
 
-        They stand in the spec of a node, which reads them as this model again: so a setting that is new, and does
-        nothing by default, makes no other node. What a default is, is in the source that the node runs.
+        The spec of a node holds these values alone, and the node reads them as this model again: so a new setting whose
+        default does nothing changes no identity. The defaults are part of the source that the node runs.
+
+        Args:
+            exclude: fields to leave out, as for ``model_dump`` of pydantic.
         """
         values = self.model_dump(mode="json", exclude_defaults=True, exclude=exclude)
         kind = getattr(self, "kind", None)

@@ -1,4 +1,4 @@
-"""Values as text that is equal where they are, and as a digest of it."""
+"""Canonical JSON of values, which is equal for equal values, and its digest."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ LENGTH = 12
 
 
 def canonical(value: Any) -> str:
-    """JSON with sorted keys and no spaces: equal values give equal strings.
+    """JSON of a value with sorted keys and no spaces: equal values give equal strings.
 
     Raises:
         ValueError: a number is not finite.

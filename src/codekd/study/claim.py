@@ -1,4 +1,4 @@
-"""Who writes a node, and which studies are running: files that are locked as long as their process lives."""
+"""Locks of the nodes that are being written and of running studies: locked files, released when their process ends."""
 
 import atexit
 import json
@@ -23,9 +23,14 @@ log = logging.getLogger("codekd")
 
 @contextmanager
 def claimed(results: Path, node: str, reads: Iterable[str] = ()) -> Iterator[None]:
-    """While this lasts no other process writes the node of that name; waits for one that does, and says which it is.
+    """Hold the lock of a node, so that no other process writes it; wait for a process that does, and log which it is.
 
-    Nodes with the identities that it ``reads`` are in use meanwhile. A claim ends with its process, however that ends.
+    The lock ends with its process, however that ends.
+
+    Args:
+        results: the results folder.
+        node: full name of the node, as :func:`codekd.study.job.full_name` makes it.
+        reads: identities of nodes that count as in use meanwhile, see :func:`running`.
     """
     if by := holder(results, node):
         log.info("%s is being written by %s; waiting for it", node, by)
@@ -34,7 +39,7 @@ def claimed(results: Path, node: str, reads: Iterable[str] = ()) -> Iterator[Non
 
 
 def holder(results: Path, node: str) -> str | None:
-    """The process that writes a node, e.g. ``process 4711 on node7``, or None where nobody does."""
+    """Process that is writing the node of a full name, e.g. ``process 4711 on node7``; None if there is none."""
     path = _path(results, node)
     if not _held(path):
         return None
@@ -43,7 +48,7 @@ def holder(results: Path, node: str) -> str | None:
 
 
 def announce(results: Path, identities: Iterable[str]) -> None:
-    """Say until this process ends that it runs a study of these nodes.
+    """Declare, until this process ends, that it runs a study of nodes with these identities.
 
     Raises:
         CodekdError: nothing can be written to the results folder.
@@ -59,7 +64,7 @@ def announce(results: Path, identities: Iterable[str]) -> None:
 
 
 def running(results: Path) -> set[str]:
-    """The identities of the nodes that running studies and jobs use."""
+    """Identities of the nodes that running studies and jobs use, which must not be deleted."""
     found: set[str] = set()
     for path in (results / CLAIMS).glob("*.lock"):
         if _held(path):
@@ -69,21 +74,21 @@ def running(results: Path) -> set[str]:
 
 @contextmanager
 def exclusive(results: Path) -> Iterator[None]:
-    """While this lasts no study starts."""
+    """Hold the lock that every study takes when it starts, so that none starts inside of the block."""
     with _locked(_path(results, "start")):
         yield
 
 
 @contextmanager
 def _locked(path: Path, **what: Any) -> Iterator[None]:
-    """Hold a lock whose file says who does, and ``what`` for."""
+    """Hold a lock whose file says which process does, with the values of ``what``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path).acquire(poll_interval=POLL_SECONDS):
         path.write_text(json.dumps({"pid": os.getpid(), "host": platform.node(), **what}))
         try:
             yield
         finally:
-            # Those who wait see that the file is gone, and take a new one.
+            # A process that waits notices that the file is gone, and locks a new one.
             path.unlink(missing_ok=True)
 
 

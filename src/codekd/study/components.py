@@ -1,4 +1,4 @@
-"""Find the module behind a definition's ``kind``: by file name, so that no registry lists them all."""
+"""Lookup of the module behind a definition's ``kind``, by its file name, so that no registry lists them all."""
 
 import importlib
 from functools import cache
@@ -14,15 +14,15 @@ PACKAGES = {
     "students": "codekd.models.architectures",
     "methods": "codekd.methods",
 }
-"""Sections of the config and where their kinds are."""
+"""Package with the kinds of each section of the config."""
 
 INSIDE = {"starts": "codekd.starts"}
-"""What stands inside of other definitions: `start:` in that of a student."""
+"""Packages with the kinds of definitions inside of others: `start:` in the definition of a student."""
 
 
 @cache
 def kinds(section: str) -> tuple[str, ...]:
-    """The kinds that a section of the config knows, e.g. ``("dist", "ft", "kd", "pseudo")`` for methods."""
+    """Kinds of definitions in a section of the config, sorted, e.g. ``("dist", "ft", "kd", "pseudo")`` for methods."""
     package = importlib.import_module(_package(section))
     files = (path.stem for folder in package.__path__ for path in Path(folder).glob("*.py"))
     return tuple(sorted(stem for stem in files if stem != "base" and not stem.startswith("_")))
@@ -44,10 +44,19 @@ def _package(section: str) -> str:
 
 
 def load(section: str, kind: str) -> ModuleType:
-    """The module that implements a kind; it defines ``Config``."""
+    """Module that implements a kind; its class ``Config`` is the model of a definition.
+
+    Raises:
+        CodekdError: there is no such kind.
+    """
     return importlib.import_module(module_name(section, kind))
 
 
 def parse(section: str, definition: dict[str, Any]) -> Any:
-    """A definition (with its ``kind``) as the ``Config`` of its module."""
+    """Definition (a mapping with a ``kind``) as the ``Config`` of its module.
+
+    Raises:
+        CodekdError: there is no such kind.
+        ValidationError: pydantic finds the definition not valid.
+    """
     return load(section, definition["kind"]).Config.model_validate(definition)

@@ -1,4 +1,4 @@
-"""The config file as typed models: what a user may write, and the study it stands for."""
+"""Typed models of the config file, and the study that a config resolves to."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ Definitions = dict[Name, dict[str, Any]]
 
 
 class Grid(Model):
-    """The cells of the study: every combination of these names and seeds."""
+    """Grid of the study: one student is trained for every combination of these names and seeds."""
 
     tasks: list[Name] = Field(min_length=1, description="Names of tasks.")
     teachers: list[Name] = Field(min_length=1, description="Names of teachers.")
@@ -36,17 +36,17 @@ class Grid(Model):
 
 
 class Corpus(Model):
-    """A pinned list of wheels whose functions the tasks are made of."""
+    """Corpus of source code: pinned Python wheels, whose functions the tasks are made of."""
 
     pins: str | list[str] = Field(description="pip requirements files with hashes, relative to the config file.")
     packages: list[str] | None = Field(None, min_length=1, description="Use only these packages of the lists.")
 
 
 class Search(Model):
-    """Values to choose from by validation score, one choice for each task, teacher, student and method.
+    """Search of settings by validation score, with a choice for each task, teacher, student and method.
 
-    Every combination is tried on a seed of its own; the test split is looked at by none. The cells of the study are
-    trained with what was chosen.
+    Every combination of the values is tried once, with the seed given here; trials never read the test split. The
+    students of the study are trained with the chosen values.
     """
 
     seed: Seed = Field(0, description="Seed of the trials.")
@@ -56,7 +56,7 @@ class Search(Model):
 
 
 class StudyFile(Model):
-    """One study. Names in `grid` refer to definitions: the package's presets, overridden or extended here."""
+    """Config of a study. Names in `grid` refer to definitions: presets of the package, overridden or extended here."""
 
     name: Name = Field(description="Name of the study; its report is filed under it.")
     grid: Grid = Field(description="What is combined with what.")
@@ -92,11 +92,12 @@ class StudyFile(Model):
 
 @dataclass(frozen=True)
 class Trained:
-    """A teacher or a student: what it is, how it is trained, and what a student begins from, where that is not chance.
+    """Resolved definition of a teacher or a student.
 
-    ``start`` is the ``Config`` of a kind in codekd.starts; ``methods`` are those of the grid that a student is trained
-    with, all if None, and ``unlabeled`` how many of the unlabelled examples it learns from, the first ones;
-    ``by_task`` has the training of tasks with numbers of their own.
+    ``component`` is the ``Config`` of its kind; ``training`` has its training numbers, and ``by_task`` those of tasks
+    with numbers of their own. Of a student, ``start`` is the ``Config`` of a kind in codekd.starts, random weights if
+    None; ``methods`` are the methods of the grid that it is trained with, all if None; and ``unlabeled`` is how many of
+    the unlabelled examples it learns from, the first ones, all if None.
     """
 
     component: Any
@@ -107,15 +108,16 @@ class Trained:
     by_task: Mapping[str, Training] = field(default_factory=dict)
 
     def training_on(self, task: str) -> Training:
-        """The numbers that it is trained with on a task."""
+        """Training numbers on a task."""
         return self.by_task.get(task, self.training)
 
 
 @dataclass(frozen=True)
 class Study:
-    """A config with every name resolved and every default filled in: what the graph is built from.
+    """Study from which the graph is built: a config with every name resolved and every default filled in.
 
-    ``folder`` is where relative paths start; ``tasks`` and ``methods`` map names to the ``Config`` of their kind.
+    ``folder`` is where relative paths start; ``split`` maps packages of the corpora to train, valid, test or transfer;
+    ``tasks`` and ``methods`` map names to the ``Config`` of their kind.
     """
 
     name: str
@@ -133,6 +135,6 @@ class Study:
     methods: dict[str, Any]
 
     def methods_of(self, student: str) -> list[str]:
-        """The methods of the grid that a student is trained with."""
+        """Methods of the grid that a student is trained with."""
         own = self.students[student].methods
         return [method for method in self.grid.methods if own is None or method in own]

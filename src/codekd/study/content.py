@@ -1,6 +1,6 @@
-"""What users' own files contain: read once, remembered by size, time, inode and path.
+"""SHA-256 of users' own files, computed once and remembered by path, size, times and inode.
 
-Standard library only: the Snakefile asks when it is parsed.
+Standard library only: the Snakefile asks for them when it is parsed.
 """
 
 import hashlib
@@ -13,19 +13,22 @@ from codekd.errors import CodekdError
 from codekd.files import remember, remembered
 
 RECENT_NS = 2_000_000_000
-"""A file that changed so shortly ago may change once more within the same tick of its file system's clock."""
+"""Age in nanoseconds up to which the digest of a changed file is not remembered.
+
+The file may change once more within the same tick of its file system's clock.
+"""
 
 
 @dataclass(frozen=True)
 class LocalFile:
-    """A file of the user's; its content alone is part of identities."""
+    """File of a user with its SHA-256; identities depend on its content alone, not on its path."""
 
     path: Path
     sha256: str
 
 
 class Contents:
-    """SHA-256 of files, remembered between runs in one JSON file that may be lost at any time."""
+    """Memory of files' SHA-256 between runs, in one JSON file that may be lost at any time."""
 
     def __init__(self, memory: Path) -> None:
         self._memory = memory
@@ -35,7 +38,7 @@ class Contents:
         return remembered(self._memory)
 
     def file(self, path: Path) -> LocalFile:
-        """A file with its digest.
+        """File at a path with its SHA-256, which is computed if the file changed since it was remembered.
 
         Raises:
             CodekdError: there is no such file, or it cannot be read.

@@ -1,4 +1,4 @@
-"""What the specs of nodes leave out: the values of settings that nobody chose."""
+"""Default values of settings, which the specs of nodes leave out."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -22,11 +22,11 @@ READ: dict[str, Callable[[Any], Model]] = {
     "task": partial(components.parse, "tasks"),
     "training": Training.model_validate,
 }
-"""How settings are read, by their key in a spec."""
+"""Function that reads settings, by their key in a spec."""
 
 
 def with_defaults(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """A spec with all values of its settings; one that this version cannot read stays as it is."""
+    """Spec of a node with the defaults of its settings filled in; settings that cannot be read stay as they are."""
     found = dict(spec)
     for key in spec.keys() & READ.keys():
         try:

@@ -1,4 +1,4 @@
-"""What differs between two cells or two studies: the config, the source, libraries, machines, and the scores."""
+"""Differences between two nodes or two studies: config, source, libraries, machines and scores."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,15 @@ from codekd.study.text import Row, aligned
 
 
 def of_nodes(first: Path, second: Path) -> str:
-    """Two nodes of the same stage: what they were made from, with which libraries and units, and what they reached."""
+    """Differences between two nodes of the same stage as text: inputs, source, libraries, processor units and scores.
+
+    Args:
+        first: folder of a finished node.
+        second: folder of another one.
+
+    Raises:
+        CodekdError: a folder is not that of a finished node.
+    """
     old, new = (read_manifest(folder) for folder in (first, second))
     lines = [str(change) for change in changes(old, new)]
     there, here = (_circumstances(one) for one in (old, new))
@@ -22,7 +30,13 @@ def of_nodes(first: Path, second: Path) -> str:
 
 
 def of_studies(first: Graph, second: Graph, results: Path) -> str:
-    """Two studies: nodes that one has alone, and those of the same name that differ, with why and the test scores."""
+    """Differences between two studies as text: nodes of one alone, and nodes that differ, with reasons and test scores.
+
+    Args:
+        first: graph of a study.
+        second: graph of another one.
+        results: the results folder, from which test scores are read where nodes are finished.
+    """
     old, new = ({node.path: node for node in graph} for graph in (first, second))
     lines = [f"only in the first: {path}" for path in old if path not in new]
     lines += [f"only in the second: {path}" for path in new if path not in old]
@@ -40,7 +54,7 @@ def of_studies(first: Graph, second: Graph, results: Path) -> str:
 
 
 def _circumstances(manifest: Mapping[str, Any]) -> dict[str, str | None]:
-    """What is in no identity and can still move a score in its last digits, or a training to another end."""
+    """Circumstances outside of identities that can change the last digits of a score, or the outcome of a training."""
     return {
         **{f"version of {name}": version for name, version in manifest["versions"].items()},
         **{name: manifest["summary"].get(name) for name in ("device", "precision")},
@@ -59,7 +73,7 @@ def _scores(summary: Mapping[str, Any]) -> Sequence[tuple[str, float]]:
 
 
 def _text(lines: Sequence[str], title: str, scores: Sequence[tuple[str, float | None, float | None]]) -> str:
-    """Lines, and under them scores by name of the first and the second."""
+    """Lines, and under them a table of scores: name, first, second and difference."""
     if not scores:
         return "\n".join(lines)
     rows: list[Row] = [(title, "first", "second", "difference")]

@@ -1,4 +1,4 @@
-"""What a study is about to do and roughly how long it takes, said before it starts."""
+"""Estimates, before a study runs, of what it is going to make and how long that takes."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -13,7 +13,7 @@ from codekd.study.sizes import TOKENS, in_bytes, read_sizes, signal_bytes
 from codekd.study.training import Training
 
 FASTER_IN_BF16 = 1.9
-"""How many times as fast logits of unlabelled examples are captured there, of which nothing else is kept."""
+"""Speed-up by bf16 units of capturing the logits of unlabelled examples of which nothing else is captured."""
 
 SECONDS = {
     "floors": 5,
@@ -27,29 +27,29 @@ SECONDS = {
     "inference": 13,
     "report": 8,
 }
-"""Of whole stages."""
+"""Seconds of one core for a node, by its stage, where that is taken to be the same for all nodes."""
 
 WITHOUT_A_PASS = {"ngrams": 6, "ensemble": 1}
-"""Seconds of capturing what is no pass of a model, by the module that does it."""
+"""Seconds of one core for a capture that runs no model, by the module that captures."""
 
 SECONDS_PER_WHEEL = 0.6
-"""Of reading a wheel, and again of making examples of it."""
+"""Seconds of one core to read a wheel, and as many to make examples of it."""
 
 
 FUNCTIONS = 164_000
-"""Different ones in the train packages of the embedded corpus."""
+"""Distinct functions in the train packages of the embedded corpus."""
 
 START = 4
-"""Seconds until a process has imported torch and transformers."""
+"""Seconds that a process takes to import torch and transformers."""
 
 
 def missing(nodes: Iterable[Node], results: Path) -> list[Node]:
-    """Those of some nodes that have no output yet."""
+    """Nodes that are not finished, in the order given."""
     return [node for node in nodes if not (results / node.folder / MANIFEST).exists()]
 
 
 def seconds(node: Node, results: Path, rates: Rates = WITH_BF16) -> float:
-    """Time of one core for a node."""
+    """Estimated seconds of one CPU core for a node."""
     if node.stage in SECONDS:
         return SECONDS[node.stage]
     if node.stage == "signals" and node.spec["by"] in WITHOUT_A_PASS:
@@ -62,8 +62,9 @@ def seconds(node: Node, results: Path, rates: Rates = WITH_BF16) -> float:
 
 
 def flops(node: Node, results: Path) -> float:
-    """Floating-point operations of a node in which a model runs: two for each weight and token, three times as many
-    where it learns.
+    """Estimated floating-point operations of a node, 0 where no model runs.
+
+    A model takes two for each weight and token, and three times as many where it is trained.
     """
     if node.stage == "adapted":
         settings = Adaptation.model_validate(node.spec["adaptation"])
@@ -98,7 +99,13 @@ def flops(node: Node, results: Path) -> float:
 
 
 def gpu_hours(nodes: Iterable[Node], results: Path, throughput: float) -> float:
-    """Hours of one GPU with a throughput in operations per second for the nodes in which a model runs."""
+    """Estimated hours of one GPU for the nodes in which a model runs.
+
+    Args:
+        nodes: the nodes to make; those in which no model runs do not count.
+        results: the results folder.
+        throughput: floating-point operations per second that the GPU reaches.
+    """
     work = [node for node in nodes if node.stage in RUN_A_MODEL]
     return _once_a_pass(work, lambda node: START + flops(node, results) / throughput) / 3600
 
@@ -116,7 +123,7 @@ def _rate(node: Node, results: Path, rates: Rates) -> float:
 
 
 def _once_a_pass(nodes: Iterable[Node], cost: Callable[[Node], float]) -> float:
-    """What nodes cost together: those that one pass of a teacher makes what the dearest of them does."""
+    """Total cost of nodes, where those that one pass of a teacher makes cost together what the dearest of them does."""
     found: dict[tuple[str, tuple[str, ...]], float] = {}
     for node in nodes:
         key = (node.stage, node.coordinates[:2] if node.stage in ONE_PASS else node.coordinates)
@@ -125,19 +132,22 @@ def _once_a_pass(nodes: Iterable[Node], cost: Callable[[Node], float]) -> float:
 
 
 def total_seconds(nodes: Iterable[Node], results: Path, rates: Rates = WITH_BF16) -> float:
-    """Time of one core for some nodes; those that one pass of a teacher makes count once."""
+    """Estimated seconds of one CPU core for some nodes; those that one pass of a teacher makes count once."""
     return _once_a_pass(nodes, lambda node: seconds(node, results, rates))
 
 
 def wall_seconds(nodes: Iterable[Node], results: Path, cores: float, rates: Rates = WITH_BF16) -> float:
-    """Time of some cores for some nodes; speed is measured on one of them, with nothing else beside it."""
+    """Estimated wall-clock seconds for nodes on a number of CPU cores.
+
+    Those of stage `inference` run one after another on one core, with nothing else beside them.
+    """
     nodes = list(nodes)
     alone = total_seconds([node for node in nodes if node.stage == "inference"], results, rates)
     return alone + (total_seconds(nodes, results, rates) - alone) / cores
 
 
 def describe(nodes: Sequence[Node], cores: int, results: Path) -> str:
-    """What nodes are to be made, about how long that takes on some cores, and the size of the signals among them.
+    """Sentence about nodes to make: how many in each stage, the estimated time on some cores, and the size of signals.
 
     Such as ``4 nodes to make (3 signals, 1 report): about 5 min on 2 CPU cores that have bf16 units, 9 min on others,
     and 2.1 GB of signals.``, or ``about 7 min on 2 cores of this machine`` where that was measured.
@@ -158,7 +168,7 @@ def describe(nodes: Sequence[Node], cores: int, results: Path) -> str:
 
 
 def in_time(seconds: float) -> str:
-    """A duration: ``15 s``, ``35 min``, ``6 h``."""
+    """Duration as text: ``15 s``, ``35 min``, ``6 h``."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = seconds / 60
@@ -166,5 +176,5 @@ def in_time(seconds: float) -> str:
 
 
 def _encoder_weights(pretrained: Node) -> float:
-    """Weights that every token goes through: attention's projections and a feed-forward layer four times as wide."""
+    """Weights for every token of an encoder: projections of attention, and a feed-forward layer four times as wide."""
     return 12 * pretrained.spec["layers"] * pretrained.spec["width"] ** 2

@@ -1,4 +1,4 @@
-"""Why nodes would be made: what differs from the nearest node of the same name that is there already."""
+"""Reasons why nodes would be made: their differences from the most similar finished node of the same name."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ CODE_OF = "code of "
 
 @dataclass(frozen=True)
 class Change:
-    """A value of the config, a module or a parent that is another one; None stands for nothing."""
+    """Difference between two nodes in a value of the spec, a module or a parent; None where one of them lacks it."""
 
     what: str
     old: Any
@@ -33,7 +33,11 @@ class Change:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A node that would be made: what changed since its ``sibling``, if there is one, and the time of one core."""
+    """Explanation of why a node would be made.
+
+    ``sibling`` is the folder of the most similar finished node with the same stage and coordinates, if there is one,
+    ``changes`` are the differences from it, and ``seconds`` is the time of one core.
+    """
 
     node: Node
     sibling: Path | None
@@ -42,15 +46,20 @@ class Explanation:
 
     @property
     def name(self) -> str:
-        """Stage and coordinates."""
+        """Stage and coordinates of the node."""
         return self.node.path
 
 
 def explain(graph: Graph, results: Path, targets: Sequence[str] = ()) -> list[Explanation]:
-    """The nodes that are missing, parents before children; of ``targets`` only those that they name.
+    """Explanations of the missing nodes, parents before children.
+
+    Args:
+        graph: the study.
+        results: the results folder.
+        targets: names of the nodes to explain, as :func:`codekd.study.named.named` takes them; all by default.
 
     Raises:
-        CodekdError: no node of the study is called so.
+        CodekdError: a target names no node of the study.
     """
     wanted = {node.path for node in named(graph, results, targets)}
     rates = measured(results) or WITH_BF16
@@ -58,7 +67,7 @@ def explain(graph: Graph, results: Path, targets: Sequence[str] = ()) -> list[Ex
 
 
 def as_text(found: Sequence[Explanation]) -> str:
-    """For people: nodes that changed for the same reason stand together."""
+    """Explanations as text for people; nodes that changed for the same reasons stand together."""
     if not found:
         return "Nothing would run."
     groups: dict[tuple[str, ...], list[Explanation]] = {}
@@ -74,7 +83,7 @@ def as_text(found: Sequence[Explanation]) -> str:
 
 
 def as_json(found: Sequence[Explanation]) -> str:
-    """The same for programs: a list of objects."""
+    """Explanations as JSON for programs: a list of objects."""
     return json.dumps(
         [
             {
@@ -91,7 +100,7 @@ def as_json(found: Sequence[Explanation]) -> str:
 
 
 def described(node: Node) -> dict[str, Any]:
-    """What the manifest of a node is going to say of its spec, its modules and what it reads."""
+    """The entries ``spec``, ``modules`` and ``parents`` that the manifest of a node is going to have."""
     identities = {role: parent.identity for role, parent in node.parents.items()}
     identities |= {role: file.sha256 for role, file in node.files.items()}
     spec = json.loads(canonical(node.spec))
@@ -99,7 +108,7 @@ def described(node: Node) -> dict[str, Any]:
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Change, ...]:
-    """What differs between two manifests: values of the spec, modules, parents and files."""
+    """Differences between two manifests: values of the spec with its defaults, modules, parents and files."""
     pairs = [
         ("", dict(_flat(with_defaults(old["spec"]))), dict(_flat(with_defaults(new["spec"])))),
         (CODE_OF, old.get("modules", {}), new["modules"]),
@@ -114,7 +123,7 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Change, ...
 
 
 def siblings(node: Node, results: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """Finished nodes with the same stage and coordinates, the newest first: their folders and manifests."""
+    """Folders and manifests of the finished nodes with the same stage and coordinates, the newest first."""
     folder = results / node.folder.parent
     found = [path.parent for path in folder.glob(f"{node.coordinates[-1]}-{'?' * len(node.identity)}/{MANIFEST}")]
     known = [(path, read_manifest(path)) for path in found]
@@ -133,7 +142,7 @@ def _explanation(node: Node, results: Path, rates: Rates) -> Explanation:
 
 
 def _flat(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """Leaves of nested mappings by their dotted names."""
+    """Leaves of nested mappings with their dotted names."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _flat(inner, f"{place}.{key}" if place else str(key))

@@ -1,4 +1,4 @@
-"""What lies in a results folder."""
+"""Folders of nodes in a results folder, and the identities in their names."""
 
 import re
 import shutil
@@ -13,14 +13,14 @@ BESIDE = ("logs", "benchmarks")
 
 
 def node_folders(results: Path) -> Iterator[Path]:
-    """The folders of nodes of any study, finished or not, in order."""
+    """Folders of the nodes of all studies, finished or not, sorted."""
     for stage in sorted(results.glob("[!.]*/")):
         if stage.name not in BESIDE:
             yield from _named_by_identity(stage)
 
 
 def nodes_at(folder: Path) -> list[Path]:
-    """The folders of nodes at a folder or below it.
+    """Folders of nodes at a path: the path itself, or those below it.
 
     Raises:
         CodekdError: there is none.
@@ -32,13 +32,13 @@ def nodes_at(folder: Path) -> list[Path]:
 
 
 def identity_of(folder: Path) -> str:
-    """The identity that a node's folder, its scratch folder or its claim is named by."""
+    """Identity in the name of a node's folder, scratch folder, lock or job file; empty if there is none."""
     found = IDENTITY.search(folder.name.removesuffix(".lock").removesuffix(".json"))
     return found[1] if found else ""
 
 
 def folder_of(results: Path, identity: str) -> Path:
-    """The folder of the node with an identity.
+    """Folder of the node with an identity.
 
     Raises:
         CodekdError: the results have none.
@@ -50,7 +50,7 @@ def folder_of(results: Path, identity: str) -> Path:
 
 
 def empty(folder: Path) -> Path:
-    """A new folder in place of what was there."""
+    """Create an empty folder, delete what was there before, and return it."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder

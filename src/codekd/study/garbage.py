@@ -1,4 +1,4 @@
-"""Nodes that no given study reaches: found, and removed where a user says so."""
+"""Garbage collection: folders of nodes that no study needs, which are found, and deleted on request."""
 
 import shutil
 from collections import Counter, defaultdict
@@ -18,16 +18,19 @@ from codekd.study.text import aligned
 
 @dataclass(frozen=True)
 class Garbage:
-    """A folder that no study needs, of a node or of what a node had begun, and its bytes."""
+    """Folder of a node, or of an unfinished run of one, that no study needs, with its size in bytes."""
 
     folder: Path
     size: int
 
 
 def garbage(results: Path, graphs: Iterable[Graph], forget: bool = False) -> list[Garbage]:
-    """What neither a graph reaches, nor a study that ran here needs, nor a running study or job uses.
+    """Folders that neither the given studies, nor those that ran here, nor running studies and jobs need.
 
-    What studies that ran here need is garbage all the same where they are to be forgotten.
+    Args:
+        results: the results folder.
+        graphs: the studies whose nodes are kept.
+        forget: whether nodes that only other studies that ran here need are garbage, too.
     """
     kept = {node.identity for graph in graphs for node in graph} | running(results)
     if not forget:
@@ -37,7 +40,13 @@ def garbage(results: Path, graphs: Iterable[Graph], forget: bool = False) -> lis
 
 
 def remove(results: Path, graphs: Sequence[Graph], forget: bool = False) -> list[Garbage]:
-    """Delete it, with logs, timings and jobs; no study can start meanwhile."""
+    """Delete the garbage, with its logs, timings and jobs, and return it; no study can start meanwhile.
+
+    Args:
+        results: the results folder.
+        graphs: the studies whose nodes are kept.
+        forget: whether other studies that ran here are forgotten: their records and nodes are deleted, too.
+    """
     with exclusive(results):
         found = garbage(results, graphs, forget)
         if forget:
@@ -50,7 +59,7 @@ def remove(results: Path, graphs: Sequence[Graph], forget: bool = False) -> list
             if identity_of(job) in gone:
                 job.unlink()
         for one in found:
-            # A folder without its manifest is no finished node, whatever happens next.
+            # Without its manifest a node does not count as done, even if the deletion is interrupted.
             (one.folder / MANIFEST).unlink(missing_ok=True)
             shutil.rmtree(one.folder)
             for beside in BESIDE:
@@ -60,7 +69,7 @@ def remove(results: Path, graphs: Sequence[Graph], forget: bool = False) -> list
 
 
 def as_text(found: Sequence[Garbage], results: Path, removed: bool) -> str:
-    """A table of the stages and what is to be gained."""
+    """Table of the garbage by stage, and a sentence with its total size."""
     if not found:
         return "Nothing to remove."
     counts: Counter[str] = Counter()

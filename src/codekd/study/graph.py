@@ -1,4 +1,4 @@
-"""The graph of a study: one node per piece of work, named by its identity.
+"""Graph of a study: one node for each piece of work of a stage, named by its identity.
 
 A node's folder is ``results/<stage>/<coordinates>-<identity>``. The identity covers the values that a node uses, the
 source that it runs and its parents' identities, and nothing of the grid's size: another seed renames no node.
@@ -27,34 +27,34 @@ from codekd.study.training import Training
 
 NO_TEACHER = "none"
 REUSED_HEAD = "reused-head"
-"""In the name of a measured student that answers with its teacher's head, which makes it a larger model."""
+"""Last coordinate of an `inference` node whose student reuses its teacher's head, which makes it a larger model."""
 
 CONTENTS = ".contents.json"
 
 RUN_A_MODEL = ("adapted", "teachers", "signals", "starts", "trials", "students")
-"""Stages whose time is that of a model; the check of signals runs one too, on a few examples."""
+"""Stages whose time is mostly that of a model; `verified` runs one as well, but on a few examples."""
 
 ONE_PASS = ("signals", "verified")
-"""Stages whose nodes of one task and teacher are made in one pass of it."""
+"""Stages whose nodes of one task and teacher are made in one pass of the teacher."""
 
 SPEC_OF_WINDOWS = {"classes": ["code"], "columns": ["code"], "has_hole": False}
-"""What windows of code are, as the spec of a task says it of examples."""
+"""Shape of windows of code, with the keys by which the spec of a node describes the examples of a task."""
 
 LANGUAGE_OF_WINDOWS = "python"
 
 LEXEMES = "lexemes"
-"""In the place of a tokenizer's name where there is none."""
+"""Name in coordinates in the place of that of a tokenizer, for students that read lexemes."""
 
 TOGETHER = dict.fromkeys(ONE_PASS, 2) | {"inference": 0}
-"""Stages that make several nodes in one go: all that have so many coordinates in common."""
+"""Stages of which one job makes several nodes: all that have this number of leading coordinates in common."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """One stage's piece of work.
+    """Node of the graph: one piece of work of a stage.
 
-    ``coordinates`` name it for people, ``spec`` holds the values that it uses, ``entries`` the modules that it runs,
-    ``parents`` the nodes that it reads, by role, and ``files`` the user's files.
+    ``coordinates`` name it for people, ``spec`` holds the values that it uses, and ``entries`` are the modules that it
+    runs; ``parents`` are the nodes that it reads, and ``files`` the user's files, both by role.
     """
 
     stage: str
@@ -78,7 +78,7 @@ class Node:
 
     @cached_property
     def folder(self) -> Path:
-        """Where the node's output lies, relative to the results folder."""
+        """Folder of the node's output, relative to the results folder."""
         return Path(self.stage, *self.coordinates[:-1], f"{self.coordinates[-1]}-{self.identity}")
 
     @property
@@ -93,11 +93,16 @@ class Node:
 
     @cached_property
     def name(self) -> str:
-        """Stage, coordinates and identity, under which the node is claimed and has its scratch folder."""
+        """Stage, coordinates and identity: the name of the node's lock and of its scratch folder."""
         return full_name(self.stage, self.coordinates, self.identity)
 
     def job_file(self, results: Path, write: bool = True) -> Path:
-        """The file with all that the stage is told: on a command line a job with many parents has no room."""
+        """Path of the file with the node's :meth:`job`, which is too long for a command line if there are many parents.
+
+        Args:
+            results: the results folder.
+            write: whether to write the file if it does not exist.
+        """
         job = self.job(results)
         path = results / JOBS / f"{digest(job)}-{self.identity}.json"
         if write and not path.exists():
@@ -105,7 +110,7 @@ class Node:
         return path
 
     def job(self, results: Path) -> str:
-        """What the stage is told, as canonical JSON: identity, spec, source, the parents' folders and the files."""
+        """Job of the node as canonical JSON: identity, spec, source, the parents' folders and the files."""
         files = {role: {"identity": file.sha256, "file": str(file.path)} for role, file in self.files.items()}
         return canonical(
             {
@@ -125,18 +130,32 @@ class Node:
 
 
 def identity(stage: str, spec: Mapping[str, Any], code: str, parents: Mapping[str, str]) -> str:
-    """The identity of a node; ``parents`` maps roles to identities."""
+    """Identity of a node: 12 hexadecimal digits.
+
+    Args:
+        stage: its stage.
+        spec: the values that it uses.
+        code: digest of the source that it runs.
+        parents: identities of its parents, and SHA-256 of its files, by role.
+    """
     return digest({"stage": stage, "spec": spec, "code": code, "parents": parents})
 
 
 class Graph:
-    """All nodes of a study; ``report`` is the last one and every other is its ancestor."""
+    """Graph of a study: all of its nodes.
+
+    ``report`` is the last node, and every other is its ancestor; ``by_folder`` has all by their folder.
+    """
 
     def __init__(self, study: Study, results: Path = Path("results")) -> None:
-        """Build it; what files contain is remembered in the ``results`` folder.
+        """Build the graph of a study.
+
+        Args:
+            study: the resolved config.
+            results: the results folder, in which digests of the user's files are remembered.
 
         Raises:
-            CodekdError: something does not go together, or a file is missing.
+            CodekdError: parts of the study do not go together, or a file is missing.
         """
         self._study = study
         self._contents = Contents(results / CONTENTS)
@@ -149,7 +168,7 @@ class Graph:
         return iter(self._nodes.values())
 
     def stage(self, stage: str) -> list[Node]:
-        """The nodes of one stage."""
+        """Nodes of one stage."""
         return [node for node in self if node.stage == stage]
 
     def _add(
@@ -179,7 +198,7 @@ class Graph:
         return self._known("corpus", name) or self._add("corpus", (name,), {"wheels": wheels}, ["codekd.data.corpus"])
 
     def _corpora(self, names: Iterable[str], reader: str) -> tuple[dict[str, Node], dict[str, str]]:
-        """The corpora that a task or a teacher reads, and where the split puts their packages."""
+        """Corpora that a task, teacher or start reads, by role, and the part of the split of each of their packages."""
         corpora = {f"corpus/{name}": self._corpus(name, reader) for name in names}
         packages = {wheel["name"] for corpus in corpora.values() for wheel in corpus.spec["wheels"]}
         return corpora, {package: part for package, part in self._study.split.items() if package in packages}
@@ -194,7 +213,7 @@ class Graph:
         return self._add("examples", (task,), spec, entries, corpora, self._files(f"tasks.{task}", config))
 
     def _files(self, place: str, config: Any) -> dict[str, LocalFile]:
-        """The user's files that a task or a teacher is made from."""
+        """User's files that a task or a teacher is made from, by role."""
         try:
             files = file_roles(config.local_files(self._study.folder))
             return {role: self._contents.file(path) for role, path in files.items()}
@@ -206,19 +225,19 @@ class Graph:
         return self._add("floors", (task,), self._task_spec(task), entries, {"examples": self._examples(task)})
 
     def _taught_floor(self, task: str, teacher: str) -> Node:
-        """The floor as a teacher teaches it, from the logits that it is captured for anyway."""
+        """N-gram baseline fitted on the predictions of a teacher, whose logits are captured anyway."""
         logits = self._signal(task, teacher, parse({"kind": "logits"}))
         parents = {"examples": self._examples(task), "signals/logits": logits}
         parents["verified/logits"] = self._verified(logits)
         return self._add("floors", (task, teacher), self._task_spec(task), ["codekd.analysis.taught"], parents)
 
     def _input_spec(self, task: str) -> dict[str, Any]:
-        """What a task's examples look like to those who read them."""
+        """Shape of a task's examples for the specs of nodes: classes, columns of code, and whether there is a hole."""
         config = self._study.tasks[task]
         return {"classes": list(config.classes), "columns": list(config.columns), "has_hole": config.has_hole}
 
     def _task_spec(self, task: str) -> dict[str, Any]:
-        """The same with what scores are compared by."""
+        """Shape of a task's examples, with the metric of the task."""
         return {"metric": self._study.tasks[task].metric, **self._input_spec(task)}
 
     def _tokenizer(self, task: str, size: int) -> Node:
@@ -231,7 +250,7 @@ class Graph:
         return self._add("tokenizers", coordinates, spec, ["codekd.data.bpe"], parents)
 
     def _encoded(self, task: str, name: str, tokenizer: Node, max_length: int, prefix: Sequence[str] = ()) -> Node:
-        """A task's examples as sequences of a tokenizer, which lies in a tokenizer's or a teacher's folder."""
+        """Examples of a task as sequences of tokens; ``tokenizer`` is a node of `tokenizers` or `pretrained`."""
         if limit := self._study.tasks[task].max_length:
             max_length = min(max_length, limit)
         spec = {"max_length": max_length, "prefix": list(prefix), **self._input_spec(task)}
@@ -239,7 +258,10 @@ class Graph:
         return self._add("encoded", (task, f"{name}-{max_length}"), spec, ["codekd.data.encode"], parents)
 
     def _lexed(self, examples: Node, max_length: int, language: str, shape: Mapping[str, Any]) -> Node:
-        """A task's examples, or windows, as at most so many lexemes of each piece of code: a task limits tokens."""
+        """Examples of a task, or windows, as sequences of at most ``max_length`` lexemes for each piece of code.
+
+        The `max_length` of the task does not apply: it limits tokens.
+        """
         spec = {"max_length": max_length, "language": language, **shape}
         coordinates = (*examples.coordinates, f"{LEXEMES}-{max_length}")
         return self._add("encoded", coordinates, spec, ["codekd.data.encode_lexemes"], {"examples": examples})
@@ -247,7 +269,7 @@ class Graph:
     def _encoded_windows(
         self, windows: Node, name: str, tokenizer: Node, max_length: int, prefix: Sequence[str] = ()
     ) -> Node:
-        """Windows of code as such sequences."""
+        """Windows of code as sequences of tokens."""
         spec = {"max_length": max_length, "prefix": list(prefix), **SPEC_OF_WINDOWS}
         coordinates = (*windows.coordinates, f"{name}-{max_length}")
         parents = {"examples": windows, "tokenizer": tokenizer}
@@ -263,7 +285,7 @@ class Graph:
         return self._add("pretrained", (name,), spec, entries, files=self._files(f"teachers.{name}", config))
 
     def _adapted(self, name: str) -> Node:
-        """A pretrained encoder after more training on code; packages for tests are not read."""
+        """Pretrained encoder after further training on code; test packages are not read."""
         if known := self._known("adapted", name):
             return known
         pretrained, config = self._pretrained(name), self._study.teachers[name].component
@@ -293,7 +315,7 @@ class Graph:
         return self._add("teachers", (task, name), spec, ["codekd.training.teacher"], parents)
 
     def _asked(self, task: str, name: str) -> Node:
-        """A teacher that is not trained: what its answers are worth."""
+        """Teacher that is not trained on the task: a node with its scores."""
         pretrained, encoded = self._read_by_teacher(task, name)
         config = self._study.tasks[task]
         spec = {"classes": len(config.classes), "metric": config.metric}
@@ -302,7 +324,7 @@ class Graph:
         return self._add("teachers", (task, name), spec, ["codekd.training.asked"], parents)
 
     def _ensemble(self, task: str, name: str) -> Node:
-        """An ensemble: what its members' mean is worth."""
+        """Ensemble of teachers: a node with the scores of its members' combined logits."""
         logits, config = self._signal(task, name, parse({"kind": "logits"})), self._study.tasks[task]
         spec = {"classes": len(config.classes), "metric": config.metric, **self._combination(name)}
         models = {
@@ -313,15 +335,15 @@ class Graph:
         return self._add("teachers", (task, name), spec, ["codekd.training.ensemble"], parents)
 
     def _combination(self, name: str) -> dict[str, Any]:
-        """Of an ensemble, what its logits depend on beside its members."""
+        """Settings of an ensemble that its logits depend on: its members and their weights."""
         return self._study.teachers[name].component.model_dump(mode="json", include={"members", "weights"})
 
     def _read_by_teacher(self, task: str, name: str) -> tuple[Node, Node]:
-        """What a teacher starts from, and what it reads of a task."""
+        """Encoder that a teacher starts from, and the encoded examples of a task that it reads."""
         config, pretrained = self._study.teachers[name].component, self._pretrained(name)
         encoded = self._encoded(task, name, pretrained, config.max_length, config.prefix)
         if local := pretrained.files.get("file/config.json/0"):
-            # A model of the hub's is looked at when it is there.
+            # A model of the hub is checked once it is downloaded.
             check_length(f"teachers.{name}.max_length", encoded.spec["max_length"], local.path)
             if config.adaptation:
                 key = f"teachers.{name}.adaptation.max_length"
@@ -368,13 +390,13 @@ class Graph:
         return self._add("signals", (task, teacher, signal.name), spec, entries, parents)
 
     def _floor_signal(self, task: str, signal: Signal) -> Node:
-        """What the n-grams give, which reads examples as they are."""
+        """Signal of the n-gram baseline, which reads the examples as text."""
         spec = {"signal": signal.chosen(), "by": "ngrams", **self._input_spec(task)}
         entries = ["codekd.signals.capture", "codekd.signals.ngrams", f"codekd.signals.{signal.kind}"]
         return self._add("signals", (task, FLOOR, signal.name), spec, entries, {"examples": self._examples(task)})
 
     def _ensemble_signal(self, task: str, name: str, signal: Signal) -> Node:
-        """What the members of an ensemble give together; ids and labels are those that its first model reads."""
+        """Combined signal of an ensemble's members; ids and labels are from the encoded examples of its first model."""
         spec = {"signal": signal.chosen(), "by": "ensemble", **self._combination(name)}
         spec["classes"] = list(self._study.tasks[task].classes)
         members = {member: self._signal(task, member, signal) for member in spec["members"]}
@@ -384,9 +406,9 @@ class Graph:
         return self._add("signals", (task, name, signal.name), spec, entries, parents)
 
     def _windows(self, student: str, start: Any) -> Node:
-        """Pieces of code that a start learns from and is judged on; packages for tests are not read."""
+        """Windows of code for the training and the validation of a start; test packages are not read."""
         count = start.windows or "all"
-        # No task has such a name.
+        # The `+` keeps it apart from names of tasks, which stand at the same place of coordinates and have none.
         name = "+".join([*start.corpora, f"{count}x{start.characters}"])
         if known := self._known("windows", name):
             return known
@@ -396,11 +418,11 @@ class Graph:
         return self._add("windows", (name,), spec, ["codekd.data.windows"], corpora)
 
     def _encoder(self, name: str) -> Node:
-        """A teacher before any task."""
+        """Encoder of a teacher before it is fine-tuned on a task."""
         return self._adapted(name) if self._study.teachers[name].component.adaptation else self._pretrained(name)
 
     def _signals_of_windows(self, windows: Node, start: Any, signal: Signal) -> dict[str, Node]:
-        """What a start's teacher gives of windows, and the check of it: of its encoder, or as fine-tuned on tasks."""
+        """Signals of a start's teacher over windows, and their checks: of its encoder, or as fine-tuned on tasks."""
         [name] = start.teachers
         config = self._study.teachers[name].component
         pretrained = self._pretrained(name)
@@ -429,9 +451,9 @@ class Graph:
         return self._add("syntax", windows.coordinates, spec, ["codekd.data.lexemes"], {"examples": windows})
 
     def _start(self, task: str, student: str) -> Node:
-        """The weights that a student begins from, one node for all tasks that share its vocabulary.
+        """Initial weights of a student with a `start`, one node for all tasks that share its vocabulary.
 
-        Lexemes have none, and so all tasks share it.
+        Students that read lexemes have no vocabulary, so all tasks share the node.
         """
         trained = self._study.students[student]
         architecture, start = trained.component, trained.start
@@ -468,7 +490,7 @@ class Graph:
         return self._add("starts", coordinates, spec, entries, parents)
 
     def _paid_for_start(self, task: str, student: str) -> dict[str, Node]:
-        """A start and what was captured for it, by role in the report, which says what they took."""
+        """Start of a student and the signals captured for it, by role in the report, which says what they cost."""
         start, place = self._start(task, student), f"starts/{task}/{student}"
         captured = {role: one for role, one in start.parents.items() if role.startswith("signals/")}
         return {place: start} | {f"{place}/{role}": one for role, one in captured.items()}
@@ -485,10 +507,9 @@ class Graph:
             raise CodekdError(f"{place}: {teacher}: {error}") from None
 
     def _verified(self, captured: Node) -> Node:
-        """The check of what was captured against the live teacher.
+        """Check of a captured signal against the live teacher.
 
-        A better check makes no cache another one: its source is in no identity. What an ensemble is made of is checked
-        before it.
+        Its source is in no identity: a better check changes no signal. Members of an ensemble are checked before it.
         """
         members = {role: one for role, one in captured.parents.items() if role.startswith("members/")}
         checked = {f"verified/{role}": self._verified(one) for role, one in members.items()}
@@ -496,7 +517,7 @@ class Graph:
         return self._add("verified", captured.coordinates, captured.spec, [], parents)
 
     def _candidates(self, task: str, teacher: str, student: str, method: str) -> list[Candidate]:
-        """A method as it applies to a cell, or several of which a search is to choose."""
+        """Candidates for the settings of a cell: one, or several among which a search is to choose."""
         trained, config = self._study.students[student], self._study.teachers[teacher].component
         layers = trained.component.layers
         try:
@@ -525,7 +546,7 @@ class Graph:
         return self._student("students", cell, f"seed{seed}", first, seed, selected)
 
     def _selected(self, cell: tuple[str, str, str, str], found: Sequence[Candidate]) -> Node:
-        """The choice among candidates by validation score; each trial is a node of its own."""
+        """Choice among candidates by validation score; each trial is a node of its own."""
         if known := self._known("selected", *cell):
             return known
         seed = self._study.search.seed
@@ -546,7 +567,7 @@ class Graph:
         seed: int,
         selected: Mapping[str, Node] | None = None,
     ) -> Node:
-        """A student that is trained, for the study or as a trial."""
+        """Training of a student, as a cell of the study (stage `students`) or as a trial of a search (`trials`)."""
         task, teacher, student, _ = cell
         trained = self._study.students[student]
         architecture, loss = trained.component, candidate.method
@@ -578,7 +599,7 @@ class Graph:
         return self._add(stage, (*cell, name), spec, entries, parents)
 
     def _limit_of_states(self, task: str, signals: Iterable[Signal]) -> dict[str, int]:
-        """How many unlabelled examples there are states of, for those who make or read them, where not of all."""
+        """Entry of a spec that limits the unlabelled examples with hidden states, if the task has a limit."""
         limit = self._study.tasks[task].examples.unlabeled_states
         return {} if limit is None or not any(one.hidden_states for one in signals) else {"unlabeled_states": limit}
 
@@ -591,9 +612,9 @@ class Graph:
         return self._encoded(task, f"bpe{architecture.vocabulary_size}", tokenizer, architecture.max_length)
 
     def _inference(self, task: str, teacher: str, student: str, reuses_head: bool) -> Node:
-        """What it takes to serve a student, in turns with its teacher, or alone where that is no model of ours.
+        """Time, memory and size of serving a student, measured in turns with its teacher if that is a fine-tuned model.
 
-        All that are missing are measured one after another, by one job.
+        One job measures all missing nodes, one after another.
         """
         trained, config = self._study.students[student], self._study.tasks[task]
         spec = {
@@ -613,7 +634,7 @@ class Graph:
         return self._add("inference", (task, teacher, student, *head), spec, entries, parents)
 
     def _inferences(self, task: str) -> Iterator[tuple[str, Node]]:
-        """Every teacher with every student of a task, as the methods of the grid make it, by role."""
+        """Inference nodes of a task by role: every teacher and student, with each kind of head that methods give it."""
         grid = self._study.grid
         for teacher in grid.teachers:
             for student in grid.students:
@@ -624,7 +645,7 @@ class Graph:
                     yield role, self._inference(task, teacher, student, reuses_head)
 
     def _captured(self, logits: Node) -> dict[str, Node]:
-        """The logits of a teacher, and those of the members that they are made of, by role."""
+        """Logits of a teacher, and those of its members if it is an ensemble, by role."""
         role = "/".join(("signals", *logits.coordinates))
         members = {name: one for name, one in logits.parents.items() if name.startswith("members/")}
         return {role: logits} | {f"{role}/{name}": one for name, one in members.items()}

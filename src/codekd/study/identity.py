@@ -1,9 +1,9 @@
-"""Identity: the digest that names a node's output.
+"""Identity of a node: the digest that names its output.
 
 ``identity = sha256(canonical JSON of {stage, spec, code, parents})[:12]``, where ``code`` digests the source that the
 node runs: the import closure, inside this package, of the stage's entry modules. Source is compared as a syntax tree
 without docstrings and without the descriptions of config fields: comments, formatting and documentation do not count,
-renaming a local variable does. Source that parses Python has the version of the Python that does it in its digest.
+renaming a local variable does. The digest of source that parses Python includes the version of Python.
 """
 
 import ast
@@ -20,10 +20,10 @@ PACKAGE = "codekd"
 ROOT = Path(__file__).parents[1]
 
 PYTHON = "python"
-"""Stands among the modules of source that parses Python: what ``ast`` makes of it differs between versions."""
+"""Key of the version of Python among the digests of modules that parse Python: trees of ``ast`` differ by version."""
 
 WITHOUT_EFFECT = frozenset({"codekd.errors", "codekd.files", "codekd.progress"})
-"""Modules on which no result depends: messages, bars of progress, and how files get to their places."""
+"""Modules that no result depends on, left out of import closures: errors, writing of files, and progress bars."""
 
 
 def code_digest(entries: Iterable[str]) -> str:
@@ -32,7 +32,7 @@ def code_digest(entries: Iterable[str]) -> str:
 
 
 def module_digests(entries: Iterable[str]) -> dict[str, str]:
-    """The digest of each module in the import closure of some modules, and which Python it is where one parses that."""
+    """Digest of each module in the import closure of some modules, and the version of Python if one parses Python."""
     modules = closure(frozenset(entries))
     digests = {module: _source_digest(module) for module in sorted(modules)}
     if any(_parses_python(module) for module in modules):
@@ -42,7 +42,7 @@ def module_digests(entries: Iterable[str]) -> dict[str, str]:
 
 @cache
 def closure(entries: frozenset[str]) -> frozenset[str]:
-    """The modules of this package that importing ``entries`` may import, packages' ``__init__`` included.
+    """Import closure: the modules of this package that importing ``entries`` may import, ``__init__`` modules included.
 
     Imports inside functions count; imports under ``if TYPE_CHECKING:`` do not.
     """
@@ -105,7 +105,7 @@ def _absolute(module: str, node: ast.ImportFrom) -> str:
 
 
 def _walk_runtime(node: ast.AST) -> Iterator[ast.AST]:
-    """All nodes of a tree except what stands under ``if TYPE_CHECKING:``."""
+    """All nodes of a tree except those under ``if TYPE_CHECKING:``."""
     yield node
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
@@ -116,7 +116,7 @@ def _walk_runtime(node: ast.AST) -> Iterator[ast.AST]:
 
 
 BESIDE = (".j2", ".css", ".js", ".csv")
-"""Ends of the files that belong to a module; others are an editor's."""
+"""Suffixes of files that belong to the module whose name they carry; others may be an editor's."""
 
 
 @cache

@@ -1,7 +1,7 @@
-"""GPUs of one machine among its jobs: a job works on one of them, which few enough others use.
+"""Leases of a machine's GPUs: each job gets GPUs of its own, or shares them with a limited number of other jobs.
 
-Snakemake's local executor counts GPUs and does not say which. What a cluster's scheduler gave to an allocation is
-shared among the jobs in it.
+Snakemake's local executor counts GPUs and does not say which. GPUs that a cluster's scheduler gave to an allocation are
+shared among the jobs of that allocation alone.
 """
 
 import logging
@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 VISIBLE, SLOTS, PER_TEACHER = "CUDA_VISIBLE_DEVICES", "CODEKD_SLOTS_PER_GPU", "CODEKD_GPUS_PER_TEACHER"
 ALLOCATION = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_PROCID", "PBS_JOBID", "LSB_JOBID", "LSB_JOBINDEX")
-"""Variables by which schedulers name what they gave GPUs to; each of these may number its own from 0."""
+"""Environment variables by which schedulers name an allocation; each allocation may number its GPUs from 0."""
 POLL_SECONDS = 1.0
 
 log = logging.getLogger("codekd")
@@ -26,10 +26,13 @@ log = logging.getLogger("codekd")
 
 @contextmanager
 def leased_gpus(count: int = 1) -> Iterator[None]:
-    """While this lasts, only ``count`` GPUs are visible, each used by no more jobs than ``$CODEKD_SLOTS_PER_GPU`` (1).
+    """Lease GPUs and make only these visible; no more than ``$CODEKD_SLOTS_PER_GPU`` jobs (1) use one at a time.
 
-    Waits for them, but never for a job in another allocation of a cluster's scheduler, which has GPUs of its own.
-    Nothing is done where there is no GPU.
+    Waits for other jobs, but never for one in another allocation of a cluster's scheduler, which has GPUs of its own.
+    Does nothing where there is no GPU.
+
+    Args:
+        count: GPUs to lease; all that this process may see if those are fewer.
     """
     gpus = visible_gpus()
     if not gpus:
@@ -50,12 +53,12 @@ def leased_gpus(count: int = 1) -> Iterator[None]:
 
 
 def gpus_for(stage: str) -> int:
-    """How many GPUs a job of a stage leases: one, or for a teacher ``$CODEKD_GPUS_PER_TEACHER``."""
+    """Number of GPUs that a job of a stage leases: one, or for a teacher ``$CODEKD_GPUS_PER_TEACHER``."""
     return int(os.environ.get(PER_TEACHER, "1")) if stage == "teachers" else 1
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that the user or a scheduler, or else the driver, lets this process see."""
+    """Names of the GPUs that this process may use: those in ``$CUDA_VISIBLE_DEVICES`` if set, else all GPUs."""
     if (named := os.environ.get(VISIBLE)) is not None:
         return [name for name in named.split(",") if name and name != "-1"]
     if shutil.which("nvidia-smi") is None:
@@ -66,7 +69,7 @@ def visible_gpus() -> list[str]:
 
 
 def _acquire(gpus: list[str], count: int, slots: int) -> dict[str, FileLock]:
-    """Locks of so many GPUs, the least used first; they end with the process."""
+    """Locks of ``count`` GPUs by name, the least used first; they end with the process."""
     folder = Path(tempfile.gettempdir(), f"codekd-gpus-{os.getuid()}")
     folder.mkdir(exist_ok=True)
     allocation = [f"{name}={os.environ[name]}" for name in ALLOCATION if name in os.environ]

@@ -1,6 +1,6 @@
-"""What a config takes from the hub, at commits that a lock file beside it holds.
+"""Lock file of a config: the commits of the models and datasets that it takes from the hub.
 
-Without a commit a name on the hub may come to mean other files, and so no identity: a run needs one for each.
+Without a commit a name on the hub may come to mean other files, and so no identity: a run needs a commit for each.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,12 +22,12 @@ HEADER = "# Commits of what the config beside it takes from the hub. Written by 
 
 
 def lock_file(config: Path) -> Path:
-    """Where the commits of a config are kept: ``paper.lock`` beside ``paper.yaml``."""
+    """Path of the lock file of a config: ``paper.lock`` beside ``paper.yaml``."""
     return config.with_suffix(".lock")
 
 
 def read_lock(config: Path) -> dict[str, str]:
-    """Commits by what they are of, such as ``models/microsoft/unixcoder-base@main``; none where there is no file.
+    """Commits by name, such as ``models/microsoft/unixcoder-base@main``, in a config's lock file; none without a file.
 
     Raises:
         CodekdError: the file is not such a mapping.
@@ -45,7 +45,13 @@ def read_lock(config: Path) -> dict[str, str]:
 
 
 def pinned(component: Component, kind: str, lock: Mapping[str, str]) -> Component:
-    """A task (kind ``datasets``) or a teacher (``models``) with its source at the commit that the lock has of it."""
+    """Task or teacher with its hub source at the commit in the lock, unchanged if there is none.
+
+    Args:
+        component: the ``Config`` of a task or a teacher.
+        kind: ``datasets`` for a task, ``models`` for a teacher.
+        lock: commits by name.
+    """
     source = getattr(component, "source", None)
     if not isinstance(source, Source) or not source.unpinned or (name := _name(kind, source)) not in lock:
         return component
@@ -53,7 +59,7 @@ def pinned(component: Component, kind: str, lock: Mapping[str, str]) -> Componen
 
 
 def unpinned(graph: "Graph") -> list[str]:
-    """What nodes of a graph take from the hub without a commit."""
+    """Names of the models and datasets that nodes of a graph take from the hub without a commit."""
     taken = [("datasets", node.spec["task"].get("source", {})) for node in graph.stage("examples")]
     taken += [("models", node.spec["origin"]) for node in graph.stage("pretrained")]
     sources = [(kind, Source(hub=one["hub"], revision=one["revision"])) for kind, one in taken if "hub" in one]
@@ -61,10 +67,10 @@ def unpinned(graph: "Graph") -> list[str]:
 
 
 def check_pinned(graph: "Graph", config: Path) -> None:
-    """That a run can begin.
+    """Check that all models and datasets from the hub have a commit, before a run begins.
 
     Raises:
-        CodekdError: something of the hub has no commit.
+        CodekdError: one has none.
     """
     if missing := unpinned(graph):
         raise CodekdError(
@@ -74,7 +80,7 @@ def check_pinned(graph: "Graph", config: Path) -> None:
 
 
 def resolve(names: Sequence[str]) -> dict[str, str]:
-    """The commits that names have on the hub now.
+    """Current commits on the hub, by name.
 
     Raises:
         CodekdError: the hub cannot be reached, or has no such repository.
@@ -94,7 +100,7 @@ def resolve(names: Sequence[str]) -> dict[str, str]:
 
 
 def write_lock(config: Path, lock: Mapping[str, str]) -> Path:
-    """Write the lock file of a config and say where it is."""
+    """Write the lock file of a config and return its path."""
     path = lock_file(config)
     path.write_text(HEADER + yaml.safe_dump(dict(sorted(lock.items()))))
     return path

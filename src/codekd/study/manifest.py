@@ -1,4 +1,7 @@
-"""The file that makes a node count as done: what it is, what it was made from, and size and SHA-256 of every file."""
+"""Manifest of a node: what it is, what it was made from, and size and SHA-256 of every file.
+
+A node counts as done when its folder has a manifest.
+"""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -16,14 +19,20 @@ CHECKSUM = "checksum"
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Put a manifest into a folder, with a checksum of its own."""
+    """Write a manifest into a folder, with a checksum of the manifest itself."""
     temporary = folder / f"{MANIFEST}.tmp"
     temporary.write_text(_text(manifest))
     put(temporary, folder / MANIFEST)
 
 
 def publish(work: Path, folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Move a node's files into place; the manifest, which makes it count as done, comes last."""
+    """Move a node's files into place; the manifest, which makes the node count as done, comes last.
+
+    Args:
+        work: folder in which the files were written, on the same file system.
+        folder: the node's folder.
+        manifest: the manifest, which names the files; it is written here.
+    """
     write_manifest(work, manifest)
     (folder / MANIFEST).unlink(missing_ok=True)
     for name in (*manifest["files"], MANIFEST):
@@ -32,12 +41,12 @@ def publish(work: Path, folder: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def timestamp(seconds: float) -> str:
-    """Seconds since 1970 as manifests write them."""
+    """Seconds since 1970 as ISO 8601 text in UTC, as in manifests."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """A node's manifest.
+    """Manifest of a finished node, after a comparison with its checksum.
 
     Raises:
         CodekdError: the folder has none, or it is not as it was written.
@@ -57,7 +66,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def manifest_if_finished(folder: Path) -> dict[str, Any] | None:
-    """A node's manifest, or None where there is none yet.
+    """Manifest of a node, or None if the node is not finished.
 
     Raises:
         CodekdError: it is not as it was written.
@@ -66,12 +75,18 @@ def manifest_if_finished(folder: Path) -> dict[str, Any] | None:
 
 
 def size_and_hash(path: Path) -> dict[str, Any]:
-    """What a manifest says of a file."""
+    """Size in bytes and hexadecimal SHA-256 of a file, as in manifests."""
     return {"size": path.stat().st_size, "sha256": digest_of(path)}
 
 
 def wrong_files(folder: Path, manifest: Mapping[str, Any], unread: str | None = None) -> Iterator[Path]:
-    """Files that are missing, or are not what was written; those with the suffix ``unread`` are not looked at."""
+    """Files of a node that are missing, or differ in size or SHA-256 from its manifest.
+
+    Args:
+        folder: the node's folder.
+        manifest: its manifest.
+        unread: suffix of files to skip, such as ``.safetensors``.
+    """
     for name, written in manifest["files"].items():
         path = folder / name
         if path.suffix != unread and (not path.is_file() or size_and_hash(path) != written):
@@ -79,10 +94,10 @@ def wrong_files(folder: Path, manifest: Mapping[str, Any], unread: str | None = 
 
 
 def check_files(folder: Path, manifest: Mapping[str, Any], unread: str | None = None) -> None:
-    """Read all files of a node, but for those with the suffix ``unread``.
+    """Check all files of a node against its manifest, except those with the suffix ``unread``.
 
     Raises:
-        CodekdError: one is missing, or is not what was written.
+        CodekdError: a file is missing, or is not what was written.
     """
     for path in wrong_files(folder, manifest, unread):
         raise CodekdError(
@@ -92,5 +107,5 @@ def check_files(folder: Path, manifest: Mapping[str, Any], unread: str | None = 
 
 
 def _text(manifest: Mapping[str, Any]) -> str:
-    """The file's whole text, so that no byte of it can change unseen."""
+    """Whole text of the file, which is compared as it is so that no byte can change unseen."""
     return json.dumps({CHECKSUM: digest(manifest), **manifest}, indent=1, ensure_ascii=False) + "\n"

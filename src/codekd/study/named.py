@@ -1,4 +1,4 @@
-"""Nodes of a study by the names that people write."""
+"""Lookup of a study's nodes by names and patterns that users write."""
 
 import os
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ PATTERN = frozenset("*?[")
 
 
 def named(graph: Graph, results: Path, names: Sequence[str]) -> list[Node]:
-    """The nodes that one of the names stands for, parents before children; all of them where there is none.
+    """Nodes to which one of the names applies, parents before children; all nodes if there are no names.
 
-    A name is what stage and coordinates begin with, or a node's folder; or a pattern of them, such as
-    ``students/*/kd/seed1``, in which ``*`` takes slashes too.
+    A name is the beginning of stage and coordinates, or of a node's folder; or a pattern of them, such as
+    ``students/*/kd/seed1``, in which ``*`` matches slashes, too.
 
     Raises:
-        CodekdError: a name stands for no node.
+        CodekdError: a name applies to no node.
     """
     found: set[str] = set()
     for name in names:

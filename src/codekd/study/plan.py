@@ -1,4 +1,4 @@
-"""What ``codekd plan`` prints: the nodes of every stage, and how large the signals are."""
+"""Text of ``codekd plan``: the nodes of every stage, their estimated time, and the sizes of signals."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,9 +12,13 @@ from codekd.study.text import Row, aligned
 
 
 def plan_of(graph: Graph, results: Path, cores: int, gpu_tflops: float | None = None) -> str:
-    """The plan of a study on some cores, given what is in its results folder, as aligned text.
+    """Plan of a study as aligned text: what is finished, and what is to make, how long that takes and how large it is.
 
-    With the throughput of a GPU, in 10^12 operations per second, its hours are estimated too.
+    Args:
+        graph: the study.
+        results: the results folder.
+        cores: CPU cores for which times are estimated.
+        gpu_tflops: throughput that a GPU reaches, in 10^12 operations per second, to estimate its hours, too.
     """
     todo = missing(graph, results)
     tables = [_stages(graph, todo, results, cores), _signals(graph.stage("signals"), todo, results)]

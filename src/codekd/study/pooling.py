@@ -1,15 +1,21 @@
-"""Which pooling suits which task. Light: config models use it."""
+"""Choice of the pooling that suits the examples of a task. Light: config models use it."""
 
 from typing import Literal
 
 from codekd.errors import CodekdError
 
 Shape = Literal["code", "hole", "pair"]
-"""What an example is: a piece of code, one with a ``__HOLE__``, or a pair."""
+"""Shape of an example: a piece of code, a piece of code with a ``__HOLE__``, or a pair of pieces."""
 
 
 def resolve_pooling(what: str, pooling: str, shape: Shape, plain: str) -> str:
-    """The pooling of a teacher or student on examples of a shape; ``auto`` is ``plain`` for a piece of code.
+    """Pooling of a teacher or student on examples of a shape.
+
+    Args:
+        what: kind of the model, for messages.
+        pooling: pooling in the config; ``auto`` for ``plain``, ``hole`` or ``pair``, as the shape needs.
+        shape: shape of the examples.
+        plain: the model's pooling of a piece of code.
 
     Raises:
         CodekdError: the pooling is for another shape.

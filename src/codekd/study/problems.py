@@ -1,4 +1,4 @@
-"""What is wrong with a config, said with file, line, key and the nearest valid name."""
+"""Problems of a config, reported with file, line, key and the nearest valid name."""
 
 import difflib
 import reprlib
@@ -13,39 +13,46 @@ from pydantic import BaseModel, ValidationError
 from codekd.errors import CodekdError
 
 SHORT = reprlib.Repr()
-"""What is wrong may be as large as its author likes."""
+"""Abbreviation of values in messages: a wrong value may be of any size."""
 LONGEST = 60
 SHORT.maxlevel, SHORT.maxstring, SHORT.maxother = 2, LONGEST, LONGEST
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The one in C, where there is one: a hundred times as fast."""
+"""YAML loader: the one in C where installed, a hundred times as fast."""
 
 Key = str | int
 Place = tuple[Key, ...]
 
 
 class Problems:
-    """Collects the problems of one config, so that a user sees all of them at once."""
+    """Collector of the problems of one config, so that a user sees all of them at once."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._files = files
         self._found: list[str] = []
 
     def add(self, place: Place, message: str) -> None:
-        """Something is wrong at a place such as ``("students", "bigru-7m", "layers")``."""
+        """Add a problem at a place such as ``("students", "bigru-7m", "layers")``."""
         where = _locate(self._files, place)
         line = f"{where}: {'.'.join(str(key)[:LONGEST] for key in place)}: {message}"
         if line not in self._found:
             self._found.append(line)
 
     def add_unknown(self, place: Place, name: str, known: Iterable[str]) -> None:
-        """A name that refers to nothing."""
+        """Add a name that refers to nothing; the message suggests the nearest of the ``known`` ones."""
         self.add(place, f"there is no {_short(name)}; {_nearest(name, known)}")
 
     def add_validation(
         self, place: Place, error: ValidationError, model: type[BaseModel] | None, others: Iterable[str] = ()
     ) -> None:
-        """What pydantic found when it checked the value at a place, where ``others`` are keys that it did not see."""
+        """Add what pydantic found in the value at a place.
+
+        Args:
+            place: keys that lead to the value.
+            error: the error.
+            model: model that the value was validated with, whose fields are suggested for unknown keys.
+            others: further keys that are valid there, though the model does not have them.
+        """
         for item in error.errors():
             inner = tuple(key for key in item["loc"] if key != "[key]")
             full = place + inner
@@ -59,14 +66,18 @@ class Problems:
                 self.add(full, f"{message[0].lower()}{message[1:]} (found {_short(item['input'])})")
 
     def add_repeated_keys(self) -> None:
-        """Keys that stand twice in one mapping of a file, of which YAML would take the last one."""
+        """Add keys that occur twice in one mapping of a file, of which YAML would silently take the last one."""
         for path in self._files:
             for key, lines in _repeated(_composed(path)):
                 told = " and ".join(map(str, lines))
                 self._found.append(f"{path}, line {lines[-1]}: {key} stands on lines {told}; keep one")
 
     def raise_any(self) -> None:
-        """Raise what was found, if anything."""
+        """Raise all problems as one error, if there are any.
+
+        Raises:
+            CodekdError: with a line for each problem.
+        """
         if self._found:
             raise CodekdError("\n".join(self._found))
 
@@ -84,7 +95,7 @@ def _short(value: Any) -> str:
 
 
 def _fields(model: type[BaseModel] | None, inner: Place) -> list[str]:
-    """The keys that a model knows at a place inside it."""
+    """Keys of a model at a place inside it."""
     for key in inner:
         if model is None or key not in model.model_fields:
             return []
@@ -95,7 +106,7 @@ def _fields(model: type[BaseModel] | None, inner: Place) -> list[str]:
 
 
 def _locate(files: Sequence[Path], place: Place) -> str:
-    """``config/my.yaml, line 12`` for the last file that holds the longest part of a place."""
+    """File and line of a place, e.g. ``config/my.yaml, line 12``: of the last file that has the longest part of it."""
     best = (-1, f"{files[-1]}" if files else "config")
     for path in files:
         depth, line = _depth_and_line(path, place)
@@ -121,7 +132,7 @@ def _depth_and_line(path: Path, place: Place) -> tuple[int, int]:
 
 
 def _repeated(node: yaml.Node | None) -> Iterator[tuple[str, list[int]]]:
-    """Keys of a mapping, and of those inside, with the lines on which they stand if those are several."""
+    """Repeated keys of a mapping, and of those inside, with their lines."""
     seen: set[int] = set()
     pending = [node]
     while pending:

@@ -1,4 +1,4 @@
-"""Studies that ran in a results folder: their configs as they were merged, so that every command knows them by name."""
+"""Records of the studies that ran in a results folder: their merged configs, by which commands know them by name."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,9 +14,10 @@ STUDIES = ".studies"
 
 @dataclass(frozen=True)
 class Record:
-    """A study as it was run last.
+    """Record of a study as it ran last.
 
-    ``config`` is what its ``files`` and the command line said together, ``nodes`` the identities that it needs.
+    ``config`` is the merged content of its ``files`` and the command line, ``nodes`` are the identities of its nodes,
+    and ``path`` is the file of the record.
     """
 
     name: str
@@ -27,14 +28,22 @@ class Record:
 
 
 def record(results: Path, name: str, config: Mapping[str, Any], files: Sequence[Path], nodes: Iterable[str]) -> None:
-    """Keep it; another config under the same name is another record."""
+    """Write the record of a study; another config under the same name is another record.
+
+    Args:
+        results: the results folder.
+        name: name of the study.
+        config: merged content of the config files and the command line.
+        files: the config files.
+        nodes: identities of all nodes of the study.
+    """
     about = {"name": name, "config": config, "files": [str(file.absolute()) for file in files]}
     path = results / STUDIES / f"{name}-{digest(about)}.json"
     put_text(canonical(about | {"nodes": sorted(nodes)}), path)
 
 
 def records(results: Path) -> list[Record]:
-    """All that there are, those that ran last first; what cannot be read is none."""
+    """Records of all studies that ran here, the latest first; files that cannot be read are skipped."""
     found = []
     for path in sorted((results / STUDIES).glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True):
         try:

@@ -1,4 +1,4 @@
-"""How fast a core of this machine trains, measured once and remembered with the results."""
+"""Training speed of a core of this machine, measured once and remembered with the results."""
 
 import json
 import platform
@@ -12,10 +12,10 @@ MEMORY = ".rates.json"
 
 @dataclass(frozen=True)
 class Rates:
-    """Floating-point operations per second of a core, with others at work beside it.
+    """Speed of a core, in floating-point operations per second, with other cores at work beside it.
 
-    ``transformers`` is that of transformers that are trained, ``float32`` that of GRUs and of teachers whose states are
-    captured.
+    ``transformers`` is the speed of training transformers, ``float32`` that of training GRUs and of capturing states of
+    teachers.
     """
 
     transformers: float
@@ -23,11 +23,11 @@ class Rates:
 
 
 WITH_BF16, WITHOUT = Rates(2.0e11, 6.5e10), Rates(6.5e10, 6.5e10)
-"""Of cores with bf16 units, as they were measured on one, and of others."""
+"""Speed of cores with bf16 units, as measured on one, and of cores without."""
 
 
 def measured(results: Path) -> Rates | None:
-    """What was measured on this machine, if something was."""
+    """Speed that was measured on this machine, or None."""
     try:
         return Rates(**remembered(results / MEMORY)[platform.node()])
     except (KeyError, TypeError):
@@ -35,7 +35,7 @@ def measured(results: Path) -> Rates | None:
 
 
 def measure(results: Path) -> Rates:
-    """Train for some ten seconds on one core, and remember how fast that was."""
+    """Train for some ten seconds on one core; remember the speed and return it."""
     from codekd.models.throughput import training_flops
 
     bf16, float32 = training_flops()

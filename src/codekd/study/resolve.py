@@ -1,4 +1,4 @@
-"""From what a user wrote to a study: presets filled in, names looked up, everything checked."""
+"""Resolution of a config into a study: presets filled in, names looked up, everything checked."""
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -27,16 +27,16 @@ RESERVED = ("all", "none", "task", "teacher", "student", "method", "floor", "nam
 
 @cache
 def presets() -> dict[str, dict[str, dict[str, Any]]]:
-    """The package's own definitions: section -> name -> definition."""
+    """Definitions that the package ships: section -> name -> definition."""
     folder = Path(__file__).parents[1] / "presets"
     return {section: yaml.safe_load((folder / f"{section}.yaml").read_text()) for section in components.PACKAGES}
 
 
 def read_config(path: Path) -> Any:
-    """The content of a config file.
+    """Content of a config file, not validated.
 
     Raises:
-        CodekdError: it is no YAML of plain values.
+        CodekdError: the file is not YAML of plain values.
     """
     try:
         return yaml.safe_load(path.read_text())
@@ -47,7 +47,7 @@ def read_config(path: Path) -> Any:
 
 
 def load_study(config: Mapping[str, Any], files: Sequence[Path], lock: Mapping[str, str] | None = None) -> Study:
-    """Check a config and resolve it.
+    """Study of a config, checked and resolved.
 
     Args:
         config: the merged content of the config files.
@@ -135,7 +135,7 @@ def load_study(config: Mapping[str, Any], files: Sequence[Path], lock: Mapping[s
 
 
 def _members(used: Collection[str], known: Mapping[str, Any], file: StudyFile, problems: Problems) -> set[str]:
-    """The teachers that ensembles among those in use are made of, each of which must be there and no ensemble."""
+    """Names of the members of ensembles in use, after noting those that do not exist or are ensembles themselves."""
     members: dict[str, Place] = {}
     for name in sorted(used):
         definition = _definition("teachers", name, file)
@@ -151,7 +151,7 @@ def _members(used: Collection[str], known: Mapping[str, Any], file: StudyFile, p
 
 
 def _resolve(section: str, name: str, file: StudyFile, problems: Problems) -> Any:
-    """One definition as its component, or None after noting what is wrong with it."""
+    """Component of one definition, or None after noting what is wrong with it."""
     place: Place = (section, name)
     definition = _definition(section, name, file)
     if "kind" not in definition:
@@ -185,7 +185,7 @@ def _resolve(section: str, name: str, file: StudyFile, problems: Problems) -> An
 
 
 def _check_methods_are_used(grid: Grid, students: Mapping[str, Trained | None], problems: Problems) -> None:
-    """That some student of the grid is trained with each of its methods."""
+    """Check that each method of the grid is used by some student of the grid."""
     limits = [trained.methods if trained else None for trained in (students[name] for name in grid.students)]
     for index, method in enumerate(grid.methods):
         if not any(own is None or method in own for own in limits):
@@ -199,7 +199,7 @@ def _check_methods_are_used(grid: Grid, students: Mapping[str, Trained | None], 
 def _by_task(
     numbers: Any, of_all: Mapping[str, Any], file: StudyFile, place: Place, problems: Problems
 ) -> dict[str, Training]:
-    """The training of the tasks that have numbers of their own in the place of those for all."""
+    """Training numbers of the tasks that have their own in the place of those for all tasks."""
     if not isinstance(numbers, Mapping) or not all(isinstance(own, Mapping) for own in numbers.values()):
         problems.add(place, f"write training numbers by task, such as `{{{file.grid.tasks[0]}: {{epochs: 2}}}}`")
         return {}
@@ -213,7 +213,7 @@ def _by_task(
 
 
 def _own_methods(names: Any, known: Collection[str], place: Place, problems: Problems) -> tuple[str, ...]:
-    """The methods that one student is trained with where the grid has them, after noting those that there are not."""
+    """Methods to which one student is limited, after noting names that do not exist."""
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         problems.add(place, "write a list of methods, such as [ft, kd], or null for all those of the grid")
         return ()
@@ -224,7 +224,7 @@ def _own_methods(names: Any, known: Collection[str], place: Place, problems: Pro
 
 
 def _start(definition: Any, student: Any, place: Place, problems: Problems) -> Any:
-    """What a student begins from, or None after noting what is wrong with it."""
+    """Component of a student's `start`, or None after noting what is wrong with it."""
     kinds = ", ".join(components.kinds("starts"))
     if not isinstance(definition, Mapping) or not isinstance(definition.get("kind"), str):
         problems.add(place, f"write `start: {{kind: ...}}` (one of {kinds}), or null to begin at random")
@@ -246,7 +246,7 @@ def _start(definition: Any, student: Any, place: Place, problems: Problems) -> A
 
 
 def _named_by_starts(students: Iterable[str], file: StudyFile) -> dict[str, set[str]]:
-    """Names of the teachers and tasks that starts of some students refer to."""
+    """Names of the teachers and tasks that the starts of some students refer to, by section."""
     found = (_definition("students", name, file).get("start") for name in students)
     starts = [start for start in found if isinstance(start, Mapping)]
     tasks = [start.get("tasks") for start in starts]
@@ -257,7 +257,7 @@ def _named_by_starts(students: Iterable[str], file: StudyFile) -> dict[str, set[
 
 
 def _check_starts(students: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]], problems: Problems) -> None:
-    """That the teachers and tasks exist which starts refer to."""
+    """Check that the teachers and tasks that starts refer to exist."""
     for name, student in students.items():
         if not (student and student.start):
             continue
@@ -271,9 +271,9 @@ def _check_starts(students: Mapping[str, Any], known: Mapping[str, Mapping[str, 
 
 
 def _validated(model: Any, values: Any, place: Place, problems: Problems, others: Iterable[str] = ()) -> Any:
-    """``values`` as the pydantic ``model``, or None after noting what is wrong with them.
+    """Instance of the pydantic ``model`` with ``values``, or None after noting what is wrong with them.
 
-    ``others`` are keys that may stand beside them and were taken out.
+    ``others`` are keys that are valid beside them and were taken out.
     """
     try:
         return model.model_validate(values)
@@ -285,7 +285,7 @@ def _validated(model: Any, values: Any, place: Place, problems: Problems, others
 def _class_weights(
     file: StudyFile, resolved: Mapping[str, Any]
 ) -> Iterator[tuple[Place, Mapping[str, float], list[str]]]:
-    """Weights of classes by name, that are trained with or that a search tries, where they stand, and for which tasks.
+    """Class weights by name, in training or search: place in the config, weights, and the tasks that they are for.
 
     Tasks are those of the grid.
     """
@@ -311,7 +311,7 @@ def _class_weights(
 def _check_class_weights(
     place: Place, weights: Mapping[str, float], tasks: Mapping[str, Any], problems: Problems
 ) -> None:
-    """That each name is a class of a task, and that a task of which one is named has all of its classes named."""
+    """Check that each name is a class of some task, and that a task with one named class has all its classes named."""
     known = {name for task in tasks.values() if task for name in task.classes}
     for name in weights:
         if name not in known:
@@ -324,12 +324,12 @@ def _check_class_weights(
 
 
 def _known(section: str, file: StudyFile) -> dict[str, Any]:
-    """What may be named: the presets of a section and the definitions of the file."""
+    """Definitions of a section that may be named: presets and those of the file."""
     return {**presets()[section], **getattr(file, section)}
 
 
 def _definition(section: str, name: str, file: StudyFile) -> dict[str, Any]:
-    """A definition after its preset and, for students, the study's training numbers."""
+    """Definition merged over its preset and, for students, over the study's training numbers."""
     override = dict(getattr(file, section).get(name, {}))
     base = presets()[section].get(override.pop("preset", name), {})
     if override.get("kind", base.get("kind")) != base.get("kind"):

@@ -1,4 +1,4 @@
-"""How many rows users' tables have: counted once, and remembered by what they contain."""
+"""Numbers of rows of users' tables, counted once and remembered by the content of the files."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -12,7 +12,7 @@ MEMORY = ".rows.json"
 
 
 def count(files: Iterable[LocalFile], results: Path) -> int:
-    """The rows of some tables, those that cannot be used included; of a file that cannot be read, none."""
+    """Total number of rows of tables, unusable rows included; a file that cannot be read counts as 0."""
     known = remembered(results / MEMORY)
     found = {file: known.get(file.sha256) for file in files}
     if new := {file.sha256: _rows(file.path) for file, rows in found.items() if rows is None}:

@@ -1,4 +1,4 @@
-"""The candidates that a search chooses from: every combination of the values that a config gives."""
+"""Candidates of a search of settings: every combination of the values that a config gives."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,12 +13,16 @@ from codekd.study.config import Search
 from codekd.study.training import Training
 
 LONGEST = 60
-"""Letters of a name; what is cut, or written with other letters, is told apart by a digest."""
+"""Maximum length of a candidate's name, in characters; names that are cut or altered get a digest."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A student's training numbers and a method's settings, some of which were ``chosen`` by their names."""
+    """Candidate of a search: training numbers of a student and settings of a method.
+
+    ``chosen`` are the values that the search varies, by names such as ``training.learning_rate``; ``method`` is the
+    ``Config`` of the method.
+    """
 
     chosen: Mapping[str, Any]
     training: Training
@@ -26,7 +30,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """For people and paths, such as ``learning_rate-0.0003-temperature-4.0``; ``default`` without a choice."""
+        """Name for people and paths, e.g. ``learning_rate-0.0003-temperature-4.0``; ``default`` if nothing varies."""
         if not self.chosen:
             return "default"
         text = "-".join(f"{key.split('.')[-1]}-{value}" for key, value in self.chosen.items())
@@ -37,10 +41,17 @@ class Candidate:
 
 
 def candidates(search: Search, student: str, training: Training, method: str, loss: Any) -> list[Candidate]:
-    """All candidates for a student and a method, without those that come to the same; at least one.
+    """Candidates for a student and a method, without duplicates; at least one.
+
+    Args:
+        search: the values to try.
+        student: name of the student.
+        training: its training numbers on the task.
+        method: name of the method.
+        loss: ``Config`` of the method.
 
     Raises:
-        CodekdError: a value is not valid where it is to stand.
+        CodekdError: a value is not valid for its setting.
     """
     numbers = search.students.get(student, search.training)
     settings = search.methods.get(method, {})
@@ -54,7 +65,7 @@ def candidates(search: Search, student: str, training: Training, method: str, lo
 
 
 def _changed(model: Any, chosen: Mapping[str, Any], section: str) -> Any:
-    """A model with the chosen values of its section, checked."""
+    """Model with the chosen values of its section, validated."""
     values = {key.removeprefix(section): value for key, value in chosen.items() if key.startswith(section)}
     try:
         return type(model).model_validate(model.model_dump() | values)

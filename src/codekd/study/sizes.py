@@ -1,4 +1,4 @@
-"""How many examples and tokens a node has, and how many bytes a signal takes: counted where made, else estimated."""
+"""Numbers of examples and tokens of a node, and bytes of a signal: counted where it is finished, else estimated."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,43 +12,49 @@ from codekd.study.graph import Node
 from codekd.study.manifest import manifest_if_finished
 
 EXAMPLES = {"train": 8000, "valid": 1200, "test": 1900, "unlabeled": 16000}
-"""Sizes of the embedded tasks, where the config sets no limit; those of tables are counted."""
+"""Examples in each split of an embedded task for which the config sets no limit; those of tables are counted."""
 
 TOKENS = {1: 110, 2: 370}
-"""Mean length of a sequence of the embedded tasks by its pieces of code, where the window is long enough.
+"""Mean tokens of an example of the embedded tasks, by its number of pieces of code, where the window is long enough.
 
-One of a public dataset is taken to fill its window.
+Examples of public datasets are taken to fill their window.
 """
 
 CHARACTERS = 5
-"""Of the longest function that a task takes, for each token of its functions in the mean."""
+"""Ratio of a task's `max_characters` to the mean number of tokens of its functions."""
 
 WINDOW_CHARACTERS, HELD_OUT_WINDOWS = 123_000_000, 1000
-"""Windows of code of the embedded corpus, times the longest; and those that starts are judged on."""
+"""Windows of the embedded corpus times their maximum characters, and the number of windows that validate starts."""
 
 FILLED, CHARACTERS_PER_TOKEN = 0.74, 2.75
-"""Share of its longest that a window has, and characters of a token of a vocabulary of 2,000."""
+"""Mean length of a window as a share of the maximum, and characters in a token of a vocabulary of 2,000."""
 
 UNITS_PER_TOKEN = {"lexeme": 0.67, "node": 1.1}
-"""MiniLM's tokens in the embedded tasks: 0.60 lexemes where text is long (exception) to 0.73 (clone)."""
+"""Lexemes and syntax nodes for each token of MiniLM in the embedded tasks.
+
+Of lexemes it is 0.60 where text is long (exception) to 0.73 (clone).
+"""
 
 FILE_BYTES = 37
-"""What a file holds of an example besides the values: the id with its length, a share of the footer."""
+"""Bytes of a signal's file for each example, besides the values: the id with its length, a share of the footer."""
 
 UNIT_FILE_BYTES, PIECE_FILE_BYTES = 6, 8
-"""And where it has a row for every unit: the length of all values, and for each piece of code which units those are."""
+"""Further bytes of a file with a row for every unit, for each example and for each piece of code.
+
+They hold the length of all values, and which units those are.
+"""
 
 
 @dataclass(frozen=True)
 class Size:
-    """Of a split, as a model reads it."""
+    """Number of examples and tokens of a split, as a model reads it."""
 
     examples: int
     tokens: int
 
 
 def split_sizes(encoded: Node, results: Path) -> dict[str, Size]:
-    """The sizes of the splits of an ``encoded`` node."""
+    """Size of each split of an ``encoded`` node."""
     if manifest := manifest_if_finished(results / encoded.folder):
         summary = manifest["summary"]
         return {split: Size(summary[split]["examples"], summary[split]["tokens"]) for split in EXAMPLES}
@@ -66,7 +72,7 @@ def split_sizes(encoded: Node, results: Path) -> dict[str, Size]:
 
 
 def read_sizes(node: Node, results: Path) -> dict[str, Size]:
-    """The sizes of the splits as a node reads them that may be limited to some unlabelled examples."""
+    """Size of each split as a node reads it, whose spec may limit the unlabelled examples."""
     sizes = split_sizes(node.parents["encoded"], results)
     limit, every = node.spec.get("unlabeled", node.spec.get("unlabeled_states")), sizes["unlabeled"]
     if limit is not None and limit < every.examples:
@@ -75,7 +81,7 @@ def read_sizes(node: Node, results: Path) -> dict[str, Size]:
 
 
 def signal_examples(node: Node, results: Path) -> int:
-    """Examples of a ``signals`` node."""
+    """Number of examples of which a ``signals`` node captures its signal."""
     splits = parse(node.spec["signal"]).splits
     if "encoded" not in node.parents:
         counts = _examples(node.parents["examples"], results)
@@ -85,7 +91,7 @@ def signal_examples(node: Node, results: Path) -> int:
 
 
 def signal_bytes(node: Node, results: Path) -> int:
-    """Bytes that the files of a ``signals`` node take, or are going to."""
+    """Bytes that the files of a ``signals`` node take, or are going to take."""
     if manifest := manifest_if_finished(results / node.folder):
         return sum(file["size"] for file in manifest["files"].values())
     signal, examples = parse(node.spec["signal"]), signal_examples(node, results)
@@ -97,7 +103,7 @@ def signal_bytes(node: Node, results: Path) -> int:
 
 
 def in_bytes(count: float) -> str:
-    """Bytes in decimal units: ``80 B``, ``7.7 kB``, ``2.1 GB``."""
+    """Number of bytes as text in decimal units: ``80 B``, ``7.7 kB``, ``2.1 GB``."""
     unit = "B"
     for larger in ("kB", "MB", "GB", "TB"):
         if count < 999.5:
@@ -110,7 +116,7 @@ def _examples(node: Node, results: Path) -> dict[str, int]:
     if manifest := manifest_if_finished(results / node.folder):
         return {split: manifest["summary"][split]["examples"] for split in EXAMPLES}
     if node.stage == "windows":
-        # Of about as many characters as the packages have, whatever the length of a window.
+        # Together they have about as many characters as the packages, whatever the length of a window.
         count = node.spec["windows"] or WINDOW_CHARACTERS // node.spec["characters"]
         return {"train": 0, "valid": HELD_OUT_WINDOWS, "test": 0, "unlabeled": count}
     task = _task(node)
@@ -127,13 +133,13 @@ def _examples(node: Node, results: Path) -> dict[str, int]:
 
 
 def _task(node: Node) -> Any:
-    """The config of the task of an ``examples`` node."""
+    """Config of the task of an ``examples`` node."""
     return components.parse("tasks", node.spec["task"])
 
 
 def _shape(node: Node) -> TeacherShape:
     if not {"teacher", "pretrained"} & {*node.parents}:
-        # An ensemble or the floor, which have logits alone.
+        # An ensemble or the n-gram baseline, which give logits alone.
         return TeacherShape(len(node.spec["classes"]), 0, 0, 0)
     if "teacher" not in node.parents:
         pretrained, classes = node.parents["pretrained"].spec, len(node.spec.get("classes", ()))
@@ -145,7 +151,7 @@ def _shape(node: Node) -> TeacherShape:
 
 
 def _units(node: Node, signal: Signal, results: Path) -> int:
-    """Units in the teacher's windows: tokens, or as many lexemes or nodes as they show and there are."""
+    """Number of units in the teacher's windows: tokens, or the lexemes or syntax nodes that these cover."""
     sizes = read_sizes(node, results)
     tokens = sum(sizes[split].tokens for split in signal.splits)
     if signal.unit not in UNITS_OF_SYNTAX:

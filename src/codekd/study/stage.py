@@ -1,4 +1,4 @@
-"""Run nodes: check what was asked for, work in scratch folders, move the files into place, the manifests last."""
+"""Execution of nodes: check the jobs, work in scratch folders, move the files into place, the manifests last."""
 
 import argparse
 import atexit
@@ -63,7 +63,7 @@ log = logging.getLogger("codekd")
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
-    """Look for no garbage among what is imported, nor when the process ends: 1.6 s of 4.7 until a training starts."""
+    """Suspend garbage collection during imports, and at exit: saves 1.6 of the 4.7 s until a training starts."""
     gc.disable()
     atexit.register(gc.freeze)
     try:
@@ -75,12 +75,12 @@ def quick_imports() -> Iterator[None]:
 
 
 def main(run: Run) -> None:
-    """The command of a stage: ``python workflow/scripts/STAGE.py --job FILE --output MANIFEST --log FILE``."""
+    """Command line of a stage: ``python workflow/scripts/STAGE.py --job FILE --output MANIFEST --log FILE``."""
     main_together(_one_by_one(run))
 
 
 def main_together(run: RunTogether) -> None:
-    """The same for a stage that makes several nodes in one go, each with its ``--job`` and its ``--output``."""
+    """Command line of a stage that makes several nodes in one job, each with its ``--job`` and its ``--output``."""
     parser = argparse.ArgumentParser(description=run.__doc__)
     parser.add_argument("--job", required=True, nargs="+", type=Path, help="files that say what the nodes are")
     parser.add_argument("--output", required=True, nargs="+", type=Path, help="the nodes' manifest.json, in order")
@@ -90,9 +90,14 @@ def main_together(run: RunTogether) -> None:
 
 
 def execute(run: Run, job: Path, output: Path, log_file: Path | None = None, unread: str | None = None) -> None:
-    """Run a stage on one node and exit with code 1 and a readable message when it fails.
+    """Run a stage on one node; if it fails, log a readable message and exit with code 1.
 
-    ``unread`` is the suffix of files that the stage does not read in its parents' folders.
+    Args:
+        run: function that writes the node's files into a folder and returns the summary for its manifest.
+        job: the node's job file.
+        output: the node's ``manifest.json``.
+        log_file: file for the log.
+        unread: suffix of files that the stage does not read in its parents' folders, which are not checked.
     """
     _execute(_one_by_one(run), [job], [output], log_file, unread)
 
@@ -103,34 +108,34 @@ def _one_by_one(run: Run) -> RunTogether:
 
 @dataclass(frozen=True)
 class Assignment:
-    """A node that is to be written: its record, which :meth:`codekd.study.graph.Node.job` makes, and its folder."""
+    """Node that is to be written: its record, which :meth:`codekd.study.graph.Node.job` makes, and its folder."""
 
     node: Mapping[str, Any]
     folder: Path
 
     @property
     def results(self) -> Path:
-        """The folder of all results."""
+        """The results folder."""
         return self.folder.parents[len(self.node["coordinates"])]
 
     @property
     def name(self) -> str:
-        """The name under which it is claimed."""
+        """Full name of the node, under which it is locked."""
         return full_name(self.node["stage"], self.node["coordinates"], self.node["identity"])
 
     @property
     def scratch(self) -> Path:
-        """Where it keeps what is to survive a killed run."""
+        """Folder for what is to survive a killed run."""
         return scratch_folder(self.results, self.name)
 
     @property
     def work(self) -> Path:
-        """Where its files are written before they are moved into place."""
+        """Folder in which files are written before they are moved into place."""
         return self.scratch / "output"
 
     @property
     def job(self) -> Job:
-        """What the stage is given."""
+        """Job that the stage is given."""
         parents = {role: _place(parent) for role, parent in self.node["parents"].items()}
         return Job(self.node["stage"], tuple(self.node["coordinates"]), self.node["spec"], parents, self.scratch)
 
@@ -151,7 +156,7 @@ def _execute(
 
 
 def _fail(assignments: Sequence[Assignment], error: BaseException) -> None:
-    """Say what went wrong, and leave it in the nodes' scratch folders."""
+    """Log what went wrong, and leave the message in the nodes' scratch folders."""
     folder = assignments[0].folder
     message = f"{folder} failed: {type(error).__name__}: {error}"
     if isinstance(error, CodekdError):
@@ -167,7 +172,7 @@ def _fail(assignments: Sequence[Assignment], error: BaseException) -> None:
         log.error("", exc_info=error)
     log.error("%s", message)
     for one in assignments:
-        # Nobody needs what is half-written, and a full disk has no room for the message.
+        # Half-written files are of no use, and on a full disk leave no room for the message.
         shutil.rmtree(one.work, ignore_errors=True)
         with suppress(OSError):
             one.scratch.mkdir(parents=True, exist_ok=True)
@@ -175,9 +180,14 @@ def _fail(assignments: Sequence[Assignment], error: BaseException) -> None:
 
 
 def run_nodes(run: RunTogether, assignments: Sequence[Assignment], unread: str | None = None) -> None:
-    """Write the folders of some nodes.
+    """Write the folders of some nodes, by one run of their stage.
 
-    Waits for other processes that are writing one of them; what is there in full after that is not made again.
+    Waits for other processes that are writing one of them; nodes that are complete after that are not made again.
+
+    Args:
+        run: function of the stage, which takes jobs and folders, and returns the summaries for the manifests.
+        assignments: the nodes.
+        unread: suffix of files in parents' folders that are not checked.
 
     Raises:
         CodekdError: a node is not the one that its folder names, its source changed since it was planned, a parent is
@@ -186,7 +196,7 @@ def run_nodes(run: RunTogether, assignments: Sequence[Assignment], unread: str |
     for one in assignments:
         _check(one)
     with ExitStack() as held:
-        # In one order, so that no two processes wait for each other.
+        # Sorted, so that no two processes wait for each other.
         for one in sorted(assignments, key=lambda each: each.name):
             parents = [parent["identity"] for parent in one.node["parents"].values()]
             held.enter_context(claimed(one.results, one.name, parents))
@@ -212,7 +222,7 @@ def run_nodes(run: RunTogether, assignments: Sequence[Assignment], unread: str |
 
 @contextmanager
 def _time_limit(assignments: Sequence[Assignment]) -> Iterator[None]:
-    """End the process where work takes longer than ``$CODEKD_TIME_LIMIT`` minutes, and say what it was doing."""
+    """End the process if work takes longer than ``$CODEKD_TIME_LIMIT`` minutes, and log what it was doing."""
     if not (minutes := float(os.environ.get(TIME_LIMIT, "0"))):
         yield
         return
@@ -248,7 +258,7 @@ def _check(one: Assignment) -> None:
 
 
 def _check_parents(assignments: Sequence[Assignment], unread: str | None) -> None:
-    """That what the nodes read is what was written: identities, sizes and checksums."""
+    """Check that what the nodes read is what was written: identities, sizes and checksums."""
     parents = {_place(parent): (role, parent) for one in assignments for role, parent in one.node["parents"].items()}
     for place, (role, parent) in parents.items():
         if "file" in parent:
@@ -262,7 +272,7 @@ def _check_parents(assignments: Sequence[Assignment], unread: str | None) -> Non
 
 
 def _made(one: Assignment) -> bool:
-    """Whether a node is there in full: another run made it, or this one was killed before Snakemake took note."""
+    """Whether a node is complete: another run made it, or this one was killed before Snakemake took note."""
     if os.environ.get(FORCE):
         return False
     try:
@@ -277,7 +287,7 @@ def _made(one: Assignment) -> bool:
 
 
 def _place(parent: Mapping[str, str]) -> Path:
-    """The folder of a node, or a file of the user's."""
+    """Folder of a parent node, or path of a user's file."""
     return Path(parent.get("folder") or parent["file"])
 
 
@@ -308,7 +318,7 @@ def _manifest(one: Assignment, summary: dict[str, Any], started: float, cpu_seco
 
 
 def _units() -> list[str]:
-    """The processor's units for vectors and matrices, where Linux names them: they round differently, most in bf16."""
+    """Vector and matrix units of the processor, where Linux names them: they round differently, most in bf16."""
     with suppress(OSError):
         found = set(Path("/proc/cpuinfo").read_text().split())
         return [unit for unit in UNITS if unit in found]
@@ -316,7 +326,7 @@ def _units() -> list[str]:
 
 
 def _processor() -> str | None:
-    """The processor's name, where Linux tells it."""
+    """Name of the processor, where Linux gives it."""
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), None)

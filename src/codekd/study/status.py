@@ -1,4 +1,4 @@
-"""How far a study is: which nodes are done, running, failed or still to make."""
+"""Status of a study: which nodes are done, running, failed, killed or still missing."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ STATES = ("done", "running", *FAILED, "missing")
 
 @dataclass(frozen=True)
 class Status:
-    """The state of a node, one of ``STATES``, and the process that makes it or what it said when it failed."""
+    """State of a node, one of ``STATES``; ``detail`` is the process that makes it, or the message of its failure."""
 
     node: Node
     state: str
@@ -25,13 +25,13 @@ class Status:
 
 
 def status_of(nodes: Sequence[Node], results: Path) -> list[Status]:
-    """The state of each node."""
+    """Status of each node, in the order given."""
     todo = {node.folder for node in missing(nodes, results)}
     return [_status(node, results) if node.folder in todo else Status(node, "done") for node in nodes]
 
 
 def as_text(found: Sequence[Status]) -> str:
-    """A table of the stages, then what runs and what failed."""
+    """Table of states by stage, then a line for each node that is running, failed or was killed."""
     stages = dict.fromkeys(one.node.stage for one in found)
     counts = Counter((one.node.stage, one.state) for one in found)
     rows: list[Row] = [("stage", "nodes", *STATES)]
@@ -42,7 +42,7 @@ def as_text(found: Sequence[Status]) -> str:
 
 
 def exit_code(found: Iterable[Status]) -> int:
-    """0 where all is done, 3 where something failed or was killed, 4 where something is still to make."""
+    """Exit code of ``codekd status``: 0 if all nodes are done, 3 if one failed or was killed, otherwise 4."""
     states = {one.state for one in found}
     return 3 if states.intersection(FAILED) else 4 if states - {"done"} else 0
 

@@ -6,7 +6,7 @@ Row = tuple[str, ...]
 
 
 def aligned(rows: Sequence[Row]) -> list[str]:
-    """Columns two spaces apart: the first to the left, the others to the right."""
+    """Rows of a table as lines: columns two spaces apart, the first aligned left and the others right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for first, *others in rows:

@@ -1,4 +1,4 @@
-"""The numbers of a training run. Light: the Snakefile imports it."""
+"""Hyperparameters of a training run. Light: the Snakefile imports it."""
 
 from typing import Annotated, Any, Literal
 
@@ -10,7 +10,7 @@ ClassWeights = dict[str, Annotated[float, Field(ge=1e-3, le=1e3)]]
 
 
 class Training(Model):
-    """How a teacher or a student is trained: AdamW, linear warm-up and decay, token-budget batches."""
+    """Training of a teacher or a student: AdamW, linear warm-up and decay, batches under a token budget."""
 
     epochs: int = Field(5, gt=0, description="Passes over the training set.")
     learning_rate: float = Field(5e-5, gt=0, description="Peak learning rate.")

@@ -1,4 +1,4 @@
-"""Whether everything in a results folder is what was written there."""
+"""Verification that everything in a results folder is what was written there."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -12,9 +12,9 @@ from codekd.study.manifest import MANIFEST, read_manifest, wrong_files
 
 
 def problems(folder: Path) -> Iterator[str]:
-    """What is wrong with a node: its manifest, its identity, each of its files, and files that nobody wrote.
+    """Problems of a node, as messages: its manifest, its identity, each of its files, and files that no stage wrote.
 
-    A folder without a manifest is unfinished and has nothing to be wrong.
+    A folder without a manifest is unfinished and has no problems.
     """
     if not (folder / MANIFEST).exists():
         return
@@ -40,7 +40,7 @@ def _strange(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:
 
 
 def _unreadable(path: Path) -> str | None:
-    """What the library of a file's format says that is wrong with it."""
+    """Error of the library that reads a file's format, or None."""
     import pyarrow as pa
     import pyarrow.parquet as pq
     from safetensors import SafetensorError, safe_open

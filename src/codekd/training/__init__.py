@@ -1,1 +1,1 @@
-"""The training loop that teachers and students share."""
+"""Training of teachers, starts and students by one loop."""

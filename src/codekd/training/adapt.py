@@ -37,7 +37,7 @@ VALID_FUNCTIONS = 500
 
 
 def run(job: "Job", folder: Path) -> dict[str, Any]:
-    """Train on functions of train packages, keep the epoch that guesses best in valid packages, write the encoder.
+    """Train on functions of train packages, and write the encoder of the epoch that guesses best in valid packages.
 
     Raises:
         CodekdError: functions may be longer than the encoder can read.
@@ -85,7 +85,7 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
 
 
 class _Masked(nn.Module):
-    """An encoder as the training loop calls a model."""
+    """Encoder with the interface of a model in the training loop."""
 
     def __init__(self, encoder: PreTrainedModel) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class _Masked(nn.Module):
 
     @property
     def embeddings(self) -> Tensor:
-        """Of the tokens, ``(vocabulary, width)``."""
+        """Embeddings of the tokens, ``(vocabulary, width)``."""
         return self.encoder.get_input_embeddings().weight
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **_: Any) -> SimpleNamespace:

@@ -1,4 +1,4 @@
-"""Stage ``teachers`` of a language model, which is asked and not trained: what its answers are worth."""
+"""Stage ``teachers`` of a language model, which is prompted and not trained: scores of its captured answers."""
 
 import json
 import math
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def run(job: "Job", folder: Path) -> dict[str, Any]:
-    """Write the scores and the test predictions of the ``logits`` that were captured."""
+    """Write the scores and the test predictions of the captured ``logits``."""
     parameters = sum(_parameters(path) for path in job.parents["pretrained"].glob("*.safetensors"))
     return write_captured(job, folder, {"parameters": parameters})
 

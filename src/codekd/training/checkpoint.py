@@ -1,4 +1,4 @@
-"""The state of a training run between two epochs, as one safetensors file."""
+"""Checkpoint of a training run between two epochs, as one safetensors file."""
 
 import json
 import logging
@@ -20,7 +20,10 @@ FILE = "checkpoint.safetensors"
 
 
 def save(scratch: Path, parts: dict[str, State], history: list[dict[str, Any]]) -> None:
-    """Write states by name, e.g. ``{"model": ..., "best": ...}``, and the history; the old file is replaced at once."""
+    """Write states by name, e.g. ``{"model": ..., "best": ...}``, and the history, in the place of the old file.
+
+    The old file is there until the new one is complete.
+    """
     tensors = {f"{part}/{name}": tensor.clone() for part, state in parts.items() for name, tensor in state.items()}
     temporary = scratch / f"{FILE}.tmp"
     save_file(tensors, temporary, metadata={"history": json.dumps(history)})
@@ -30,10 +33,13 @@ def save(scratch: Path, parts: dict[str, State], history: list[dict[str, Any]]) 
 def load(
     scratch: Path, wanted: Mapping[str, State] | None = None
 ) -> tuple[dict[str, State], list[dict[str, Any]]] | None:
-    """What ``save`` wrote, or None where there is nothing to resume.
+    """Read what :func:`save` wrote; None where there is nothing to resume from.
 
     A file that cannot be read is as good as none, and so is one whose states have not the names and shapes of those
     that are ``wanted``, such as another model's.
+
+    Returns:
+        States by name, and the history.
     """
     path = scratch / FILE
     if not path.exists():
@@ -70,7 +76,7 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> State:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, state: State) -> None:
-    """Give an optimizer the tensors that ``optimizer_state`` took from one over the same parameters."""
+    """Give an optimizer the tensors that :func:`optimizer_state` took from one over the same parameters."""
     nested: dict[int, State] = {}
     for key, value in state.items():
         index, _, name = key.partition(".")
@@ -79,11 +85,11 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: State) -> None:
 
 
 def scaler_state(scaler: torch.amp.GradScaler) -> State:
-    """A scaler's numbers as tensors; none of one that is off."""
+    """A scaler's numbers as tensors; none of a scaler that is off."""
     return {name: torch.tensor(value) for name, value in scaler.state_dict().items()}
 
 
 def restore_scaler(scaler: torch.amp.GradScaler, state: State) -> None:
-    """Give a scaler the numbers that ``scaler_state`` took from one."""
+    """Give a scaler the numbers that :func:`scaler_state` took from one."""
     if state:
         scaler.load_state_dict({name: value.item() for name, value in state.items()})

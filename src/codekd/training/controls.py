@@ -1,4 +1,4 @@
-"""What controls change in what a student learns from: which examples are repeated, and whose logits they have."""
+"""Changes of control methods to what a student learns from: repeated examples, and logits of other examples."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,14 @@ def repeated(labelled: int, count: int, seed: int) -> Rows:
 
 
 def shuffled_within_classes(logits: NDArray[np.generic], seed: int) -> Rows:
-    """For each example of ``logits`` ``(examples, classes)`` the row of another one with the same largest logit.
+    """Row of another example with the same largest logit, for each example, ``(examples,)``.
 
-    A random circle through the examples of a predicted class, by ``seed``: no example has itself, unless it is the only
-    one of its class, and each is another's once.
+    A random circle through the examples of a predicted class: no example has itself, unless it is the only one of its
+    class, and each is another's once.
+
+    Args:
+        logits: ``(examples, classes)``.
+        seed: seed of the circles.
     """
     generator = np.random.default_rng(seed)
     predicted, rows = logits.argmax(1), np.arange(len(logits))

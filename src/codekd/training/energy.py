@@ -1,4 +1,4 @@
-"""Energy that a machine has used, where it can be read."""
+"""Energy that a machine uses, where it can be read."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ POWERCAP = Path("/sys/class/powercap")
 
 
 class Meter:
-    """Joules used since the meter was made, by the CPU packages and the GPUs that this process sees.
+    """Meter of the joules used since it was made, by the CPU packages and the GPUs that this process sees.
 
-    CPUs are read through Linux's powercap, which administrators must open to other users, and GPUs through NVML,
-    where nvidia-ml-py is installed. The counters know no processes: whatever else runs on the machine is in them.
+    CPUs are read through Linux's powercap, which administrators must open to other users, and GPUs through NVML, where
+    nvidia-ml-py is installed. The counters know no processes: whatever else runs on the machine is in them.
     """
 
     def __init__(self, powercap: Path = POWERCAP) -> None:
@@ -23,7 +23,10 @@ class Meter:
         self._start = self._read()
 
     def joules(self) -> float | None:
-        """None where nothing can be read. The CPUs' counters start over after some minutes: ask more often."""
+        """Joules since the meter was made, or None where nothing can be read.
+
+        The CPUs' counters start over after some minutes: ask more often.
+        """
         return self._read() - self._start if self._counters else None
 
     def _read(self) -> float:
@@ -32,7 +35,7 @@ class Meter:
 
 @dataclass
 class _Package:
-    """A CPU's counter of microjoules, which starts over at ``limit``."""
+    """CPU's counter of microjoules, which starts over at ``limit``, read as joules."""
 
     file: Path
     limit: int
@@ -47,7 +50,7 @@ class _Package:
 
 
 def _cpus(powercap: Path) -> Iterator[Callable[[], float]]:
-    # A zone within a zone, such as a package's cores, is counted in that; "psys" holds the packages.
+    # Only packages count: zones within them, such as cores, are part of theirs, and "psys" contains them.
     for zone in sorted(powercap.glob("intel-rapl:[0-9]*")):
         try:
             if zone.name.count(":") == 1 and (zone / "name").read_text().startswith("package"):

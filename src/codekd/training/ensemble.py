@@ -1,4 +1,4 @@
-"""Stage ``teachers`` of an ensemble: what its members' mean is worth, and what each counts for in it."""
+"""Stage ``teachers`` of an ensemble: scores of its captured logits, its weights, and what its members cost."""
 
 import json
 from pathlib import Path
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from codekd.study.job import Job
 
 MODELS = "models/"
-"""Begins the roles of the members themselves: teachers, and the floor."""
+"""Prefix, in the roles of a job's parents, of the members themselves: teachers, and the floor."""
 
 SUMMED = ("parameters", "train_seconds", "train_cpu_seconds")
-"""Of an ensemble what all of its members have together, but for those that were not trained."""
+"""Metrics of an ensemble that are sums over its members, those that were not trained left out."""
 
 
 def run(job: "Job", folder: Path) -> dict[str, Any]:

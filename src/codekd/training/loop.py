@@ -1,4 +1,4 @@
-"""The one training loop: teachers and students of every method go through it."""
+"""The one training loop, of teachers and of the students of every method."""
 
 import logging
 import time
@@ -27,14 +27,20 @@ log = logging.getLogger("codekd")
 RETURN_EVERY = 100
 
 VALID = "valid_"
-"""Begins the names of validation scores in a history."""
+"""Prefix of validation scores in a history."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A finished run: one row an epoch, and the weights after the best and the last epoch.
+    """Finished training run.
 
-    ``parts`` is into how many a batch was cut at last, so that it fitted into memory or several processes shared it.
+    Attributes:
+        history: one row an epoch: loss, times, energy and validation scores.
+        best: weights after the best epoch.
+        last: weights after the last epoch.
+        best_epoch: number of the best epoch, from 1.
+        parts: number of parts that a batch was cut into at last, so that it fitted into memory or several processes
+            shared it.
     """
 
     history: list[dict[str, Any]]
@@ -44,7 +50,7 @@ class Fit:
     parts: int
 
     def describe_parts(self, objective: Objective) -> dict[str, Any]:
-        """For the manifest; where batches were cut, a loss that relates examples related those of a part."""
+        """Numbers for the manifest; where batches were cut, a loss that relates examples related those of a part."""
         return {
             "parts_of_a_batch": self.parts,
             "related_within_parts": self.parts > 1 and objective.relates_examples,
@@ -64,10 +70,22 @@ def fit(
     scratch: Path,
     name: str,
 ) -> Fit:
-    """Train a model and keep the epoch that is best by a metric of what ``evaluate()`` gives; of equals, the earlier.
+    """Train a model, and keep the epoch that is best by a validation score; of equals, the earlier.
 
-    The order of the examples and every dropout depend on ``seed`` and the epoch alone, so a run that is killed
-    resumes from its last epoch in ``scratch`` and ends with the same weights.
+    The order of the examples and every dropout depend on ``seed`` and the epoch alone, so a run that is killed resumes
+    from its last epoch in ``scratch`` and ends with the same weights.
+
+    Args:
+        model: trained in place.
+        objective: loss, and what is trained beside the model.
+        train: examples to learn from, with the signals that the loss reads.
+        evaluate: gives validation scores by name.
+        settings: numbers of the training.
+        seed: seed of order and dropout.
+        metric: name of the score that chooses the best epoch.
+        device: device and precision.
+        scratch: folder of the checkpoint.
+        name: what is trained, for messages.
 
     Raises:
         CodekdError: the loss, the gradient, the weights or what ``evaluate()`` looks at stopped being finite.
@@ -171,12 +189,12 @@ def schedule(step: int, steps: int, warmup: float) -> float:
 
 
 def best_epoch(history: list[dict[str, Any]], metric: str) -> int:
-    """The epoch with the highest validation score, the earliest of equals; counted from 1."""
+    """Number of the epoch with the highest validation score, the earliest of equals; counted from 1."""
     return max(history, key=lambda row: row[f"{VALID}{metric}"])["epoch"]
 
 
 def valid_scores(row: Mapping[str, Any]) -> dict[str, float]:
-    """What ``evaluate()`` gave after an epoch, out of its row of the history."""
+    """Validation scores after an epoch, out of its row of the history."""
     return {key.removeprefix(VALID): value for key, value in row.items() if key.startswith(VALID)}
 
 

@@ -1,4 +1,4 @@
-"""How well a model guesses hidden tokens of code that it did not learn from."""
+"""Accuracy with which a model guesses hidden tokens of code that it did not learn from."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,10 +21,10 @@ def masked_accuracy(
 
     Args:
         model: gives the states of all layers on request.
-        logits: guesses ``(tokens, vocabulary)`` from last states ``(tokens, width)``.
-        valid: what is guessed in.
-        device: where the model is.
-        share: of the tokens that are hidden.
+        logits: guesses ``(tokens, vocabulary)`` from the last states ``(tokens, width)`` of the hidden tokens.
+        valid: sequences in which tokens are hidden.
+        device: where the model is, and its precision.
+        share: share of the tokens that are hidden.
 
     Raises:
         NotFiniteError: the logits are not finite.

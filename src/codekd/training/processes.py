@@ -1,4 +1,4 @@
-"""One training run in several processes, one a GPU: the parts of a batch are divided, and their gradients added."""
+"""Training run in several processes, one a GPU: the parts of a batch are divided, and their gradients added."""
 
 import os
 import socket
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Processes:
-    """This process, number ``index`` of ``count``."""
+    """Place of this process, number ``index``, among the ``count`` of a training run."""
 
     index: int
     count: int
 
     @classmethod
     def current(cls) -> "Processes":
-        """As the launcher set it; a process that was not launched is alone."""
+        """Place of this process as the launcher set it; a process that was not launched is the only one."""
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls(0, 1)
         state = _state()
@@ -33,11 +33,11 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that evaluates and writes."""
+        """Whether this process is the one that evaluates and writes."""
         return self.index == 0
 
     def add(self, parameters: Iterable[Tensor], value: float) -> float:
-        """Make the gradients of some parameters their sums over all processes, and return that of a value."""
+        """Replace gradients of parameters by their sums over all processes, and return the sum of ``value``."""
         if self.count == 1:
             return value
         from accelerate.utils import reduce
@@ -53,7 +53,7 @@ class Processes:
         return total.item()
 
     def all(self, here: bool) -> bool:
-        """Whether something is true in all processes."""
+        """Whether ``here`` is true in all processes."""
         if self.count == 1:
             return here
         from accelerate.utils import reduce
@@ -61,7 +61,7 @@ class Processes:
         return int(reduce(torch.tensor(int(here), device=_state().device), "sum").item()) == self.count
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait until all processes are here."""
         if self.count > 1:
             _state().wait_for_everyone()
 
@@ -69,15 +69,15 @@ class Processes:
 def _state() -> "PartialState":
     from accelerate import PartialState
 
-    # Where there is no GPU it takes every process for the only one, unless it is told.
+    # Without a GPU, and without being told so, accelerate takes every process for the only one.
     return PartialState(cpu=not torch.cuda.is_available())
 
 
 def launch(function: Callable[[], object], count: int) -> None:
-    """Run a function in so many processes, on a GPU each. No GPU may have been used before.
+    """Run a function in ``count`` processes, on a GPU each. No GPU may have been used before.
 
     Raises:
-        CodekdError: that of the process that failed.
+        CodekdError: the error of the process that failed.
     """
     from accelerate import notebook_launcher
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -88,7 +88,7 @@ def launch(function: Callable[[], object], count: int) -> None:
     failed = get_context("fork").SimpleQueue()
 
     def run() -> None:
-        # It makes one of the GPUs the current one of this process, which is asked for when a device is chosen.
+        # Makes one of the GPUs the current one of this process, which is the device that is chosen later.
         _state()
         try:
             function()

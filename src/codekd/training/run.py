@@ -1,4 +1,4 @@
-"""What training a teacher and training a student have in common: fit, evaluate, save."""
+"""Common part of training a teacher and training a student: fit, evaluate, save."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -64,10 +64,15 @@ def fit_model(job: "Job", model: PreTrainedModel, objective: Objective, train: E
 def class_weights(
     weights: Mapping[str, float] | Literal["balanced"], labels: NDArray[np.int64], classes: Sequence[str]
 ) -> NDArray[np.float32]:
-    """Weights of the classes ``(classes,)``, in their order; one for a class that is not named.
+    """Weights of the classes, ``(classes,)`` in their order; one for a class that is not named.
 
     Balanced ones are ``n / (classes count)`` with the numbers of labelled examples, in all and of the class, as
     scikit-learn has them; that of a class without examples is what it would be with one.
+
+    Args:
+        weights: weight of a class by name, or ``balanced``.
+        labels: ``(examples,)``, -1 for an unknown one.
+        classes: names of the classes.
     """
     if weights != "balanced":
         return np.array([weights.get(name, 1.0) for name in classes], dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Stage ``selected``: of the trials of a search the one with the best validation score."""
+"""Stage ``selected``: choice of the trial with the best validation score among those of a search."""
 
 import json
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
 
 
 def with_choice(spec: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """A student's spec with the settings that were chosen in a folder."""
+    """Spec of a student with the settings that were chosen in a folder."""
     chosen = json.loads((folder / FILE).read_text())["chosen"]
     out = dict(spec)
     for key, value in chosen.items():

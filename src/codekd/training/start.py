@@ -1,4 +1,4 @@
-"""Stage ``starts``: a student before any task, trained on code once for all its tasks, methods and seeds."""
+"""Stage ``starts``: initial weights of a student, trained on code once for all its tasks, methods and seeds."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 LEARNED_FROM, JUDGED_ON = ("unlabeled",), ("valid",)
 CLASSES = 2
-"""Of a head that is not kept."""
+"""Classes of a head that is not kept."""
 
 
 def run(job: "Job", folder: Path) -> dict[str, Any]:
-    """Make the weights that a student begins from and write them, less those of its head."""
+    """Make the weights that a student begins from, and write them without those of its head."""
     start: Start = components.parse("starts", job.spec["start"])
     architecture = components.parse("students", job.spec["architecture"])
     vocabulary = read_vocabulary(job.parents["tokenizer" if "tokenizer" in job.parents else "encoded"])
@@ -50,7 +50,7 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
 
 
 def _trained(job: "Job", folder: Path, start: TrainedStart, model: PreTrainedModel, layers: int) -> dict[str, Any]:
-    """Train a student in place; what it reached on held-out windows."""
+    """Train a student in place, and return its scores on held-out windows."""
     requests = start.requests(layers)
     train = _windows(job.parents, LEARNED_FROM, requests)
     valid = _windows(job.parents, JUDGED_ON, [one for one in requests if set(JUDGED_ON) <= {*one.splits}])
@@ -83,7 +83,7 @@ def _trained(job: "Job", folder: Path, start: TrainedStart, model: PreTrainedMod
 
 
 class _Parts(nn.Module):
-    """What is trained beside a student and thrown away: the head that guesses tokens, and the start's own layers."""
+    """Layers that are trained beside a student and thrown away: the head that guesses tokens, and the start's own."""
 
     def __init__(self, start: TrainedStart, model: PreTrainedModel, teacher: Mapping[str, tuple[int, ...]]) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class _Parts(nn.Module):
 
 
 def _width(model: PreTrainedModel) -> int:
-    """That of a student's last states."""
+    """Width of a student's last states."""
     with torch.inference_mode():
         token = torch.ones(1, 1, dtype=torch.int64)
         output = model(token, token, output_hidden_states=True)
@@ -133,14 +133,14 @@ def _scores(
 
 
 def _windows(parents: Mapping[str, Path], splits: Sequence[str], requests: Sequence[Signal]) -> Encoded:
-    """Windows as a student reads them, with what was captured of them."""
+    """Windows as a student reads them, with the signals that were captured of them."""
     data = load_encoded(parents["encoded"], splits)
     signals = {one.kind: _captured(parents, splits, one.kind, data.ids) for one in requests}
     return with_signals(data, signals, requests, parents, splits)
 
 
 def _captured(parents: Mapping[str, Path], splits: Sequence[str], kind: str, ids: Sequence[str]) -> Captured:
-    """One teacher's signal, or the mean of those of several."""
+    """Signal of one teacher, or mean of those of several."""
     folders = [folder for role, folder in sorted(parents.items()) if role.split("/")[:2] == ["signals", kind]]
     first, *others = (read_signal(folder, splits, kind, ids) for folder in folders)
     if not others:

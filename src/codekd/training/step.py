@@ -1,4 +1,4 @@
-"""One step of a training run: the gradient of a batch, whole or in parts, and what is done with it."""
+"""Step of a training run: gradient of a batch, whole or in parts, and update of the weights."""
 
 import logging
 import math
@@ -20,17 +20,21 @@ from codekd.training.processes import Processes
 
 log = logging.getLogger("codekd")
 SMALLEST_SCALE = 1.0
-"""Of a loss in half precision: below it the gradient would not be finite if it were not scaled at all."""
+"""Smallest scale of a loss in half precision: below it the gradient is not finite without any scaling either."""
 
 Loss = Callable[[ClassifierOutput, Batch, torch.nn.Module], Tensor]
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What is minimised: ``loss(outputs, batch, parts)``, with ``parts`` trained beside the model.
+    """Objective of a training run.
 
-    ``states`` says whether the loss reads the model's states and not its logits alone, ``relates_examples`` whether
-    that of a part of a batch is another one, and ``step_taken(parts)`` is called after each step.
+    Attributes:
+        loss: scalar to minimise, ``loss(outputs, batch, parts)``.
+        parts: layers that are trained beside the model.
+        states: whether the loss reads the model's states and not its logits alone.
+        relates_examples: whether the loss of a part of a batch is another one.
+        step_taken: called after each step, as ``step_taken(parts)``.
     """
 
     loss: Loss
@@ -41,7 +45,7 @@ class Objective:
 
 
 class Stepper:
-    """A model and the objective's parts on a device, and the AdamW that trains them.
+    """Model and parts of the objective on a device, and the AdamW that trains them.
 
     A batch that does not fit into memory is cut into ``parts``, from then on, and several processes take as many each:
     their gradients add up to that of the whole. A loss that relates the examples of a batch then relates those of a
@@ -70,11 +74,11 @@ class Stepper:
 
     @property
     def parts_of_a_batch(self) -> int:
-        """Into how many a batch is cut, by all processes together, where it has as many examples."""
+        """Number of parts that all processes together cut a batch into, if it has as many examples."""
         return self.parts * self.processes.count
 
     def step(self, train: Encoded, rows: Rows) -> float:
-        """Take a step on the examples at some rows, and return their loss.
+        """Take a step on the examples at some rows of ``train``, and return their loss.
 
         Raises:
             NotFiniteError: the loss or the gradient is not finite; the weights are as before.
@@ -96,7 +100,7 @@ class Stepper:
         return value
 
     def check(self) -> None:
-        """Look at all that was trained.
+        """Check that all that was trained is finite.
 
         Raises:
             NotFiniteError: a weight is not finite, or no gradient was, however much it was scaled down.
@@ -148,7 +152,13 @@ def _check_finite(what: str, number: float) -> None:
 
 
 def drop_words(batch: Batch, share: float, vocabulary: Vocabulary) -> Tensor:
-    """``batch.input_ids`` with a random share of the tokens of code replaced by the mask token."""
+    """Token ids of a batch with a random share of the tokens of code replaced by the mask token.
+
+    Args:
+        batch: has ``input_ids`` ``(rows, length)``.
+        share: share of the tokens, from 0 to 1; special tokens are never replaced.
+        vocabulary: names the special tokens and the mask.
+    """
     if not share:
         return batch.input_ids
     special = torch.tensor(vocabulary.special_ids, device=batch.input_ids.device)

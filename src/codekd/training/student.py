@@ -1,4 +1,4 @@
-"""Stage ``students``: one cell of the grid, a student trained with a method, from scratch or from its start."""
+"""Stage ``students``: a student trained with a method, one cell of the grid, from scratch or from its start."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +35,7 @@ def run(job: "Job", folder: Path) -> dict[str, Any]:
 
 
 def prepare(job: "Job") -> tuple[PreTrainedModel, Objective, Encoded]:
-    """A student before its first step, what it minimises, and what it learns from."""
+    """Build a student before its first step, its objective, and the examples that it learns from, with signals."""
     method = components.parse("methods", job.spec["method"])
     architecture = components.parse("students", job.spec["architecture"])
     splits, unlabeled = LEARNED_FROM[method.transfer], job.spec.get("unlabeled")

@@ -1,4 +1,4 @@
-"""What a student learns from: examples with what was captured of a teacher, over the units that both see."""
+"""Examples that a student learns from, with the signals captured of a teacher and the units that both models see."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,10 +17,15 @@ def with_signals(
     splits: Sequence[str],
     unlabeled: int | None = None,
 ) -> Encoded:
-    """Examples of some splits with their signals by kind, and with units where a signal has rows by unit.
+    """Add signals to the examples of some splits, and units where a signal has rows by unit.
 
-    ``parents`` has the folders ``encoded`` and, for units of syntax, ``syntax``; there are the first
-    ``unlabeled`` of the unlabelled examples, or all.
+    Args:
+        data: encoded examples.
+        signals: captured rows in the order of ``data``, by kind.
+        requests: settings of the signals.
+        parents: folders ``encoded`` and, for units of syntax, ``syntax``.
+        splits: splits that ``data`` was read from.
+        unlabeled: number of unlabelled examples in ``data``, the first ones; None for all.
     """
     data = replace(data, signals=signals)
     unit = next((one.unit for one in requests if one.unit), None)

@@ -1,4 +1,4 @@
-"""Stage ``trials``: a student as a search tries it, judged on the validation split and thrown away."""
+"""Stage ``trials``: a student with one candidate of a search, judged on the validation split and thrown away."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def run(job: "Job", folder: Path) -> dict[str, Any]:
-    """Train a student and write how it did on validation; the test split is not read."""
+    """Train a student and write its validation scores; the test split is not read."""
     model, objective, train = prepare(job)
     fitted, device = fit_model(job, model, objective, train)
     valid = valid_scores(fitted.history[fitted.best_epoch - 1])

@@ -1,1 +1,1 @@
-"""One module per kind of task; a task definition names its module with `kind:`."""
+"""Kinds of tasks, one module each; the definition of a task names its module with `kind:`."""

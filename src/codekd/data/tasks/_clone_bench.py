@@ -1,4 +1,4 @@
-"""The pairs of BigCloneBench, which are many, of its functions, which are few: no text is in memory twice."""
+"""Reading of BigCloneBench, many pairs of few functions: the text of a function is in memory once."""
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -16,11 +16,11 @@ GROUP = "bigclonebench"
 STEPS = 10**9
 
 Pair = tuple[str, int, int, int]
-"""Key, the places of the two functions, label."""
+"""Key, indices of the two functions, and label."""
 
 
 def read(config: Config, files: Files) -> tuple[Frames, dict[str, int]]:
-    """See :func:`codekd.data.tasks.bigclonebench.read`."""
+    """Implementation of :func:`codekd.data.tasks.bigclonebench.read`."""
     reader = Reader(config, config.source)
     pairs = _Pairs(config, reader)
     for _ in reader.accepted(rows_of(files.get("functions", [])), "functions", pairs.add_function):
@@ -39,7 +39,7 @@ def _of(files: Files, split: str, reader: Reader, pairs: "_Pairs") -> Iterator[P
 
 
 def _lines(path: Path, _: Collection[str]) -> Iterator[Row]:
-    """Lines of two function numbers and a label."""
+    """Rows of a file with two numbers of functions and a label on each line."""
     with path.open("rb") as stream:
         for count, line in enumerate(stream, start=1):
             fields = line.decode(errors="replace").rstrip("\r\n").split("\t")
@@ -49,7 +49,7 @@ def _lines(path: Path, _: Collection[str]) -> Iterator[Row]:
 
 
 class _Pairs:
-    """Functions by their numbers, and the pairs of them that are kept."""
+    """Functions by their numbers, and maker of the pairs of them, of which a share is kept."""
 
     def __init__(self, config: Config, reader: Reader) -> None:
         self._config = config

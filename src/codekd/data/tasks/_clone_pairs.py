@@ -1,4 +1,4 @@
-"""Pairs of clone detection from two releases of each package."""
+"""Pairs for clone detection from two releases of each package."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ Row = dict[str, str | int]
 
 @dataclass(frozen=True)
 class Clone:
-    """A function in two releases, as bare code, and the share of lines that stayed."""
+    """Function in two releases of its package, as bare code; ``similarity`` is the share of lines that stayed."""
 
     package: str
     qualname: str
@@ -40,23 +40,23 @@ class Clone:
 
     @property
     def name(self) -> str:
-        """The function's own name, which the code does not show."""
+        """Own name of the function, which its bare code does not show."""
         return self.qualname.rsplit(".", 1)[-1]
 
     @property
     def type(self) -> str:
-        """Type of clone by line similarity."""
+        """Type of clone by line similarity, one of ``TYPES``."""
         return next(name for least, name in TYPES if self.similarity >= least)
 
 
 def frames(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]) -> dict[str, pl.DataFrame]:
-    """See :func:`codekd.data.tasks.clone.build`."""
+    """Implementation of :func:`codekd.data.tasks.clone.build`."""
     by_package: dict[str, list[Clone]] = {}
     for clone in clones(matched(corpora["previous"], corpora["current"]), config.min_lines, config.max_lines):
         by_package.setdefault(clone.package, []).append(clone)
     rows: dict[str, list[Row]] = {"train": [], "valid": [], "test": [], "unlabeled": []}
     for package, found in by_package.items():
-        # Not by the digest that is a pair's id: limits take the lowest ids, and would take these clones first.
+        # Not by the digest that is a pair's id: limits keep the lowest ids, and would prefer the clones chosen here.
         found.sort(key=lambda clone: digest("order", clone.earlier, clone.current))
         labelled = [clone for clone in found if clone.similarity < config.similarity_below]
         chosen = set(labelled[: config.per_package]) if split[package] != "transfer" else set()
@@ -72,9 +72,9 @@ def frames(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]
 
 
 def _made(by_package: Iterable[list[Clone]], rows: Mapping[str, Sequence[Row]]) -> Iterator[Row]:
-    """Pairs of the functions of training packages that are not among the ``rows``, in either order.
+    """Synthetic pairs of functions of training packages, none of which is among the ``rows`` in either order.
 
-    Code that is in an example for evaluation is in none of them.
+    No code of an example for evaluation is in any of them.
     """
     seen = {frozenset((row["code_a"], row["code_b"])) for found in rows.values() for row in found}
     evaluated = {row[side] for part in EVALUATED for row in rows[part] for side in ("code_a", "code_b")}
@@ -94,8 +94,12 @@ def _made(by_package: Iterable[list[Clone]], rows: Mapping[str, Sequence[Row]]) 
 def matched(previous: Path, current: Path) -> Iterator[tuple[str, str, str, str]]:
     """Package, qualified name, earlier and current source of every function that both releases have.
 
-    A function is found by its module's path, or if it moved by its qualified name where that is the only one
-    in both releases. Inner functions are left out: the outer ones contain them.
+    A function is matched by its module's path and qualified name or, if it moved, by its qualified name alone where no
+    other function of either release has that. Inner functions are left out: the outer ones contain them.
+
+    Args:
+        previous: folder of the ``corpus`` node with the earlier releases.
+        current: folder of the one with the current releases.
     """
     before, after = _outer_functions(previous), _outer_functions(current)
     key = ("package", "path", "qualname")
@@ -112,7 +116,7 @@ def matched(previous: Path, current: Path) -> Iterator[tuple[str, str, str, str]
 
 
 def clones(pairs: Iterable[tuple[str, str, str, str]], min_lines: int, max_lines: int) -> Iterator[Clone]:
-    """The pairs whose bare code changed and has so many lines on both sides."""
+    """Clones among ``pairs`` of :func:`matched`: the bare code changed and has an allowed number of lines in both."""
     changed = [pair for pair in pairs if pair[2] != pair[3]]
     for package, qualname, *sources in track(changed, description="changed functions", unit="function"):
         if any(source.count("\n") + 1 < min_lines for source in sources):
@@ -125,10 +129,17 @@ def clones(pairs: Iterable[tuple[str, str, str, str]], min_lines: int, max_lines
 
 
 def nearest_others(clones: Sequence[Clone], count: int) -> list[list[str]]:
-    """For each function's earlier code the nearest current code of functions of another name, nearest first.
+    """Nearest neighbours of each function's earlier code among the current code of functions of other names.
 
     Nearness is the cosine of TF-IDF vectors of tokens. Code that is equal to either release of the function
     is no neighbour.
+
+    Args:
+        clones: functions of one package.
+        count: largest number of neighbours of each.
+
+    Returns:
+        Bare code of the neighbours of each function, nearest first.
     """
     vectorizer = TfidfVectorizer(analyzer=code_tokens, sublinear_tf=True)
     candidates = vectorizer.fit_transform([clone.current for clone in clones])

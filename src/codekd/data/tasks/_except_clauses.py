@@ -1,4 +1,4 @@
-"""Examples of exception classification from the functions of the corpora."""
+"""Examples of exception classification from functions of corpora."""
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ Row = dict[str, str | int]
 
 @dataclass(frozen=True)
 class Clause:
-    """An ``except`` clause of a function: the source on both sides of the hole, and what stood there."""
+    """An ``except`` clause: the source of its function before and after the hole, and the type that stood there."""
 
     before: str
     after: str
@@ -33,19 +33,19 @@ class Clause:
 
     @property
     def text(self) -> str:
-        """The function with the hole."""
+        """Source of the function with the hole."""
         return self.before + HOLE + self.after
 
 
 def clauses_of(code: str) -> Iterator[Clause]:
-    """The ``except`` clauses of a function without those of inner ones; a bare one has type ''."""
+    """The ``except`` clauses of a function, without those of inner functions; a bare clause has the type ''."""
     lines = [line + "\n" for line in code.split("\n")]
     starts = [0]
     for line in lines:
         starts.append(starts[-1] + len(line))
 
     def position(line: int, column: int) -> int:
-        """Characters before a place that ast gives as a line and a column in bytes."""
+        """Number of characters before a place that ``ast`` gives as a line and a column in bytes."""
         return starts[line - 1] + len(lines[line - 1].encode()[:column].decode())
 
     (function,) = parse(code).body
@@ -58,13 +58,13 @@ def clauses_of(code: str) -> Iterator[Clause]:
         else:
             start = position(node.type.lineno, node.type.col_offset)
             end = position(node.type.end_lineno or 0, node.type.end_col_offset or 0)
-            # A hole is a name, and needs the spaces that `except(A, B)as error` lacks.
+            # A hole reads as a name, and so needs the spaces that `except(A, B)as error` lacks.
             before, after = " " * code[start - 1].isalpha(), " " * code[end].isalpha()
             yield Clause(code[:start] + before, after + code[end:], _type_name(node.type))
 
 
 def frames(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]) -> dict[str, pl.DataFrame]:
-    """See :func:`codekd.data.tasks.exception.build`."""
+    """Implementation of :func:`codekd.data.tasks.exception.build`."""
     labels = {name: label for label, name in enumerate(config.classes)}
     rows: list[Row] = []
     seen: set[str] = set()
@@ -95,9 +95,9 @@ def frames(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]
 
 
 def _made(corpus: Path, split: Mapping[str, str], found: Sequence[Row], seen: set[str]) -> Iterator[Row]:
-    """Functions of training packages that have no clause, with one that nobody wrote.
+    """Functions of training packages that have no clause, with a synthetic one.
 
-    ``seen`` are the digests of the examples that were ``found``.
+    ``seen`` has the digests of the examples that were ``found``.
     """
     handlers: dict[str, dict[Lines, None]] = {}
     for row in found:

@@ -36,14 +36,14 @@ Operation = ast.BinOp | ast.Compare | ast.BoolOp
 
 @dataclass(frozen=True)
 class Variants:
-    """A function in the layout of ``ast.unparse``, and what each kind of bug would make of it."""
+    """Function in the layout of ``ast.unparse``: without a bug, and by kind of bug with one."""
 
     clean: str
     buggy: Mapping[str, str]
 
 
 def frames(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]) -> dict[str, pl.DataFrame]:
-    """See :func:`codekd.data.tasks.defect.build`."""
+    """Implementation of :func:`codekd.data.tasks.defect.build`."""
     rows: dict[str, list[Row]] = {"train": [], "valid": [], "test": [], "unlabeled": []}
     functions = list(_short_functions(corpora["current"], SOURCE_FACTOR * config.max_characters))
     taken: Counter[tuple[str, str]] = Counter()
@@ -80,10 +80,10 @@ def frames(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]
 
 
 def _made(config: Config, functions: Iterable[Function], used: Mapping[str, tuple[str, str]]) -> Iterator[Row]:
-    """Functions with and without a bug, as many of both, :func:`~codekd.data.tasks._made.in_turns`.
+    """Synthetic examples: functions with and without a bug, :func:`~codekd.data.tasks._made.in_turns`.
 
-    ``used`` maps what the examples were made from to their part of the split and their text: from one of a training
-    package the other variant is made.
+    ``used`` maps the clean code of functions that are examples to their part of the split and their text: of one of a
+    training package, the other variant is made.
     """
     seen: set[str] = set()
     for package, code in track(in_turns(functions), description="making variants", unit="function"):
@@ -99,10 +99,15 @@ def _made(config: Config, functions: Iterable[Function], used: Mapping[str, tupl
 
 
 def inject(code: str, bugs: Sequence[str], draw: str = "") -> Variants:
-    """The function without docstring, and with one bug of each kind for which it has a place.
+    """Inject one bug of each kind for which a function has a place.
 
-    The place is drawn by hash of the code, and anew for each name of a ``draw``, among the operations of the function
-    and of what is inside it. A bug that changes the number of parentheses is none: they would give it away.
+    The place is drawn by hash among the operations of the function, inner ones included. A bug that changes the number
+    of parentheses is not injected: they would give it away.
+
+    Args:
+        code: source of the function; its docstring is removed.
+        bugs: kinds of bugs: ``operator`` or ``swapped``.
+        draw: name of the draw; another name draws other places and operators.
     """
     module = parse(code)
     (function,) = module.body
@@ -133,7 +138,7 @@ def _unparsed_with_bug(module: ast.Module, node: Operation, kind: str, clean: st
 
 
 def _wrong_operator(node: Operation, seed: str) -> dict[str, object] | None:
-    """The fields of the operation with another operator of the same family, drawn by hash."""
+    """Fields of the operation with another operator of the same family, drawn by hash; None without a family."""
     operator = node.ops[0] if isinstance(node, ast.Compare) else node.op
     others = [other for other in FAMILY.get(type(operator), ()) if other is not type(operator)]
     if not others:
@@ -143,7 +148,7 @@ def _wrong_operator(node: Operation, seed: str) -> dict[str, object] | None:
 
 
 def _swapped_operands(node: Operation) -> dict[str, object] | None:
-    """The fields of the operation with its operands exchanged, where their order matters."""
+    """Fields of the operation with its operands swapped; None where their order does not matter."""
     if isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], ASYMMETRIC):
         return {"left": node.comparators[0], "comparators": [node.left]}
     if isinstance(node, ast.BinOp) and isinstance(node.op, ASYMMETRIC):

@@ -1,4 +1,4 @@
-"""The order in which examples are made that nobody wrote."""
+"""Order of the functions that synthetic examples are made from."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -7,15 +7,18 @@ from typing import TypeVar
 from codekd.data.hashing import digest
 
 Function = tuple[str, str]
-"""Package and code."""
+"""Package and code of a function."""
 
 Texts = TypeVar("Texts", bound=tuple[str, ...])
 
 
 def in_turns(functions: Iterable[Texts]) -> list[Texts]:
-    """Different functions, or pairs of them, each after its package, drawn by hash so that packages take turns.
+    """Distinct functions, or pairs of them, in an order drawn by hash in which packages take turns.
 
     So no package outweighs the others as long as these have functions left.
+
+    Args:
+        functions: tuples that begin with the package.
     """
     drawn = sorted(set(functions), key=lambda function: digest("made", *function))
     turns: Counter[str] = Counter()

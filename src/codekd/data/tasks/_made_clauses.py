@@ -1,7 +1,6 @@
-"""``except`` clauses that nobody wrote: put round statements of functions that have none, as people lay them out.
+"""Synthetic ``except`` clauses: put round statements of functions that have none, in the layout that people use.
 
-Which exception is caught there has no answer but the teacher's. What is done about it is what a clause of the same
-package does.
+Which exception is caught there only the teacher says. The handler is that of a clause of the same package.
 """
 
 import ast
@@ -20,7 +19,7 @@ MAX_STATEMENTS = 3
 MAX_LINES = 8
 MAX_HANDLER_LINES = 4
 DRAWN = 4
-"""Handlers of which the one is taken that has the fewest names which the function has not."""
+"""Number of handlers that are drawn, of which the one with the fewest tokens that the function lacks is taken."""
 
 MAY_RAISE = (ast.Call, ast.Subscript, ast.Import, ast.ImportFrom)
 BLOCKS = ("body", "orelse", "finalbody")
@@ -30,9 +29,11 @@ Run = Sequence[ast.stmt]
 
 
 def made_clauses(functions: Iterable[Function], handlers: Mapping[str, Sequence[Lines]]) -> Iterator[Function]:
-    """Package and text of functions ``(package, code)`` that got a ``try`` and an ``except`` with a hole.
+    """Package and code of functions after a ``try`` and an ``except`` with a hole were put into them.
 
-    ``handlers`` are those that each package has; one that has none gets what the others have.
+    Args:
+        functions: package and code of functions without such clauses.
+        handlers: handlers of each package; one that has none gets those of the others.
     """
     every = [lines for some in handlers.values() for lines in some]
     for package, code in track(in_turns(functions), description="making except clauses", unit="function"):
@@ -41,9 +42,14 @@ def made_clauses(functions: Iterable[Function], handlers: Mapping[str, Sequence[
 
 
 def handler_of(before: str, after: str) -> Lines | None:
-    """The lines of an ``except`` clause from its keyword on, with a hole for the type; None where they are many.
+    """Lines of an ``except`` clause from its keyword on, with a hole for the type.
 
-    ``before`` and ``after`` are the source on both sides of the type.
+    Args:
+        before: source of the function before the type.
+        after: source of the function after the type.
+
+    Returns:
+        Lines at the left margin, or None where there are too many, or some lack the indentation of the clause.
     """
     margin = _indentation(before.rsplit("\n", 1)[-1])
     header, *rest = after.split("\n")
@@ -56,9 +62,10 @@ def handler_of(before: str, after: str) -> Lines | None:
 
 
 def with_clause(code: str, handlers: Sequence[Lines]) -> str | None:
-    """A function with a ``try`` round a few of its statements, drawn by hash, and one of the handlers after it.
+    """Put a ``try`` round a few statements of a function, drawn by hash, and one of the handlers after it.
 
-    None where no statement could raise anything, or what was drawn does not fit.
+    Returns:
+        Source of the function, or None where no statement may raise anything, or what was drawn does not compile.
     """
     lines = code.split("\n")
     (function,) = parse(code).body
@@ -80,7 +87,7 @@ def with_clause(code: str, handlers: Sequence[Lines]) -> str | None:
 
 
 def _runs(function: ast.AST, lines: Sequence[str]) -> Iterator[Run]:
-    """Statements that follow each other in one block, on lines of their own, one of which may raise something."""
+    """Runs of statements in one block, on lines of their own, one of which at least may raise something."""
     for node in (function, *own_statements(function)):
         for name in BLOCKS:
             block = getattr(node, name, None) or []
@@ -99,7 +106,7 @@ def _fits(run: Run, following: int, lines: Sequence[str]) -> bool:
         and last < following
         and not lines[first].encode()[: run[0].col_offset].strip()
         and not lines[first].lstrip().startswith("elif")
-        # The lines of such a string are no code that could be indented.
+        # Indenting the lines of such a string would change it.
         and not any('"""' in line or "'''" in line for line in shown)
         and not any(isinstance(statement, SCOPE) for statement in run)
         and any(isinstance(node, MAY_RAISE) for statement in run for node in ast.walk(statement))
@@ -111,7 +118,7 @@ def _indentation(line: str) -> str:
 
 
 def _compiles(text: str) -> bool:
-    """Whether it is a function: a handler may ``continue`` where there is no loop."""
+    """Whether a function compiles; it does not if its handler has a ``continue`` and there is no loop."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

@@ -1,4 +1,4 @@
-"""Pairs of clone detection that nobody wrote: functions with their renamed selves, and with further neighbours."""
+"""Synthetic pairs for clone detection: functions with renamed copies of themselves, and with further neighbours."""
 
 import ast
 import re
@@ -11,19 +11,21 @@ from codekd.data.tokens import code_tokens
 from codekd.progress import track
 
 LOCAL = re.compile(r"^ +(?:for )?(\w+) (?:=|in) ", re.MULTILINE)
-"""A local name where it gets its value, in the layout of ``ast.unparse``."""
+"""Pattern of a local name where it is assigned, in the layout of ``ast.unparse``."""
 
 RESERVED = {"self", "cls"}
 ATTEMPTS = 20
 
 Pair = tuple[str, str, str]
-"""Package, and two functions as bare code."""
+"""Package, and the bare code of two functions."""
 
 
 def made_pairs(clones: Iterable[Pair], different: Iterable[Pair]) -> Iterator[tuple[Pair, str]]:
-    """Likely clones and pairs that are likely different in turns, with ``renamed`` or ``neighbour``.
+    """Synthetic pairs with their type: likely clones (``renamed``) and likely different ones (``neighbour``) in turns.
 
-    ``clones`` are pairs of releases, of which each is renamed once.
+    Args:
+        clones: pairs of two releases of a function, of which each is renamed once.
+        different: pairs of functions of different names.
     """
     both = [pair for package, old, new in clones for pair in ((package, old, new), (package, new, old))]
     names: dict[str, list[str]] = {}
@@ -38,9 +40,11 @@ def made_pairs(clones: Iterable[Pair], different: Iterable[Pair]) -> Iterator[tu
 
 
 def renamed(code: str, names: Sequence[str]) -> str:
-    """A function in the layout of ``ast.unparse`` with other ``names``, drawn by hash, for its arguments and variables.
+    """Rename the arguments and variables of a function.
 
-    A name for which no unused one is drawn stays.
+    Args:
+        code: function in the layout of ``ast.unparse``.
+        names: names to draw from by hash; where only used ones are drawn, the old name stays.
     """
     module = parse(code)
     nodes = list(ast.walk(module))

@@ -1,4 +1,4 @@
-"""What public datasets share: their own splits, kept as they are, out of a folder or from the hub."""
+"""Base of the tasks on public datasets: official splits, kept as they are, from a folder or the hub."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,20 +14,20 @@ HUB_LAYOUTS = tuple(
     {"train": pattern.format("train"), "valid": pattern.format("validation"), "test": pattern.format("test")}
     for pattern in ("data/{}-*.parquet", "{}-*.parquet", "{}/*.parquet")
 )
-"""What copies of the hub's datasets hold: as their owners uploaded them, of a subset, and as the hub converted them."""
+"""Files of a copy of a dataset of the hub: as its owner uploaded them, of a subset, and as the hub converts them."""
 
 
 class PublicTask(FileTask):
-    """A public dataset."""
+    """Config of a task on a public dataset with official splits."""
 
     official_splits: ClassVar[bool] = True
     layouts: ClassVar[tuple[Mapping[str, str], ...]] = ()
-    """Which files a folder may hold: patterns by role, of the first layout that fits."""
+    """Layouts that a folder may have, as patterns of files by role; the first that fits is used."""
 
     source: Source = Field(description="A folder with the dataset's files, or a repository of the hub.")
 
     def local_files(self, folder: Path) -> dict[str, list[Path]]:
-        """The files of a local source by role; none of one on the hub.
+        """Files of a local source by role, none of a source on the hub; ``folder`` is that of the config file.
 
         Raises:
             CodekdError: the folder does not hold the dataset.
@@ -47,7 +47,7 @@ class PublicTask(FileTask):
         raise CodekdError(f"{root} does not hold the files of {self.kind}: {expected}")
 
     def _bases(self, root: Path) -> Iterator[list[Path]]:
-        """Where they may be, in turns: in the folder (the hub's cache has ``snapshots/COMMIT`` in it), or below."""
+        """Folders to look in, in turns: the source's (with ``snapshots/COMMIT`` in the hub's cache), or those below."""
         roots = sorted((root / "snapshots").glob("*/")) or [root]
         subset = self.source.subset
         if subset:
@@ -57,12 +57,12 @@ class PublicTask(FileTask):
             yield [folder for base in roots for folder in sorted(base.glob("*/"))]
 
     def spec(self) -> dict[str, Any]:
-        """Of the source only what determines its files."""
+        """Values of the config that determine the examples; of the source only those that determine its files."""
         return super().spec() | {"source": self.source.identity()}
 
 
 def _first_fit(base: Path, layouts: Sequence[Mapping[str, str]]) -> dict[str, list[Path]]:
-    """The files of the first layout that a folder has, by role; nothing where it has none."""
+    """Files of the first layout that fits a folder, by role; empty if none fits."""
     for layout in layouts:
         found = {role: sorted(base.glob(pattern)) for role, pattern in layout.items()}
         if all(found.values()):

@@ -1,4 +1,4 @@
-"""From the rows of files to the frames of a task."""
+"""Reading of a task's examples from rows of files or of the hub, with counts of the rows that are left out."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -29,9 +29,11 @@ Made = TypeVar("Made")
 
 
 class Reader:
-    """Reads the splits of one task, and keeps count of the rows that cannot be used.
+    """Reader of one task's splits, which counts the rows that cannot be used.
 
-    Its rows come from the hub where the ``source`` is there.
+    Args:
+        config: of the task.
+        source: of a public dataset; rows come from the hub if it names no folder.
     """
 
     def __init__(self, config: FileTask, source: Source | None = None) -> None:
@@ -43,9 +45,11 @@ class Reader:
         self.classes = Classes(config.classes)
 
     def frames(self, files: Files, example: Callable[[Row], Example]) -> tuple[Frames, dict[str, int]]:
-        """The splits, and how many rows were left out for what.
+        """Read all splits as frames, and return them with the number of rows left out, by reason.
 
-        ``example`` gives ``key``, the columns of code, ``label`` and ``group`` of a row, or raises BadRow.
+        Args:
+            files: paths by split.
+            example: ``key``, the columns of code, ``label`` and ``group`` of a row, or BadRow for an unusable one.
 
         Raises:
             CodekdError: a file cannot be read, or rows cannot be used and are not to be skipped.
@@ -54,13 +58,13 @@ class Reader:
         return frames, self.left_out()
 
     def frame(self, examples: Iterable[Example], *more: str) -> pl.DataFrame:
-        """Examples as a frame: ``more`` columns, those of code, ``label`` and ``group``."""
+        """Frame of examples with ``more`` columns, those of code, ``label`` and ``group``."""
         columns = (*more, *self._config.columns, "label", "group")
         schema = {name: pl.Int32 if name == "label" else pl.String for name in columns}
         return pl.DataFrame(list(examples), schema=schema)
 
     def rows(self, files: Files, split: str, columns: Collection[str] = ()) -> Iterable[Row]:
-        """The rows of a split, out of its files, which have these columns, or from the hub."""
+        """Rows of a split from its files, which must have the ``columns``, or from the hub."""
         if self._source and not self._source.folder and split in HUB_SPLITS:
             return self._hub_rows(split)
         return rows_of(files.get(split, []), columns)
@@ -78,7 +82,13 @@ class Reader:
             yield Row(f"{name}, row {number}", values)
 
     def accepted(self, rows: Iterable[Row], description: str, make: Callable[[Row], Made]) -> Iterator[Made]:
-        """What a function makes of the rows; those for which it raises BadRow are counted."""
+        """Results of ``make`` on rows; those for which it raises BadRow are counted and left out.
+
+        Args:
+            rows: of a split.
+            description: what the progress bar says of them.
+            make: result of a row.
+        """
         for row in track(rows, description=f"{self._config.kind}, {description}", unit="row"):
             self._rejected.read += 1
             try:
@@ -89,10 +99,10 @@ class Reader:
                 yield made
 
     def unseen(self, *parts: str, label: int = UNLABELLED) -> str:
-        """A digest of what tells an example from all others.
+        """Digest of ``parts``, which tell an example from all others.
 
         Raises:
-            BadRow: it came before, with this label or another one.
+            BadRow: an earlier example has the same parts, and this label or another one.
         """
         key = digest(*parts)
         if key in self._seen:
@@ -101,20 +111,20 @@ class Reader:
         return key
 
     def unneeded(self, reason: str, rows: int = 1) -> None:
-        """Count rows that are left out though nothing is wrong with them."""
+        """Count rows that are left out for a ``reason`` although they are valid."""
         self._unneeded[reason] += rows
 
     def left_out(self) -> dict[str, int]:
-        """How many rows were left out for what.
+        """Number of rows that were left out, by reason.
 
         Raises:
-            CodekdError: something is wrong with some, and they are not to be skipped.
+            CodekdError: there are unusable rows, and they are not to be skipped.
         """
         return self._rejected.settle(self._config.kind, self._config.on_bad_rows == "skip") | self._unneeded
 
 
 def hub_dataset(source: Source) -> Any:
-    """The splits of a dataset on the hub by name, kept in the folder of downloads.
+    """Splits of a dataset of the hub by name; its files are kept in the folder of downloads.
 
     Raises:
         CodekdError: the hub cannot be reached, or has no such dataset.
@@ -133,10 +143,10 @@ def hub_dataset(source: Source) -> Any:
 
 
 def one_hole(code: str) -> str:
-    """Code that has one hole.
+    """Return code that has exactly one hole.
 
     Raises:
-        BadRow: it has none or several.
+        BadRow: the code has none or several.
     """
     if code.count(HOLE) != 1:
         raise BadRow(f"code without exactly one {HOLE}")

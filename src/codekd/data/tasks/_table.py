@@ -1,4 +1,4 @@
-"""The examples of files of one's own."""
+"""Reading of the user's own files as examples, and their distribution into splits."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -18,7 +18,7 @@ from codekd.errors import CodekdError
 
 
 def read(config: Config, files: Files) -> tuple[Frames, dict[str, int]]:
-    """See :func:`codekd.data.tasks.table.read`."""
+    """Implementation of :func:`codekd.data.tasks.table.read`."""
     reader = Reader(config)
     named = (config.code,) if isinstance(config.code, str) else config.code
 
@@ -27,7 +27,7 @@ def read(config: Config, files: Files) -> tuple[Frames, dict[str, int]]:
         if config.hole:
             one_hole(*pieces)
         label = row.label(config.label, reader.classes) if labelled else UNLABELLED
-        # What belongs to nothing is a group of its own.
+        # Without a column of groups, examples belong together only if their code is equal.
         group = row.name(config.group) if config.group else digest(*pieces)
         if labelled:
             reader.unseen(*pieces, label=label)
@@ -40,7 +40,7 @@ def read(config: Config, files: Files) -> tuple[Frames, dict[str, int]]:
         made = reader.accepted(reader.rows(files, role, columns), role, partial(example, labelled=labelled))
         frames[role] = reader.frame(made)
     frames.setdefault(UNLABELED, reader.frame(()))
-    reader.left_out()  # before anything is said of what is left
+    reader.left_out()  # an error about unusable rows goes before one about groups, which they may cause
     if "all" in frames:
         frames = _split(frames, config, reader)
     frames[UNLABELED] = _further(frames, config, reader)
@@ -48,7 +48,7 @@ def read(config: Config, files: Files) -> tuple[Frames, dict[str, int]]:
 
 
 def _split(frames: Frames, config: Config, reader: Reader) -> Frames:
-    """One frame for all as train, valid and test; unlabelled examples of what went to valid or test are left out."""
+    """Split the frame ``all`` into train, valid and test; drop unlabelled examples of groups of valid and test."""
     whole = frames["all"]
     groups = _linked(whole, config) if len(config.columns) == 2 and not config.group else whole["group"]
     part = parts_of(dict(groups.value_counts().iter_rows()), config)
@@ -60,7 +60,7 @@ def _split(frames: Frames, config: Config, reader: Reader) -> Frames:
 
 
 def _further(frames: Frames, config: Config, reader: Reader) -> pl.DataFrame:
-    """Unlabelled examples, each once, without those that are labelled."""
+    """Unlabelled examples, each once, without those whose code is labelled."""
     columns = list(config.columns)
     known = pl.concat([frames[part].select(columns) for part in LABELLED])
     further = frames[UNLABELED]
@@ -72,9 +72,14 @@ def _further(frames: Frames, config: Config, reader: Reader) -> pl.DataFrame:
 
 
 def parts_of(sizes: Mapping[str, int], config: Config) -> dict[str, str]:
-    """Whole groups, the largest first, go to what lacks most of its share; the last ones to what has none.
+    """Distribute whole groups over train, valid and test.
 
-    Equally large ones are in the order of a hash.
+    Each group, the largest first and equally large ones in the order of a hash, goes to the split that lacks the most
+    examples of its share; the last groups go to splits that have none yet.
+
+    Args:
+        sizes: number of examples of each group.
+        config: of the task, with the ``shares`` of the splits.
 
     Raises:
         CodekdError: there are fewer groups than splits.
@@ -95,10 +100,10 @@ def parts_of(sizes: Mapping[str, int], config: Config) -> dict[str, str]:
 
 
 def _linked(frame: pl.DataFrame, config: Config) -> pl.Series:
-    """Groups of pairs that share functions, directly or by others.
+    """Group of each pair: pairs that share functions, directly or through other pairs, are in one.
 
     Raises:
-        CodekdError: most are in one, so that no split keeps functions apart.
+        CodekdError: a group has more than the share of train, so that splits cannot keep functions apart.
     """
     codes = pl.concat([frame["code_a"], frame["code_b"]]).rank("dense").to_numpy().astype(np.int64) - 1
     first, second = codes.reshape(2, -1)

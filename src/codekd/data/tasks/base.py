@@ -1,4 +1,4 @@
-"""What every task's config has."""
+"""Base classes of the configs of tasks, and what a task shows of a function."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,22 +18,31 @@ GIVES_UNLABELLED = ("train", "transfer")
 
 @dataclass(frozen=True)
 class Shown:
-    """What a model is shown of a function; ``about`` says which part of it is asked about."""
+    """Input of a model made from one function of a file.
+
+    Attributes:
+        code: as the task's examples have it.
+        about: which part of the function the label is about, for the records of predictions.
+    """
 
     code: str
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
 def as_it_is(code: str, line: int) -> list[Shown]:
-    """What most tasks show of a function that begins on a line of a file: all of it.
+    """Inputs of a model made from one function, for most tasks: its whole source.
 
-    A task that shows something else, such as one question for each clause, has a function ``shown`` that says so.
+    A task with other inputs, such as one for each ``except`` clause, has a function ``shown`` with these arguments.
+
+    Args:
+        code: source of the function.
+        line: its first line in the file.
     """
     return [Shown(code)]
 
 
 class Limits(Model):
-    """How many examples of each split are kept; a smaller limit keeps a subset of what a larger one keeps."""
+    """Limits on the number of examples of each split; a smaller limit keeps a subset of what a larger one keeps."""
 
     train: int | None = Field(None, gt=0, description="Labelled training examples; null keeps all.")
     valid: int | None = Field(None, gt=0, description="Validation examples; null keeps all.")
@@ -48,11 +57,11 @@ class Limits(Model):
 
 
 class TaskConfig(Model):
-    """A task: where its examples come from, its classes and its metric.
+    """Config of a task: where its examples come from, its classes and its metric.
 
-    The class variables say what holds for the kind as such: the corpora it is made from, the columns of its
-    input, whether that input has a ``__HOLE__``, its language (``plain`` is any other), and whether its splits are
-    those of a public dataset, in which anything may be twice, and how many examples those have.
+    Class variables say what holds for all tasks of a kind: the corpora that examples are made from, the columns of
+    code, whether the code has a ``__HOLE__``, its language (``plain`` is any other), whether the splits are those of a
+    public dataset, in which code and groups may be in several splits, and the number of examples of these splits.
     """
 
     corpora: ClassVar[tuple[str, ...]] = ()
@@ -93,26 +102,26 @@ class TaskConfig(Model):
 
     @property
     def shape(self) -> Shape:
-        """What an example is, for those who pool its states."""
+        """Shape of an example, which decides how a model pools its states: ``code``, ``hole`` or ``pair``."""
         if len(self.columns) == 2:
             return "pair"
         return "hole" if self.has_hole else "code"
 
     def local_files(self, folder: Path) -> Mapping[str, Sequence[Path]]:
-        """The user's files that it is made from, by role; ``folder`` is that of the config file."""
+        """Files of the user that the task is read from, by role; ``folder`` is that of the config file."""
         return {}
 
     def expected(self) -> Mapping[str, int]:
-        """Examples of each split, before any limit, where that is known before they are read."""
+        """Number of examples of each split before any limit, where it is known before files are read."""
         return self.published
 
     def spec(self) -> dict[str, Any]:
-        """What determines the examples, but for the content of files."""
+        """Values of the config that determine the examples; the content of files is not among them."""
         return self.chosen({"metric": True, "max_length": True, "examples": {"unlabeled_states": True}})
 
 
 class CorpusTask(TaskConfig):
-    """A task whose examples are cut from the functions of corpora, which give more than are labelled."""
+    """Config of a task whose examples are made from functions of corpora, which give unlabelled examples too."""
 
     made: int = Field(
         0,
@@ -123,7 +132,7 @@ class CorpusTask(TaskConfig):
 
 
 class FileTask(TaskConfig):
-    """A task that is read from files that others wrote."""
+    """Config of a task whose examples are read from existing files."""
 
     on_bad_rows: Literal["error", "skip"] = Field(
         "error", description="Whether a row that cannot be used stops the run or is left out and counted."

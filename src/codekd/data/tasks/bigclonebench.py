@@ -21,7 +21,7 @@ SAMPLED = ("train", "valid")
 
 
 class Config(PublicTask):
-    """Do these two Java functions do the same?"""
+    """Clone detection on BigCloneBench: do two Java functions do the same?"""
 
     columns: ClassVar[tuple[str, ...]] = ("code_a", "code_b")
     language: ClassVar[Language] = "java"
@@ -38,13 +38,18 @@ class Config(PublicTask):
     metric: Literal["accuracy", "f1", "macro_f1"] = Field("f1", description="Chooses the best epoch.")
 
     def expected(self) -> Mapping[str, int]:
-        """Of train and valid the share that is kept."""
+        """Number of examples of each split: the published one, of train and valid the ``share`` that is kept."""
         kept = {part: round(self.share * self.published[part]) for part in SAMPLED}
         return {**self.published, **kept}
 
 
 def read(config: Config, files: Mapping[str, Sequence[Path]]) -> "tuple[dict[str, pl.DataFrame], dict[str, int]]":
-    """Frames by split, and how many rows were left out for what."""
+    """Frames by split with ``key``, ``code_a``, ``code_b``, ``label`` and ``group``, and rows left out by reason.
+
+    Args:
+        config: of the task.
+        files: paths by role; none where the source is on the hub.
+    """
     from codekd.data.tasks import _clone_bench
 
     return _clone_bench.read(config, files)

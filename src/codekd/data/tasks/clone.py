@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Config(CorpusTask):
-    """Clone detection on the pinned wheels."""
+    """Clone detection on the pinned wheels: two releases of one function, or two that look alike?"""
 
     corpora: ClassVar[tuple[str, ...]] = ("current", "previous")
     language: ClassVar[Language] = "python"
@@ -42,10 +42,10 @@ class Config(CorpusTask):
 
 
 def shown(code: str, line: int) -> list[Shown]:
-    """A function as those of pairs are: bare.
+    """Input of a model made from one function: its bare code, as pairs have it.
 
     Raises:
-        SyntaxError, ValueError, RecursionError, MemoryError: it is no Python.
+        SyntaxError, ValueError, RecursionError, MemoryError: ``code`` is no valid Python.
     """
     from codekd.data.bare import bare
 
@@ -55,10 +55,15 @@ def shown(code: str, line: int) -> list[Shown]:
 def build(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str]) -> "dict[str, pl.DataFrame]":
     """Frames ``train``, ``valid``, ``test``, ``unlabeled`` with ``code_a``, ``code_b``, ``label``, ``group``, ``type``.
 
-    ``type`` is VST3, ST3, MT3 or WT3T4 for clones, from the most to the least alike, and ``negative``.
-    Unlabelled are the other pairs of the training packages, of every type, and their neighbours. Made
-    ones pair a function of these packages with its other release under other names (``renamed``), or with a further
+    ``type`` is VST3, ST3, MT3 or WT3T4 for clones, from the most to the least alike, and ``negative``. Unlabelled are
+    the other pairs of the training packages, of every type, and their neighbours. Synthetic pairs, in the frame
+    ``made``, are a function of these packages with its other release under other names (``renamed``), or with a further
     neighbour (``neighbour``).
+
+    Args:
+        config: of the task.
+        corpora: folders of the ``corpus`` nodes by name.
+        split: part of every package: ``train``, ``valid``, ``test`` or ``transfer``.
     """
     from codekd.data.tasks import _clone_pairs
 

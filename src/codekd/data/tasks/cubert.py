@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Config(PublicTask):
-    """Which exception type did the author catch? Shown is a Python function with ``__HOLE__`` for the type."""
+    """Exception classification on CuBERT's dataset: Python functions with ``__HOLE__`` for the type that is caught."""
 
     has_hole: ClassVar[bool] = True
     language: ClassVar[Language] = "python"
@@ -36,21 +36,26 @@ class Config(PublicTask):
 
 
 def read(config: Config, files: Mapping[str, Sequence[Path]]) -> "tuple[dict[str, pl.DataFrame], dict[str, int]]":
-    """Frames by split, and how many rows were left out for what."""
+    """Frames by split with ``key``, ``code``, ``label`` and ``group``, and rows left out by reason.
+
+    Args:
+        config: of the task.
+        files: paths by split; none where the source is on the hub.
+    """
     from codekd.data.tasks._reading import Example, Reader, Row, one_hole
 
     reader = Reader(config, config.source)
 
     def example(row: Row) -> Example:
         code, label, info = one_hole(row.code("function")), row.label("label", reader.classes), row.text("info")
-        # Rows have no number, and the clauses of a function the same info.
+        # The code is in the key, since rows have no number, and clauses of a function have the same info.
         return {"key": reader.unseen(info, code), "code": code, "label": label, "group": repository(info)}
 
     return reader.frames(files, example)
 
 
 def repository(info: str) -> str:
-    """``owner/name`` of the repository in an example's info, ``dataset/ETHPy150Open owner/name/path.py function``."""
+    """Repository, ``owner/name``, in an example's info, ``dataset/ETHPy150Open owner/name/path.py function``."""
     _, _, path = info.partition(" ")
     owner, _, rest = path.partition("/")
     name, _, inside = rest.partition("/")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Config(CorpusTask):
-    """Defect detection on the pinned wheels."""
+    """Defect detection on the pinned wheels: was an operator bug injected into a function?"""
 
     corpora: ClassVar[tuple[str, ...]] = ("current",)
     language: ClassVar[Language] = "python"
@@ -36,10 +36,10 @@ class Config(CorpusTask):
 
 
 def shown(code: str, line: int) -> list[Shown]:
-    """A function as examples are: without docstring, in the layout of ``ast.unparse``.
+    """Input of a model made from one function: its source without docstring, in the layout of ``ast.unparse``.
 
     Raises:
-        SyntaxError, ValueError, RecursionError, MemoryError: it is no Python.
+        SyntaxError, ValueError, RecursionError, MemoryError: ``code`` is no valid Python.
     """
     from codekd.data.bare import undocumented
 
@@ -50,9 +50,14 @@ def build(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str])
     """Frames ``train``, ``valid``, ``test`` and ``unlabeled`` with ``code``, ``label``, ``group``, ``kind``.
 
     A function is one example, for one kind of bug, and whether it gets the bug is drawn by hash: ``kind`` is
-    known of clean functions too, and both classes come from the same functions. The kinds share a package's
-    numbers equally where it has enough places. Made ones are of all functions of the training packages, with and
-    without a bug; of a function that is an example, the other variant.
+    known of clean functions too, and both classes come from the same functions. Each kind has an equal share of a
+    package's examples where the package has enough places for it. Synthetic examples, in the frame ``made``, are all
+    other functions of the training packages, with and without a bug, and of those that are examples the other variant.
+
+    Args:
+        config: of the task.
+        corpora: folders of the ``corpus`` nodes by name.
+        split: part of every package: ``train``, ``valid``, ``test`` or ``transfer``.
     """
     from codekd.data.tasks import _injected_bugs
 

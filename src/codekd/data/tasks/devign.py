@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Config(PublicTask):
-    """Is this C function vulnerable?"""
+    """Defect detection on Devign: is a C function vulnerable?"""
 
     language: ClassVar[Language] = "c"
     published: ClassVar[Mapping[str, int]] = {"train": 21854, "valid": 2732, "test": 2732, "unlabeled": 0}
@@ -31,14 +31,19 @@ class Config(PublicTask):
 
 
 def read(config: Config, files: Mapping[str, Sequence[Path]]) -> "tuple[dict[str, pl.DataFrame], dict[str, int]]":
-    """Frames by split, and how many rows were left out for what."""
+    """Frames by split with ``key``, ``code``, ``label`` and ``group``, and rows left out by reason.
+
+    Args:
+        config: of the task.
+        files: paths by split; none where the source is on the hub.
+    """
     from codekd.data.tasks._reading import Example, Reader, Row
 
     reader = Reader(config, config.source)
 
     def example(row: Row) -> Example:
         code, label, project = row.code("func"), row.label("target", reader.classes), row.text("project")
-        # On the hub the number is called id.
+        # The number of a row is `idx` in CodeXGLUE's files and `id` on the hub.
         number = row.name("id" if "id" in row.names else "idx")
         return {"key": reader.unseen(number), "code": code, "label": label, "group": project}
 

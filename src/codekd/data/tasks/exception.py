@@ -25,7 +25,7 @@ CLASSES = (
 
 
 class Config(CorpusTask):
-    """Exception classification on the pinned wheels."""
+    """Exception classification on the pinned wheels: which exception type did the author catch?"""
 
     corpora: ClassVar[tuple[str, ...]] = ("current", "previous")
     language: ClassVar[Language] = "python"
@@ -40,10 +40,14 @@ class Config(CorpusTask):
 
 
 def shown(code: str, line: int) -> list[Shown]:
-    """Every clause of a function, on which line it is and what it catches.
+    """Inputs of a model made from one function: one for each ``except`` clause, with its line and what it catches.
+
+    Args:
+        code: source of the function.
+        line: its first line in the file.
 
     Raises:
-        SyntaxError, ValueError, RecursionError, MemoryError: it is no Python.
+        SyntaxError, ValueError, RecursionError, MemoryError: ``code`` is no valid Python.
     """
     from codekd.data.tasks._except_clauses import clauses_of
 
@@ -58,8 +62,14 @@ def build(config: Config, corpora: Mapping[str, Path], split: Mapping[str, str])
 
     An earlier release adds the functions that have no example in the current one. Functions that differ in
     comments or layout only are one example. Unlabelled are all other clauses of the training packages: bare
-    ones, tuples, other types. Made ones, of type ``made``, are of functions without a clause: round statements that may
-    raise something stand a ``try`` and the handler of a clause of the same package.
+    ones, tuples, other types. Synthetic examples, in the frame ``made`` and of type ``made``, are functions without a
+    clause, in which a ``try`` is put round statements that may raise something, with the handler of a clause of the
+    same package.
+
+    Args:
+        config: of the task.
+        corpora: folders of the ``corpus`` nodes by name.
+        split: part of every package: ``train``, ``valid``, ``test`` or ``transfer``.
     """
     from codekd.data.tasks import _except_clauses
 

@@ -1,7 +1,7 @@
-"""Any classification of code, or of pairs of code, out of files of one's own: CSV, JSON Lines or Parquet.
+"""Classification of code, or of pairs of code, from files of your own: CSV, JSON Lines or Parquet.
 
-Files are told apart by their names. Either there is one for each split, or one for all, whose examples are put into
-train, valid and test by a hash of their group.
+The format of a file is told from its name. There are files for each split, or files for all of them, whose examples are
+put into train, valid and test by their groups.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,7 +51,7 @@ class Files(Model):
 
 
 class Config(FileTask):
-    """A task of one's own."""
+    """Classification of code, or of pairs of code, from files of your own."""
 
     kind: Literal["table"] = "table"
     files: Files = Field(description="Where the examples are.")
@@ -69,12 +69,12 @@ class Config(FileTask):
 
     @property
     def columns(self) -> tuple[str, ...]:  # type: ignore[override]
-        """One or two columns of code."""
+        """Names of the one or two columns of code of the examples."""
         return ("code",) if isinstance(self.code, str) else ("code_a", "code_b")
 
     @property
     def has_hole(self) -> bool:  # type: ignore[override]
-        """Whether the code has a ``__HOLE__``."""
+        """Whether the code has a ``__HOLE__``, as ``hole`` says."""
         return self.hole
 
     @model_validator(mode="after")
@@ -89,10 +89,10 @@ class Config(FileTask):
         return self
 
     def local_files(self, folder: Path) -> dict[str, list[Path]]:
-        """The files of each role.
+        """Files by role; relative paths start from ``folder``, that of the config file.
 
         Raises:
-            CodekdError: a pattern fits none.
+            CodekdError: no file fits a pattern.
         """
         found: dict[str, list[Path]] = {}
         for role, paths in self.files.model_dump(exclude_none=True).items():
@@ -103,25 +103,30 @@ class Config(FileTask):
         return found
 
     def shared_out(self, rows: Mapping[str, int]) -> dict[str, int]:
-        """About how many examples each split has of so many rows in files of each role."""
+        """Approximate number of examples of each split, from the number of rows in the files of each role."""
         parts = dict(zip(("train", "valid", "test"), self.shares, strict=True))
         found = {part: round(share * rows.get("all", 0)) + rows.get(part, 0) for part, share in parts.items()}
         return found | {"unlabeled": rows.get("unlabeled", 0)}
 
     def spec(self) -> dict[str, Any]:
-        """Of the files only which roles there are, and in which formats."""
+        """Values of the config that determine the examples; of the files only their roles and formats."""
         roles = self.files.model_dump(exclude_none=True)
         formats = {role: sorted({f"*.{format_of(path)}" for path in listed(paths)}) for role, paths in roles.items()}
         return super().spec() | {"files": formats}
 
 
 def listed(paths: Paths | None) -> list[str]:
-    """One path or several, or none, as a list."""
+    """List of one path, of several, or of none."""
     return [paths] if isinstance(paths, str) else paths or []
 
 
 def read(config: Config, files: Mapping[str, Sequence[Path]]) -> "tuple[dict[str, pl.DataFrame], dict[str, int]]":
-    """Frames by split, and how many rows were left out for what."""
+    """Frames by split with the columns of code, ``label`` and ``group``, and rows left out by reason.
+
+    Args:
+        config: of the task.
+        files: paths by role: a split, or ``all``.
+    """
     from codekd.data.tasks import _table
 
     return _table.read(config, files)

@@ -1,4 +1,4 @@
-"""What the definitions of all student architectures share."""
+"""Base of all student architectures' definitions."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 LONGEST_IN_LEXEMES = 128
-"""What ``max_length`` is where a student reads lexemes."""
+"""Default of ``max_length`` for students that read lexemes."""
 
 
 class Lexemes(Model):
-    """How lexemes are read without a vocabulary: every run of them has a few embeddings, which others share."""
+    """Hashed embedding of lexemes, without a vocabulary: a run of lexemes has a few embeddings, which others share."""
 
     buckets: int = Field(default=8192, ge=256, le=2**24, description="Embeddings that all runs share.")
     width: int = Field(default=64, ge=1, description="Width of an embedding.")
@@ -30,15 +30,15 @@ class Lexemes(Model):
 
 
 class Architecture(Model):
-    """Sizes of a student; ``build`` makes one of them."""
+    """Sizes of a student; ``build`` makes a model of them."""
 
     plain_pooling: ClassVar[str]
-    """What ``auto`` means for a single piece of code without a hole."""
+    """Pooling that ``auto`` stands for on a single piece of code without a hole."""
 
     recurrent: ClassVar[bool | None] = False
-    """Whether CPUs read its tokens one after the other, for which they use no bf16 units; a transformer does not.
+    """Whether CPUs read its tokens one after the other, and use no bf16 units for it; False for a transformer.
 
-    None of what is neither, and gains nothing of bf16 units.
+    None for an architecture that is neither, and gains nothing from bf16 units.
     """
 
     kind: str = Field(description="Module in codekd.models.architectures.")
@@ -84,11 +84,11 @@ class Architecture(Model):
         return self
 
     def settings(self) -> dict[str, Any]:
-        """What makes it another model, less its pooling, of which ``auto`` depends on the task."""
+        """Settings that determine the model, without its pooling: what ``auto`` means depends on the task."""
         return self.chosen(exclude={"pooling"})
 
     def pooling_for(self, shape: Shape) -> str:
-        """The pooling on a task whose examples have this shape.
+        """Pooling on a task whose examples have a shape: code, code with a hole, or a pair.
 
         Raises:
             CodekdError: the pooling is for another shape.
@@ -97,11 +97,14 @@ class Architecture(Model):
 
     @abstractmethod
     def weights_per_token(self) -> int:
-        """Weights that every token goes through, embeddings and head left out: what the cost of training grows with."""
+        """Number of weights that every token passes through, less embeddings and head: training costs grow with it."""
 
     @abstractmethod
     def build(self, vocabulary: Vocabulary, classes: int, pooling: str) -> PreTrainedModel:
-        """A student with random weights, drawn from torch's global generator alone.
+        """Build a student with random weights, drawn from PyTorch's global generator alone.
 
-        ``vocabulary`` is that of the trained tokenizer or of the lexer, ``pooling`` what ``pooling_for`` gave.
+        Args:
+            vocabulary: that of the trained tokenizer or of the lexer.
+            classes: number of classes.
+            pooling: result of :meth:`pooling_for`.
         """

@@ -27,12 +27,12 @@ class Config(Architecture):
     )
 
     def weights_per_token(self) -> int:
-        """Three gates in each direction, over the layer's input and its own state."""
+        """Weights of three gates in each direction, over the layer's input and its own state."""
         inputs = (self.lexemes.width if self.lexemes else self.hidden) + (self.layers - 1) * 2 * self.hidden
         return 2 * 3 * self.hidden * (inputs + self.layers * self.hidden)
 
     def build(self, vocabulary: Vocabulary, classes: int, pooling: str) -> PreTrainedModel:
-        """A BiGRU with a classification head and random weights."""
+        """Build a BiGRU with a classification head and random weights."""
         from codekd.models.bigru import BiGRUConfig, BiGRUForSequenceClassification
 
         return BiGRUForSequenceClassification(

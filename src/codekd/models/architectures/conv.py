@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Config(Architecture):
     """Sizes of a convolutional student.
 
-    What is classified are the means of the last states with learned weights, their maximum and, where there is one, the
-    state at ``__HOLE__``.
+    Its head reads means of the last states with learned weights, their maximum and, where there is one, the state at
+    ``__HOLE__``.
     """
 
     plain_pooling: ClassVar[str] = "mean"
@@ -55,13 +55,13 @@ class Config(Architecture):
         return self
 
     def weights_per_token(self) -> int:
-        """Those of the layers; of an embedding of lexemes what brings it to the width of the rest."""
+        """Weights of the layers, and of the linear map from the width of lexemes' embeddings to that of states."""
         widen = self.hidden * self.lexemes.width if self.lexemes and self.lexemes.width != self.hidden else 0
         across = (self.layers - self.attention) * self.kernel + self.attention * 4 * self.hidden
         return widen + self.hidden * (across + 2 * self.layers * (self.feed_forward or 2 * self.hidden))
 
     def build(self, vocabulary: Vocabulary, classes: int, pooling: str) -> PreTrainedModel:
-        """Convolutions with a classification head and random weights."""
+        """Build a convolutional model with a classification head and random weights."""
         from codekd.models.conv import ConvConfig, ConvForSequenceClassification
 
         return ConvForSequenceClassification(

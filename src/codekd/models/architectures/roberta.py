@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 POSITIONS = 512
-"""Position embeddings at least, so that a student has the size of its name at any ``max_length``."""
+"""Smallest number of position embeddings, so that a student has the size of its name at any ``max_length``."""
 
 
 class Config(Architecture):
@@ -43,17 +43,17 @@ class Config(Architecture):
         return self
 
     def weights_per_token(self) -> int:
-        """Attention's four projections and the feed-forward layer."""
+        """Weights of attention's four projections and of the feed-forward layer."""
         return self.layers * self.hidden * (4 * self.hidden + 2 * (self.feed_forward or 4 * self.hidden))
 
     def build(self, vocabulary: Vocabulary, classes: int, pooling: str) -> PreTrainedModel:
-        """A RoBERTa encoder with a classification head and random weights."""
+        """Build a RoBERTa encoder with a classification head and random weights."""
         from transformers import RobertaConfig
 
         from codekd.models.encoder import EncoderConfig, EncoderForSequenceClassification
 
         encoder = RobertaConfig(
-            # Lexemes have embeddings of their own, which take the place of those.
+            # Hashed embeddings replace those of tokens where the student reads lexemes.
             vocab_size=1 if self.lexemes else vocabulary.size,
             hidden_size=self.hidden,
             num_hidden_layers=self.layers,

@@ -1,1 +1,1 @@
-"""One module per source of a pretrained encoder; a teacher definition names its module with `kind:`."""
+"""One module per kind of teacher; a teacher definition names its module with `kind:`."""

@@ -1,4 +1,4 @@
-"""What every teacher definition has."""
+"""Base of all teachers' definitions."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,10 +41,12 @@ class Adaptation(Model):
 
 
 class AnyTeacher(Model):
-    """What may teach.
+    """Definition of a teacher: a model, or an ensemble that names its teachers in a field ``members``.
 
-    The class variables say which signals it has (None for all), the module in codekd.signals that makes them, and
-    whether it is trained. ``members`` names the teachers that it is made of, if it is no model of its own.
+    Class variables:
+        signals: kinds of signals that it has; None for all.
+        by: module in codekd.signals that makes them.
+        trained: whether it is fine-tuned on each task.
     """
 
     signals: ClassVar[tuple[str, ...] | None] = None
@@ -55,7 +57,7 @@ class AnyTeacher(Model):
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Names of the teachers that it is made of; none where it is a model of its own."""
+        """Names of the teachers that it is made of; none for a model of its own."""
         return getattr(self, "members", ())
 
 
@@ -84,7 +86,7 @@ class Teacher(AnyTeacher):
         return {}
 
     def pooling_for(self, shape: Shape) -> str:
-        """The pooling on a task whose examples have this shape.
+        """Pooling on a task whose examples have a shape: code, code with a hole, or a pair.
 
         Raises:
             CodekdError: the pooling is for another shape.

@@ -26,7 +26,7 @@ class Config(Teacher):
     source: Source = Field(description="A folder with the checkpoint's files, or a repository of the hub.")
 
     def local_files(self, folder: Path) -> dict[str, list[Path]]:
-        """The files of a local source, by name; none of one on the hub.
+        """Files of a local source, by name; none for a source on the hub.
 
         Raises:
             CodekdError: the folder holds no such checkpoint.
@@ -39,12 +39,17 @@ class Config(Teacher):
         return found
 
     def origin(self) -> dict[str, Any]:
-        """What determines the pretrained files, for the identity, but for the content of local ones."""
+        """Source of the pretrained files, for their node's identity; the content of local files is not in it."""
         return {"kind": self.kind, **self.source.identity()}
 
 
 def obtain(origin: Mapping[str, Any], files: Mapping[str, Sequence[Path]], folder: Path) -> None:
-    """Write the encoder's files into a folder.
+    """Copy the encoder's files into a folder, from the hub unless it was made of local ones.
+
+    Args:
+        origin: result of :meth:`Config.origin`.
+        files: local files by name, see :meth:`Config.local_files`.
+        folder: where the files are written.
 
     Raises:
         CodekdError: the hub cannot be reached, or has no such checkpoint.

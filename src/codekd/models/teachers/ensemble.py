@@ -1,7 +1,7 @@
-"""Several teachers as one: the mean of the probabilities that they give, made from what is captured of each.
+"""Ensemble of teachers: the mean of its members' probabilities, made from the logits that are captured of each.
 
 It gives logits alone and costs seconds. Each member's logits are first multiplied by a factor that is fitted on the
-validation split, because otherwise the surest member, and not the best one, would have the last word.
+validation split, because otherwise the most confident member, and not the best one, would decide.
 """
 
 from typing import Annotated, ClassVar, Literal, Self
@@ -11,11 +11,11 @@ from pydantic import Field, model_validator
 from codekd.models.teachers.base import AnyTeacher
 
 FLOOR = "floor"
-"""Names the n-gram floor of a task among the members; no teacher can have this name."""
+"""Name of a task's n-gram floor among the members; no teacher can have this name."""
 
 
 class Config(AnyTeacher):
-    """Members, and what each counts for."""
+    """Members of an ensemble, and their weights."""
 
     signals: ClassVar[tuple[str, ...] | None] = ("logits",)
     by: ClassVar[str] = "ensemble"

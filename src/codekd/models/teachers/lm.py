@@ -1,7 +1,7 @@
-"""A language model that is asked, not trained: a causal model in a folder of one's own or on the hub.
+"""Language model that is prompted, not trained: a causal model in a folder of one's own or on the hub.
 
-It gives logits alone: those of the words that name the classes (``answers: score``), or, as one would of a model that
-emits only text, how often each class is named in several answers (``answers: sample``).
+It gives logits alone: those of the words that name the classes (``answers: score``) or, as one would of a model that
+emits only text, counts of the classes named in several answers (``answers: sample``).
 """
 
 from string import Formatter
@@ -15,7 +15,7 @@ FIELDS = ({"code"}, {"code_a", "code_b"})
 
 
 class Config(checkpoint.Config):
-    """A causal language model and what it is asked."""
+    """A causal language model, and the question that it is asked about every example."""
 
     signals: ClassVar[tuple[str, ...] | None] = ("logits",)
     by: ClassVar[str] = "prompted"
@@ -50,7 +50,7 @@ class Config(checkpoint.Config):
         return self
 
     def question(self) -> dict[str, Any]:
-        """What determines the answers beside the model, for the identity."""
+        """Settings that determine the answers, beside the model, for the identity."""
         used = {"prompt", "words", "answers"}
         if self.answers == "sample":
             used |= {"samples", "temperature", "new_tokens", "smoothing"}

@@ -1,4 +1,4 @@
-"""An encoder that a wheel on the package index ships as a Hugging Face folder; no model hub needed."""
+"""Pretrained encoder that a wheel on the package index ships as a Hugging Face folder; no model hub needed."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -30,12 +30,12 @@ class Config(Teacher):
         return folder
 
     def origin(self) -> dict[str, Any]:
-        """What determines the pretrained files, for the identity."""
+        """Source of the pretrained files, for their node's identity."""
         return {"kind": self.kind, "wheel": self.wheel.model_dump(), "folder": self.folder}
 
 
 def obtain(origin: Mapping[str, Any], files: Mapping[str, Sequence[Path]], folder: Path) -> None:
-    """Write the encoder's files into a folder.
+    """Write the encoder's files into a folder, out of the wheel that ``origin`` names.
 
     Raises:
         CodekdError: the wheel lacks one of the files.
