@@ -209,6 +209,10 @@ def test_the_word_that_comes_first_is_the_answer(answer: str, found: int | None)
     assert named(answer, ["Error", " KeyError", "IOError"]) == found
 
 
+def test_a_word_that_begins_with_another_is_that_word() -> None:
+    assert named("not sure", [" no", "not"]) == 1
+
+
 def test_the_scores_of_the_teacher_are_those_of_its_logits(made: dict[str, Path], tmp_path: Path) -> None:
     run_signals("codekd.signals.capture", {tmp_path / "logits": logits.Config()}, made, spec_of())
     parents = {**made, "signals/logits": tmp_path / "logits"}

@@ -80,6 +80,7 @@ def test_imports_for_type_checking_do_not_count(package):
         "# a comment\ndef one():\n    return 1  # another\n",
         '"""A docstring."""\n\n\ndef one():\n    """And one here."""\n    return (\n        1\n    )\n',
         "def one( ):\n\treturn 1\n",
+        'def one():\n    return 1\n\n\n"""Of what is above."""\n',
     ],
 )
 def test_comments_docstrings_and_formatting_do_not_count(package, source):

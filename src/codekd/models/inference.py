@@ -38,17 +38,19 @@ def outputs(
     was_training = model.training
     model.eval()
     rows = np.arange(len(data)) if rows is None else rows
-    for chosen in sorted_batches(data.padded_lengths[rows], BATCH_SIZE, BATCH_TOKENS):
-        batch = data.batch(rows[chosen], device.device)
-        with device.autocast():
-            output = model(
-                input_ids=batch.input_ids,
-                attention_mask=batch.attention_mask,
-                token_type_ids=batch.token_type_ids,
-                output_hidden_states=hidden_states,
-            )
-        yield rows[chosen], batch, output
-    model.train(was_training)
+    try:
+        for chosen in sorted_batches(data.padded_lengths[rows], BATCH_SIZE, BATCH_TOKENS):
+            batch = data.batch(rows[chosen], device.device)
+            with device.autocast():
+                output = model(
+                    input_ids=batch.input_ids,
+                    attention_mask=batch.attention_mask,
+                    token_type_ids=batch.token_type_ids,
+                    output_hidden_states=hidden_states,
+                )
+            yield rows[chosen], batch, output
+    finally:
+        model.train(was_training)
 
 
 def predict(model: PreTrainedModel, data: Encoded, device: Device) -> NDArray[np.float32]:

@@ -185,7 +185,8 @@ def named(answer: str, words: Sequence[str]) -> int | None:
     Of several that begin at one place it is the longest.
     """
     text = answer.casefold()
-    found = [(text.find(word.strip().casefold()), -len(word), number) for number, word in enumerate(words)]
+    looked_for = [word.strip().casefold() for word in words]
+    found = [(text.find(word), -len(word), number) for number, word in enumerate(looked_for)]
     return min(((place, length, number) for place, length, number in found if place >= 0), default=(0, 0, None))[2]
 
 

@@ -132,17 +132,15 @@ def _source_digest(module: str) -> str:
 def _plain(node: Any) -> Any:
     """A syntax tree as plain lists, equal for all supported versions of Python: positions and empty fields left out."""
     if isinstance(node, list):
-        return [_plain(item) for item in node]
+        return [_plain(item) for item in node if not _documentation(item)]
     if not isinstance(node, ast.AST):
         return repr(node)
     fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, []) and name != "kind"}
-    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _docstring(node):
-        fields["body"] = node.body[1:]
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Field":
         fields["keywords"] = [keyword for keyword in node.keywords if keyword.arg != "description"]
     return [type(node).__name__, {name: _plain(value) for name, value in fields.items()}]
 
 
-def _docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    first = node.body[0] if node.body else None
-    return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+def _documentation(node: Any) -> bool:
+    """Whether a statement is a string alone: a docstring, or the description below a constant."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

@@ -1,6 +1,7 @@
 """JSON schema and reference page of the config, generated from its models."""
 
 import json
+from inspect import getdoc
 from typing import Any
 
 from pydantic import BaseModel
@@ -78,7 +79,7 @@ def json_schema() -> dict[str, Any]:
 
 def reference() -> str:
     """Reference page of the config as Markdown."""
-    lines = [f"<!-- {NOTE} -->", "# Config reference", "", StudyFile.__doc__ or "", "", *_table(StudyFile)]
+    lines = [f"<!-- {NOTE} -->", "# Config reference", "", getdoc(StudyFile) or "", "", *_table(StudyFile)]
     sections: dict[str, type[BaseModel]] = {
         "`grid`": Grid,
         "`corpora`": Corpus,
@@ -88,7 +89,7 @@ def reference() -> str:
         "`lexemes`": Lexemes,
     }
     for title, model in sections.items():
-        lines += ["", f"## {title}", "", model.__doc__ or "", "", *_table(model)]
+        lines += ["", f"## {title}", "", getdoc(model) or "", "", *_table(model)]
     for section in components.PACKAGES:
         lines += [
             "",
@@ -102,7 +103,7 @@ def reference() -> str:
                 "",
                 f"### `kind: {kind}`",
                 "",
-                (module.__doc__ or "").strip(),
+                getdoc(module) or "",
                 "",
                 *_table(module.Config),
             ]
@@ -112,7 +113,7 @@ def reference() -> str:
     lines += ["", "## `start` of a student", "", "Null, the default, for random weights, or one of these."]
     for kind in components.kinds("starts"):
         module = components.load("starts", kind)
-        lines += ["", f"### `start: {{kind: {kind}}}`", "", (module.__doc__ or "").strip(), "", *_table(module.Config)]
+        lines += ["", f"### `start: {{kind: {kind}}}`", "", getdoc(module) or "", "", *_table(module.Config)]
     return "\n".join(lines) + "\n"
 
 
