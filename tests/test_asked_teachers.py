@@ -253,10 +253,11 @@ def test_words_for_other_classes_and_prompts_for_other_tasks_are_refused(made: d
 
 
 def test_a_question_that_is_longer_than_the_model_reads_is_refused(made: dict[str, Path], tmp_path: Path) -> None:
-    prompt = "# " + "why? " * 55 + "{code}"
-    tokens = len(AutoTokenizer.from_pretrained(made["pretrained"]).encode(prompt.removesuffix("{code}")))
+    tokenizer = AutoTokenizer.from_pretrained(made["pretrained"])
     longest = load_encoded(made["encoded"], SPLITS).lengths.max()
-    assert tokens + longest > 256 > tokens
+    before = next(text for text in accumulate(repeat("# why? ")) if len(tokenizer.encode(text)) + longest > 256)
+    prompt, tokens = before + "{code}", len(tokenizer.encode(before))
+    assert tokens < 256
     expected = f"longest question has {longest} tokens of code and {tokens} of the .* reads 256 tokens: write `max_l"
     with pytest.raises(CodekdError, match=f"teachers.teacher: .*{expected}ength: {256 - tokens}`"):
         spec = spec_of(words=["a", "b"]) | {"question": {"prompt": prompt, "words": ["a", "b"], "answers": "score"}}
