@@ -3,6 +3,7 @@
 import importlib
 import json
 import shutil
+from itertools import accumulate, repeat
 from pathlib import Path
 from typing import Any
 
