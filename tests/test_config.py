@@ -86,7 +86,7 @@ def test_training_numbers_of_the_study_go_below_those_of_a_student(write):
         extra="students: {bigru-1.5m: {}, lexical-0.7m: {training: {clip: 2.0}}}\n",
     )
     study = load(path)
-    assert study.students["bigru-1.1m"].training.clip == 0.5
+    assert study.students["conv-0.5m"].training.clip == 0.5
     assert study.students["lexical-0.7m"].training.clip == 2.0
 
 
@@ -118,9 +118,9 @@ BAD = [
     ),
     (
         "misspelt student",
-        [("bigru-1.1m]", "bigru-15m]")],
+        [("conv-0.5m]", "conv-05m]")],
         "",
-        "there is no 'bigru-15m'; did you mean 'bigru-1.5m'?",
+        "there is no 'conv-05m'; did you mean 'conv-0.5m'?",
     ),
     ("misspelt task", [("[exception, clone", "[exceptions, clone")], "", "did you mean 'exception'?"),
     ("misspelt teacher", [("[minilm]", "[minilmm]")], "", "did you mean 'minilm'?"),

@@ -187,13 +187,13 @@ def test_a_window_is_no_longer_than_what_there_is_to_see():
 
 
 def test_a_student_of_lexemes_reads_fewer_of_them_than_tokens_and_of_each_side_its_window():
-    study = graph(students={"bigru-1.1m": {"vocabulary_size": None, "lexemes": {}}})
+    study = graph(students={"conv-0.5m": {"vocabulary_size": None, "lexemes": {}}})
     for task, pieces in (("exception", 1), ("clone", 2)):
         [encoded] = [node for node in study.stage("encoded") if node.coordinates == (task, "lexemes-128")]
         test = sizes.split_sizes(encoded, Path())["test"]
         per_example = min(128 * pieces, round(sizes.UNITS_PER_TOKEN["lexeme"] * sizes.TOKENS[pieces]))
         assert test.tokens == test.examples * per_example
-        [cell] = [node for node in study.stage("students") if node.path.startswith(f"students/{task}/none/bigru")]
+        [cell] = [node for node in study.stage("students") if node.path.startswith(f"students/{task}/none/conv")]
         assert 0 < estimate.seconds(cell, Path()) < 3600
 
 
@@ -229,9 +229,9 @@ def test_unlabelled_examples_take_the_time_of_labelled_ones_and_evaluation_a_thi
     times = {
         node.coordinates[3]: estimate.seconds(node, Path()) - estimate.START
         for node in study.stage("students")
-        if node.coordinates[0] == "defect" and node.coordinates[2] == "bigru-1.1m"
+        if node.coordinates[0] == "defect" and node.coordinates[2] == "conv-0.5m"
     }
-    assert times["kd"] / times["ft"] == pytest.approx((2 * (3 + 3 + 1) + 1) / (2 * (3 + 1) + 1))
+    assert times["kd"] / times["ft"] == pytest.approx((4 * (3 + 3 + 1) + 1) / (4 * (3 + 1) + 1))
 
 
 def test_the_shape_of_a_teacher_is_in_the_spec_of_its_pretrained_node_alone():
@@ -313,13 +313,14 @@ def write_config(folder, **changes):
 def test_a_plan_names_stages_signals_and_totals(tmp_path):
     config = write_config(tmp_path)
     study = Graph(load_study(yaml.safe_load(config.read_text()), [config]))
-    node = signal_of(study, "defect", "minilm", "logits")
-    leave(tmp_path, node, files={"train-00000.parquet": {"size": 900_000}, "test-00000.parquet": {"size": 100_000}})
+    captured = signal_of(study, "defect", "minilm", "logits")
+    leave(tmp_path, captured, files={"train-00000.parquet": {"size": 900_000}, "test-00000.parquet": {"size": 100_000}})
     found = plan(config, "--results", tmp_path, "--cores", 2)
     assert found.exit_code == 0
     lines = [line.split() for line in found.stdout.splitlines()]
-    assert ["teachers", "2", "2", "3", "min"] in lines
-    [other] = [one for one in study.stage("signals") if one is not node]
+    time = estimate.in_time(sum(estimate.seconds(node, tmp_path) for node in study.stage("teachers")) / 2)
+    assert ["teachers", "2", "2", *time.split()] in lines
+    [other] = [one for one in study.stage("signals") if one is not captured]
     time = estimate.in_time(estimate.seconds(other, tmp_path) / 2)
     assert ["signals", "2", "1", *time.split()] in lines
     assert ["exception/minilm/logits", "4,000", "117", "B", "468", "kB", "to", "make"] in lines
