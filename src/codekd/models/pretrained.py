@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoTokenizer
 
 from codekd.errors import CodekdError
+from codekd.models.unpickle import convert_pickles
 from codekd.models.vocabulary import TOKENIZER_FILES, with_hole
 from codekd.study import components
 
@@ -19,12 +20,15 @@ if TYPE_CHECKING:
 def run(job: "Job", folder: Path) -> dict[str, Any]:
     """Write the folder of a pretrained model; the tokenizer of one that will be trained gets the token ``__HOLE__``.
 
+    Pickled weights are converted to safetensors, by :mod:`codekd.models.unpickle`.
+
     Raises:
         CodekdError: the encoder has another number of layers, or another width, than the config says; its weights are
-            in no safetensors format; or its tokenizer gives no character offsets, or one number to two tokens.
+            damaged or more than tensors; or its tokenizer gives no character offsets, or one number to two tokens.
     """
     origin = job.spec["origin"]
     components.load("teachers", origin["kind"]).obtain(origin, job.files(), folder)
+    convert_pickles(folder)
     _check_shape(job, folder)
     _check_weights(folder)
     path = _fast_tokenizer(folder)

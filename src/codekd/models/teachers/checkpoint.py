@@ -10,6 +10,7 @@ from pydantic import Field
 from codekd.data.sources import Source
 from codekd.errors import CodekdError
 from codekd.models.teachers.base import Teacher
+from codekd.models.unpickle import PICKLES
 
 WEIGHTS = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
 TOKENIZER = (
@@ -17,10 +18,15 @@ TOKENIZER = (
     *("vocab.json", "merges.txt", "vocab.txt", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model"),
 )
 FILES = ("config.json", *WEIGHTS, *TOKENIZER)
+"""Files of a checkpoint; pickled weights only where there are no others."""
 
 
 class Config(Teacher):
-    """A pretrained encoder as a Hugging Face checkpoint with its weights in safetensors format."""
+    """Pretrained encoder as a Hugging Face checkpoint.
+
+    Weights are read as safetensors; where a checkpoint has only pickled ones (``pytorch_model.bin``), they are
+    converted once, by an unpickler that builds tensors and nothing else.
+    """
 
     kind: Literal["checkpoint"] = "checkpoint"
     source: Source = Field(description="A folder with the checkpoint's files, or a repository of the hub.")
@@ -35,6 +41,8 @@ class Config(Teacher):
             return {}
         root = self.source.path(folder)
         found = {path.name: [path] for pattern in FILES for path in sorted(root.glob(pattern))}
+        if not _has_safetensors(found):
+            found |= {path.name: [path] for pattern in PICKLES for path in sorted(root.glob(pattern))}
         _check_names(found, str(root))
         return found
 
@@ -66,28 +74,36 @@ def _download(name: str, revision: str) -> list[Path]:
     from codekd.data.wheels import resources_folder
 
     cache = resources_folder() / "hub"
+
+    def had(patterns: Sequence[str]) -> list[Path]:
+        root = Path(snapshot_download(name, revision=revision, cache_dir=cache, allow_patterns=list(patterns)))
+        return sorted(path for pattern in patterns for path in root.glob(pattern) if path.is_file())
+
     try:
-        root = Path(snapshot_download(name, revision=revision, cache_dir=cache, allow_patterns=list(FILES)))
+        paths = had(FILES)
+        if not _has_safetensors(path.name for path in paths):
+            paths += had(PICKLES)
     except (OSError, HfHubHTTPError, LocalEntryNotFoundError, ValueError) as error:
         raise CodekdError(
             f"the model {name} at {revision} cannot be had from the hub: {error}. On a machine without network, copy "
             f"what `hf download {name} --revision {revision} --local-dir PATH` writes elsewhere, and name it with "
             f"`source: {{folder: PATH}}`."
         ) from None
-    paths = sorted(path for path in root.iterdir() if path.is_file())
     _check_names([path.name for path in paths], name)
     return paths
+
+
+def _has_safetensors(names: Iterable[str]) -> bool:
+    return any(name.endswith(".safetensors") for name in names)
 
 
 def _check_names(names: Iterable[str], where: str) -> None:
     names = set(names)
     if "config.json" not in names:
         raise CodekdError(f"{where} is no checkpoint: it has no config.json")
-    if not any(name.endswith(".safetensors") for name in names):
+    if not any(name.endswith((".safetensors", ".bin")) for name in names):
         raise CodekdError(
-            f"{where} has no weights in safetensors format, and others are not read, because loading them can run "
-            f"code. Many repositories have converted weights in a pull request (`revision: refs/pr/1`); or, where you "
-            f"trust the file, AutoModel.from_pretrained(...).save_pretrained(PATH) and `source: {{folder: PATH}}`."
+            f"{where} has no weights: neither model.safetensors nor pytorch_model.bin, whole or in shards"
         )
     if not names.intersection(TOKENIZER):
         raise CodekdError(f"{where} has no tokenizer; needed is one of {', '.join(TOKENIZER)}")
