@@ -279,7 +279,7 @@ def test_a_masked_start_learns_to_guess(architecture: str, made: dict[str, Path]
     summary = make(made, tmp_path / "masked", architecture, kind="masked", training=training)
     history = pl.read_parquet(tmp_path / "masked" / "history.parquet")
     assert history["loss"][-1] < 0.9 * history["loss"][0]
-    assert summary["valid_accuracy"] == max(history["valid_accuracy"]) > 20 / 400
+    assert summary["valid_accuracy"] == max(history["valid_accuracy"]) > 10 / 400  # ten times what guessing gives
     assert summary["windows"] == len(pl.read_parquet(made["windows"] / "unlabeled.parquet"))
     assert summary["train_cpu_seconds"] > 0
 
