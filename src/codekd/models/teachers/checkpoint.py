@@ -1,7 +1,7 @@
 """Any encoder that transformers knows, in a folder of one's own or on the hub: UniXcoder, ModernBERT, CodeT5, ..."""
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,9 +40,7 @@ class Config(Teacher):
         if self.source.folder is None:
             return {}
         root = self.source.path(folder)
-        found = {path.name: [path] for pattern in FILES for path in sorted(root.glob(pattern))}
-        if not _has_safetensors(found):
-            found |= {path.name: [path] for pattern in PICKLES for path in sorted(root.glob(pattern))}
+        found = {path.name: [path] for path in _with_weights(lambda patterns: _matching(root, patterns))}
         _check_names(found, str(root))
         return found
 
@@ -77,12 +75,10 @@ def _download(name: str, revision: str) -> list[Path]:
 
     def had(patterns: Sequence[str]) -> list[Path]:
         root = Path(snapshot_download(name, revision=revision, cache_dir=cache, allow_patterns=list(patterns)))
-        return sorted(path for pattern in patterns for path in root.glob(pattern) if path.is_file())
+        return _matching(root, patterns)
 
     try:
-        paths = had(FILES)
-        if not _has_safetensors(path.name for path in paths):
-            paths += had(PICKLES)
+        paths = _with_weights(had)
     except (OSError, HfHubHTTPError, LocalEntryNotFoundError, ValueError) as error:
         raise CodekdError(
             f"the model {name} at {revision} cannot be had from the hub: {error}. On a machine without network, copy "
@@ -93,8 +89,14 @@ def _download(name: str, revision: str) -> list[Path]:
     return paths
 
 
-def _has_safetensors(names: Iterable[str]) -> bool:
-    return any(name.endswith(".safetensors") for name in names)
+def _matching(root: Path, patterns: Sequence[str]) -> list[Path]:
+    return sorted(path for pattern in patterns for path in root.glob(pattern) if path.is_file())
+
+
+def _with_weights(find: Callable[[Sequence[str]], list[Path]]) -> list[Path]:
+    """Files of a checkpoint, as ``find`` gives them by patterns; pickled weights only where there are no others."""
+    paths = find(FILES)
+    return paths if any(path.suffix == ".safetensors" for path in paths) else paths + find(PICKLES)
 
 
 def _check_names(names: Iterable[str], where: str) -> None:
