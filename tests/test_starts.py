@@ -275,11 +275,11 @@ def test_what_was_captured_of_windows_is_verified(made: dict[str, Path], tmp_pat
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_masked_start_learns_to_guess(architecture: str, made: dict[str, Path], tmp_path: Path) -> None:
-    training = TRAINING | {"epochs": 12, "learning_rate": 1e-2}
+    training = TRAINING | {"epochs": 24, "learning_rate": 5e-3}
     summary = make(made, tmp_path / "masked", architecture, kind="masked", training=training)
     history = pl.read_parquet(tmp_path / "masked" / "history.parquet")
     assert history["loss"][-1] < 0.9 * history["loss"][0]
-    assert summary["valid_accuracy"] == max(history["valid_accuracy"]) > 10 / 400  # ten times what guessing gives
+    assert summary["valid_accuracy"] == max(history["valid_accuracy"]) > 20 / 400
     assert summary["windows"] == len(pl.read_parquet(made["windows"] / "unlabeled.parquet"))
     assert summary["train_cpu_seconds"] > 0
 
